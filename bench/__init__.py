@@ -1,0 +1,1 @@
+"""Zero-shot evaluation of CLIP encoders under image compression."""

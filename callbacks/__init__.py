@@ -1,0 +1,1 @@
+"""Lightning callbacks that turn a test run into files and TensorBoard pages."""

@@ -1,0 +1,1 @@
+"""Image data sets whose samples carry all their degraded views."""
