@@ -1,0 +1,52 @@
+"""torchvision's archives: downloaded and verified by torchvision, or read as they are if the user vouches for them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from datamodules.errors import UserError
+
+Files = Sequence[tuple[str, str | None]]
+"""File names with their md5 sums; a sum of None is not checked."""
+
+
+def fetch(archive: Any, root: Path) -> None:
+    """Download a torchvision archive into `root` unless a verified copy is there.
+
+    Args:
+        archive: A torchvision data set class with an archive `url`.
+        root: Folder that holds, or will hold, the archive's own folder.
+
+    Raises:
+        UserError: The download failed.
+    """
+    try:
+        archive(root, download=True)
+    except (OSError, RuntimeError) as error:
+        raise UserError(
+            f"{archive.__name__} could not be downloaded from {archive.url} into {str(root)!r} "
+            f"({' '.join(str(error).split())}): check the network, or copy {archive.base_folder} there by hand"
+        ) from error
+
+
+def require(archive: Any, root: Path, files: Files, *, verify: bool) -> list[list[str | None]]:
+    """Names and sums, as torchvision's classes keep them, of files that are all there.
+
+    Raises:
+        UserError: A file is missing, or its checksum is not torchvision's although `verify` is set.
+    """
+    from torchvision.datasets.utils import check_integrity
+
+    folder = root / archive.base_folder
+    for name, md5 in files:
+        if not (folder / name).is_file():
+            raise UserError(
+                f"{archive.__name__} is not complete, {str(folder / name)!r} is missing: name the folder that holds "
+                f"{archive.base_folder} with --data.root, or add --data.download true"
+            )
+        if verify and not check_integrity(folder / name, md5):
+            raise UserError(
+                f"{str(folder / name)!r} has a checksum that torchvision does not know: replace it, or add "
+                "--data.verify_checksums false if you trust this copy"
+            )
+    return [[name, None] for name, _ in files]

@@ -1,0 +1,187 @@
+"""What every data set shares: views, subsets, sharding, loaders, and what to do about unreadable images."""
+
+import os
+import warnings
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader, Dataset
+
+from datamodules.degradations import DEFAULT_DEGRADATIONS, parse_all
+from datamodules.errors import UserError
+from datamodules.sampler import ExactDistributedSampler
+from datamodules.sources import Source
+from datamodules.views import Batch, DegradedViews, Sample, Unreadable
+
+_MOST_WORKERS = 8  # decoding and encoding small images keeps one GPU busy with fewer
+
+
+class DegradedDataModule(LightningDataModule):
+    """Loaders of `Batch`es over one split of a data set; a subclass says where the images come from.
+
+    Testing and predicting use the chosen split, whole, in order, every sample once under any number of processes.
+    Fitting always uses the train split: every k-th image of it is held out for validation.
+
+    Args:
+        split: The split that is tested or predicted.
+        degradations: Views by specification; `original` is always among them, first.
+        batch_size: Images per batch and process; each brings all its views.
+        num_workers: Loader processes per process; None takes the usable cores, shared among the processes of this
+            machine, at most 8.
+        limit: Use only the first so many images (after `every` or `indices`).
+        every: Use only every n-th image.
+        indices: Use only these positions of the split.
+        on_error: Whether an unreadable image ends the run ("raise") or is left out and listed ("skip").
+        validation_every: Fitting holds out every so-manieth image of the train split, at least 2.
+        seed: Seed of the shuffling of training images.
+
+    Raises:
+        UserError: An argument is out of range.
+    """
+
+    dataset_name: ClassVar[str]
+
+    def __init__(
+        self,
+        split: Literal["train", "test"] = "test",
+        degradations: Sequence[str] = DEFAULT_DEGRADATIONS,
+        batch_size: int = 128,
+        num_workers: int | None = None,
+        limit: int | None = None,
+        every: int = 1,
+        indices: Sequence[int] | None = None,
+        on_error: Literal["raise", "skip"] = "raise",
+        validation_every: int = 10,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.degradations = parse_all(list(degradations))
+        for name, value, least in [
+            ("batch_size", batch_size, 1),
+            ("num_workers", num_workers, 0),
+            ("limit", limit, 1),
+            ("every", every, 1),
+            ("validation_every", validation_every, 2),
+        ]:
+            if value is not None and value < least:
+                raise UserError(f"--data.{name} {value} is out of range: choose at least {least}")
+        if indices is not None and every != 1:
+            raise UserError("--data.every and --data.indices exclude each other: leave one of them out")
+        self.split, self.batch_size, self.on_error = split, batch_size, on_error
+        self.limit, self.every, self.chosen = limit, every, indices
+        self.num_workers, self.validation_every, self.seed = num_workers, validation_every, seed
+        self.skipped: list[Unreadable] = []
+        self._sources: dict[str, Source] = {}
+
+    @abstractmethod
+    def _source(self, split: str) -> Source:
+        """Open a split; called once per split and process."""
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """Names of the views, `original` first."""
+        return tuple(degradation.name for degradation in self.degradations)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Candidate classes as they are put into the prompt; labels are indices into them."""
+        return next(iter(self._sources.values())).classes
+
+    def describe(self) -> dict[str, Any]:
+        """What a result record says about the data: JSON-able."""
+        source = self._sources[self.split]
+        return {
+            "name": self.dataset_name,
+            "split": self.split,
+            "images_in_split": len(source),
+            "images_selected": len(self._selection(source)),
+            "limit": self.limit,
+            "every": self.every,
+            "indices": None if self.chosen is None else list(self.chosen),
+            "views": list(self.views),
+            "class_names": list(source.classes),
+            "lossy_source_formats": list(source.lossy_formats()),
+        }
+
+    def setup(self, stage: str) -> None:
+        """Open the splits that a stage needs; may be called again."""
+        for split in ["train"] if stage in ("fit", "validate") else [self.split]:
+            if split not in self._sources:
+                self._sources[split] = self._open(split)
+
+    def _open(self, split: str) -> Source:
+        source = self._source(split)
+        if len(set(source.classes)) != len(source.classes):
+            repeated = next(name for name in source.classes if source.classes.count(name) > 1)
+            raise UserError(f"class name {repeated!r} is listed twice: give each class a name of its own")
+        for index in self.chosen or ():
+            if not 0 <= index < len(source):
+                raise UserError(f"--data.indices has {index}, but the split holds images 0 to {len(source) - 1}")
+        if lossy := source.lossy_formats():
+            warnings.warn(
+                f"the source images are already compressed ({', '.join(lossy)}): 'original' is not lossless, so every "
+                "drop is biased down; use a lossless copy if there is one",
+                stacklevel=2,
+            )
+        return source
+
+    def _selection(self, source: Source) -> Sequence[int]:
+        chosen = range(0, len(source), self.every) if self.chosen is None else self.chosen
+        return chosen[: self.limit]
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """The train split without its held-out part, shuffled."""
+        source = self._sources["train"]
+        kept = [i for position, i in enumerate(self._selection(source)) if position % self.validation_every]
+        return self._loader(DegradedViews(source, self.degradations, kept), shuffle=True)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """The held-out part of the train split."""
+        source = self._sources["train"]
+        return self._exact_loader(source, self._selection(source)[:: self.validation_every])
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """The chosen images of the chosen split, each once."""
+        source = self._sources[self.split]
+        return self._exact_loader(source, self._selection(source))
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """The same images as for testing; labels are not needed."""
+        return self.test_dataloader()
+
+    def _exact_loader(self, source: Source, indices: Sequence[int]) -> DataLoader[Batch]:
+        dataset = DegradedViews(source, self.degradations, indices)
+        world_size, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+        return self._loader(dataset, sampler=ExactDistributedSampler(dataset, world_size, rank))
+
+    def _loader(self, dataset: DegradedViews, **order: Any) -> DataLoader[Any]:
+        loader: Dataset[Sample | Unreadable | None] = dataset
+        return DataLoader(
+            loader,
+            batch_size=self.batch_size,
+            num_workers=self._workers(),
+            collate_fn=dataset.collate,
+            pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
+            **order,
+        )
+
+    def _workers(self) -> int:
+        if self.num_workers is not None:
+            return self.num_workers
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        processes = self.trainer.num_devices if self.trainer else 1
+        return max(1, min(_MOST_WORKERS, cores // processes))
+
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Decide about the images of a batch that could not be read."""
+        for image in batch.unreadable:
+            where = image.path if image.path is not None else f"number {image.index}"
+            if self.on_error == "raise":
+                raise UserError(
+                    f"image {where} cannot be read ({image.reason}): replace it, or leave such images out with "
+                    "--data.on_error skip"
+                )
+            self.skipped.append(image)
+        return batch

@@ -1,0 +1,182 @@
+"""An image and its degraded views travel together: samples, batches and the data set that makes them."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Self
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from datamodules.degradations import Degradation
+from datamodules.sources import Source
+
+Images = Tensor | list[Tensor]
+"""uint8 [B, 3, H, W], or B tensors uint8 [3, H_i, W_i] where sizes differ."""
+
+PADDING = -1
+"""An index that no source has: samplers use it to give every rank the same number of steps; collating drops it."""
+
+NOT_ENCODED = -1
+"""Stands in `encoded_bytes` for a view that no codec produced."""
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """An image that could not be decoded or degraded, and why, in one line."""
+
+    index: int
+    path: str | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One source image with all its views, uint8 [3, H, W] each."""
+
+    index: int
+    label: int
+    path: str | None
+    views: dict[str, Tensor]
+    encoded_bytes: dict[str, int]
+
+
+@dataclass
+class Batch:
+    """Samples stacked view by view; `original` is the first view.
+
+    Attributes:
+        views: Images by view name, B in each.
+        labels: int64 [B]; UNLABELLED where a source has no labels.
+        indices: int64 [B], positions in the source.
+        encoded_bytes: int64 [B] by view name; NOT_ENCODED where no codec was at work.
+        paths: B file names relative to the data root, None for images that are no files.
+        unreadable: Images that would have been in this batch.
+    """
+
+    views: dict[str, Images]
+    labels: Tensor
+    indices: Tensor
+    encoded_bytes: dict[str, Tensor]
+    paths: list[str | None]
+    unreadable: list[Unreadable] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: torch.device | str) -> Self:
+        """Move every tensor, without waiting where the host memory is pinned."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=tensor.is_pinned()))
+
+    def pin_memory(self) -> Self:
+        """Called by the data loader when it pins memory."""
+        return self._map(Tensor.pin_memory)
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Self:
+        return type(self)(
+            views={
+                name: function(images) if isinstance(images, Tensor) else [function(image) for image in images]
+                for name, images in self.views.items()
+            },
+            labels=function(self.labels),
+            indices=function(self.indices),
+            encoded_bytes={name: function(count) for name, count in self.encoded_bytes.items()},
+            paths=self.paths,
+            unreadable=self.unreadable,
+        )
+
+
+class DegradedViews(Dataset[Sample | Unreadable | None]):
+    """Decodes each image of a source once and degrades it at its native size.
+
+    Indexing returns a `Sample`, `Unreadable` in place of an image that cannot be had (so that the process which knows
+    what to do about it decides), and None for PADDING.
+
+    Args:
+        source: The images.
+        degradations: The views, `original` first.
+        indices: Positions in the source, in the order wanted; None takes all.
+    """
+
+    def __init__(
+        self, source: Source, degradations: Sequence[Degradation], indices: Sequence[int] | None = None
+    ) -> None:
+        self.source, self.degradations = source, tuple(degradations)
+        self.indices = range(len(source)) if indices is None else indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, position: int) -> Sample | Unreadable | None:
+        if position == PADDING:
+            return None
+        index = self.indices[position]
+        try:
+            with self.source.load(index) as image:
+                rgb = to_rgb(image)
+            degraded = {degradation.name: degradation(rgb) for degradation in self.degradations}
+        except Exception as error:  # decoders raise whatever their format drove them to
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            return Unreadable(index, self.source.path(index), reason)
+        return Sample(
+            index=index,
+            label=self.source.label(index),
+            path=self.source.path(index),
+            views={name: _to_tensor(view.image) for name, view in degraded.items()},
+            encoded_bytes={
+                name: NOT_ENCODED if view.encoded_bytes is None else view.encoded_bytes
+                for name, view in degraded.items()
+            },
+        )
+
+    def collate(self, samples: Sequence[Sample | Unreadable | None]) -> Batch:
+        """Stack samples into a batch, which may be empty."""
+        read = [sample for sample in samples if isinstance(sample, Sample)]
+        names = [degradation.name for degradation in self.degradations]
+        return Batch(
+            views={name: _stack([sample.views[name] for sample in read]) for name in names},
+            labels=torch.tensor([sample.label for sample in read], dtype=torch.int64),
+            indices=torch.tensor([sample.index for sample in read], dtype=torch.int64),
+            encoded_bytes={
+                name: torch.tensor([sample.encoded_bytes[name] for sample in read], dtype=torch.int64) for name in names
+            },
+            paths=[sample.path for sample in read],
+            unreadable=[sample for sample in samples if isinstance(sample, Unreadable)],
+        )
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Upright 8-bit RGB, as CLIP's own preprocessing would see the image.
+
+    EXIF orientation is applied. Grayscale, palette, CMYK and alpha images are converted as Pillow does (alpha is
+    dropped); 16-bit grayscale is scaled to 8 bits, where Pillow would clip.
+
+    Raises:
+        ValueError: The mode has no defined range (32-bit float, or integers beyond 16 bits).
+    """
+    image.load()
+    with suppress(Exception):  # a broken EXIF block raises anything, and says nothing about the pixels
+        image = ImageOps.exif_transpose(image)
+    if image.mode == "F":
+        raise ValueError("a 32-bit float image has no defined range")
+    if image.mode.startswith("I"):
+        values = np.asarray(image)
+        if values.size and not 0 <= values.min() <= values.max() <= 65535:
+            raise ValueError("an integer image beyond 16 bits has no defined range")
+        image = Image.fromarray((values / 257).round().astype(np.uint8))
+    return image.convert("RGB")
+
+
+def _to_tensor(image: Image.Image) -> Tensor:
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+
+
+def _stack(images: list[Tensor]) -> Images:
+    if not images:
+        return torch.empty(0, 3, 1, 1, dtype=torch.uint8)
+    if len({image.shape for image in images}) == 1:
+        return torch.stack(images)
+    return images
