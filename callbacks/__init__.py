@@ -1,1 +1,6 @@
 """Lightning callbacks that turn a test run into files and TensorBoard pages."""
+
+from callbacks.results_writer import ResultsWriter
+from callbacks.tensorboard_report import TensorBoardReport
+
+__all__ = ["ResultsWriter", "TensorBoardReport"]

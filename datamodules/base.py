@@ -89,6 +89,11 @@ class DegradedDataModule(LightningDataModule):
         """Candidate classes as they are put into the prompt; labels are indices into them."""
         return next(iter(self._sources.values())).classes
 
+    @property
+    def labelled(self) -> bool:
+        """Whether every image has a label."""
+        return next(iter(self._sources.values())).labelled
+
     def describe(self) -> dict[str, Any]:
         """What a result record says about the data: JSON-able."""
         source = self._sources[self.split]
@@ -104,6 +109,15 @@ class DegradedDataModule(LightningDataModule):
             "class_names": list(source.classes),
             "lossy_source_formats": list(source.lossy_formats()),
         }
+
+    def check(self) -> None:
+        """Look at the chosen split before a run begins, unless it may still have to be downloaded.
+
+        Raises:
+            UserError: It is missing, empty or does not fit the arguments.
+        """
+        if not getattr(self, "download", False):
+            self.setup("test")
 
     def setup(self, stage: str) -> None:
         """Open the splits that a stage needs; may be called again."""

@@ -36,6 +36,11 @@ class Source(ABC):
     def label(self, index: int) -> int:
         """Class of image `index`, or UNLABELLED."""
 
+    @property
+    def labelled(self) -> bool:
+        """Whether the images have labels: all of them or none."""
+        return len(self) > 0 and self.label(0) != UNLABELLED
+
     def path(self, index: int) -> str | None:
         """Where image `index` lies, relative to the data root, in valid UTF-8; None if it is no file."""
         return None

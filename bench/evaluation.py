@@ -1,0 +1,114 @@
+"""Zero-shot evaluation of a frozen CLIP on images and their degraded views."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+
+from bench.encoders import load_encoder
+from bench.metrics import ViewMetrics
+from bench.outcomes import Outcomes
+from bench.zero_shot import ZeroShotClassifier
+from datamodules.base import DegradedDataModule
+from datamodules.errors import UserError
+from datamodules.views import Batch
+
+PAPER_TEMPLATE = "This is an image of a {}."
+"""The prompt of Chen, Namboodiri and Padget (2023)."""
+
+
+class ZeroShotEvaluation(LightningModule):
+    """Classifies every view of every image; `test_step` and `predict_step` return outcomes by view name.
+
+    Args:
+        encoder: One of the paper's encoders (`RN50` ... `ViT-L/14@336px`), any open_clip model, `hf-hub:<repository>`,
+            or the path of a model config (JSON).
+        pretrained: A tag that open_clip knows for the encoder, or a file: safetensors, state dict, TorchScript archive.
+        activation: The activation the weights were trained with, for weight files that do not say it themselves.
+        templates: Prompts with `{}` for the class name; several are ensembled.
+
+    Raises:
+        UserError: The encoder, its weights or the prompts are unusable.
+    """
+
+    def __init__(
+        self,
+        encoder: str = "ViT-B/32",
+        pretrained: str | None = "openai",
+        activation: Literal["quickgelu", "gelu"] | None = None,
+        templates: Sequence[str] = (PAPER_TEMPLATE,),
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.encoder = load_encoder(encoder, pretrained, activation)
+        self.templates = tuple(templates)
+        self.measured: dict[str, dict[str, Tensor]] = {}
+        self.classifier: ZeroShotClassifier | None = None
+        self.view_metrics = nn.ModuleDict()
+
+    @property
+    def data(self) -> DegradedDataModule:
+        """The data module, which owns class names and views.
+
+        Raises:
+            UserError: The data module is of another kind.
+        """
+        data = getattr(self.trainer, "datamodule", None)
+        if not isinstance(data, DegradedDataModule):
+            raise UserError(f"--data {type(data).__name__} has no degraded views: choose a class of `datamodules`")
+        return data
+
+    def setup(self, stage: str) -> None:
+        """Build the text classifier for the data's class names, and metrics for its views."""
+        names = self.data.class_names
+        labelled = self.data.labelled
+        if stage == "test" and not labelled:
+            raise UserError("the images have no labels, so there is nothing to test: use `lightning predict`")
+        self.classifier = ZeroShotClassifier(self.encoder, names, self.templates)
+        self.view_metrics = nn.ModuleDict(
+            {view: ViewMetrics(len(names), labelled=labelled, paired=view != "original") for view in self.data.views}
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """What a result record says about the model: JSON-able."""
+        return {**self.encoder.provenance(), "templates": list(self.templates), "precision": self.trainer.precision}
+
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Outcomes]:
+        """Classify a batch and update the metrics."""
+        return self._classify(batch)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Outcomes]:
+        """Classify a batch of images with or without labels, and update what can be measured."""
+        return self._classify(batch)
+
+    def _classify(self, batch: Batch) -> dict[str, Outcomes]:
+        outcomes = {
+            view: Outcomes.from_logits(self.classifier(images), batch.labels, batch.indices, batch.encoded_bytes[view])
+            for view, images in batch.views.items()
+        }
+        self.update_metrics(outcomes)
+        return outcomes
+
+    def update_metrics(self, outcomes: dict[str, Outcomes]) -> None:
+        """Feed outcomes, fresh or read back, to the metrics."""
+        for view, metrics in self.view_metrics.items():
+            metrics.update(outcomes[view], outcomes["original"])
+
+    def on_test_epoch_end(self) -> None:
+        """Compute over all processes; scalars are logged as `test/<metric>/<view>`."""
+        self._measure()
+        scalars = {
+            f"test/{name}/{view}": value
+            for view, values in self.measured.items()
+            for name, value in values.items()
+            if value.ndim == 0
+        }
+        self.log_dict(scalars, rank_zero_only=True)  # every rank has the same values already
+
+    def on_predict_epoch_end(self) -> None:
+        """Compute over all processes; Lightning logs nothing while it predicts."""
+        self._measure()
+
+    def _measure(self) -> None:
+        self.measured = {view: metrics.compute() for view, metrics in self.view_metrics.items()}

@@ -1,0 +1,87 @@
+"""torchmetrics over outcomes: per view, and per view paired with the original."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import MeanMetric, Metric
+from torchmetrics.classification import (
+    BinaryCalibrationError,
+    MulticlassConfusionMatrix,
+    MulticlassPrecision,
+    MulticlassRecall,
+)
+
+from bench.outcomes import Outcomes
+
+CALIBRATION_BINS = 15
+TOP_K = 5
+
+
+class ViewMetrics(nn.Module):
+    """Everything that is reported about one view.
+
+    Precision is micro-averaged, which for single-label classification is top-1 accuracy; `precision_macro` is the mean
+    over classes. The calibration error is the expected one (Guo et al., 2017) over 15 equal bins of the confidence.
+
+    Paired with the same images' original view, as shares of all images: `drop` = precision(original) - precision(view),
+    `flip_rate` (prediction changed), `broken` (right before, wrong now), `repaired` (wrong before, right now), and
+    `loss_increase` in nats. So drop = broken - repaired.
+
+    Args:
+        num_classes: C, number of candidate classes.
+        labelled: Whether the images have labels; without them only flips and confidence are measured.
+        paired: Whether this view is compared with the original.
+    """
+
+    def __init__(self, num_classes: int, *, labelled: bool, paired: bool) -> None:
+        super().__init__()
+        means = ["confidence"]
+        classified: dict[str, Metric] = {}
+        if labelled:
+            options: dict[str, Any] = {"num_classes": num_classes, "validate_args": False}
+            classified = {
+                "precision": MulticlassPrecision(average="micro", **options),
+                "precision_macro": MulticlassPrecision(average="macro", **options),
+                "precision_per_class": MulticlassPrecision(average="none", **options),
+                "recall_per_class": MulticlassRecall(average="none", **options),
+                "confusion": MulticlassConfusionMatrix(**options),
+            }
+            means += ["loss", "probability"] + ([f"top{TOP_K}"] if num_classes > TOP_K else [])
+        if paired:
+            means += ["flip_rate"] + (["broken", "repaired", "drop", "loss_increase"] if labelled else [])
+        self.classified = nn.ModuleDict(classified)
+        self.means = nn.ModuleDict({name: MeanMetric(nan_strategy="disable") for name in means})
+        for metric in self.means.values():
+            metric.set_dtype(torch.float64)  # so that the order of the images does not show
+        self.calibration = BinaryCalibrationError(n_bins=CALIBRATION_BINS, norm="l1") if labelled else None
+
+    def update(self, outcomes: Outcomes, original: Outcomes) -> None:
+        """Add the outcomes of a batch and those of the same images' original view."""
+        if not len(outcomes):
+            return
+        before, now = original.correct, outcomes.correct
+        columns = {
+            "confidence": outcomes.confidence,
+            "loss": outcomes.loss,
+            "probability": outcomes.probability,
+            f"top{TOP_K}": outcomes.rank < TOP_K,
+            "flip_rate": outcomes.prediction != original.prediction,
+            "broken": before & ~now,
+            "repaired": ~before & now,
+            "drop": before.float() - now.float(),
+            "loss_increase": outcomes.loss - original.loss,
+        }
+        for name, metric in self.means.items():
+            metric.update(columns[name])
+        for metric in self.classified.values():
+            metric.update(outcomes.prediction, outcomes.label)
+        if self.calibration is not None:
+            self.calibration.update(outcomes.confidence, now.long())
+
+    def compute(self) -> dict[str, Tensor]:
+        """Scalars, per-class vectors [C] and the confusion matrix [C, C] (rows are true classes), by name."""
+        values = {name: metric.compute() for name, metric in [*self.classified.items(), *self.means.items()]}
+        if self.calibration is not None:
+            values["calibration_error"] = self.calibration.compute()
+        return values

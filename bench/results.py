@@ -1,0 +1,84 @@
+"""The result record of a run: what was measured, on what, with what; written all or not at all."""
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import features
+from torch import Tensor
+
+SCHEMA = 1
+RESULTS = "results.json"
+TABLE = "images.csv"
+_PACKAGES = ("lightning", "torch", "torchvision", "open_clip_torch", "torchmetrics", "pillow", "numpy")
+
+
+@cache
+def software() -> dict[str, Any]:
+    """Versions of everything that can change a result: Python, packages, codecs, this project's git commit."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: version(name) for name in _PACKAGES} | {"torch": torch.__version__},  # with its CUDA
+        "libjpeg_turbo": features.version_feature("libjpeg_turbo"),
+        "git_commit": _git_commit(),
+    }
+
+
+def _git_commit() -> str | None:
+    """Commit of this checkout, with `-dirty` if files differ from it; None outside a checkout."""
+    describe = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(describe, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def to_json(value: Any) -> Any:
+    """Tensors as numbers or nested lists, NaN as null, everything else as it is."""
+    if isinstance(value, Tensor):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {key: to_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json(item) for item in value]
+    if isinstance(value, float) and not torch.isfinite(torch.tensor(value)):
+        return None
+    return value
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a UTF-8 file so that it is there whole or not at all, also after a crash.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_record(folder: Path, record: Mapping[str, Any]) -> None:
+    """Write `results.json`."""
+    write_atomically(folder / RESULTS, json.dumps(to_json({"schema": SCHEMA, **record}), indent=1) + "\n")
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read a `results.json`, or the one in a run's folder."""
+    file = path / RESULTS if path.is_dir() else path
+    record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return record

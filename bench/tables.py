@@ -1,0 +1,98 @@
+"""Outcomes and metrics as text: the per-image CSV table and the table on the screen."""
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from io import StringIO
+from typing import Any
+
+import torch
+
+from bench.outcomes import Outcomes
+
+COLUMNS = (
+    "index", "path", "label", "view", "prediction", "probability", "confidence", "loss", "rank", "encoded_bytes"
+)  # fmt: skip
+_SCREEN_ROWS = {
+    "precision": "precision",
+    "drop": "drop",
+    "flip_rate": "flips",
+    "precision_macro": "precision (macro)",
+    "calibration_error": "calibration error",
+    "loss": "loss",
+    "probability": "p(true class)",
+    "confidence": "confidence",
+}
+
+
+def per_image_csv(outcomes: Mapping[str, Outcomes], paths: Mapping[int, str | None]) -> str:
+    """One line per image and view, sorted by image index; classes are indices, unknown values are empty.
+
+    Args:
+        outcomes: By view; every view has the same images in the same order.
+        paths: File name by image index.
+
+    The floats are written with nine digits, which is float32 without loss.
+    """
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    order = next(iter(outcomes.values())).index.argsort()
+    columns = {view: _columns(rows.select(order)) for view, rows in outcomes.items()}
+    for lines in zip(*(columns[view] for view in columns), strict=True):
+        for view, (index, label, *values) in zip(columns, lines, strict=True):
+            writer.writerow([index, paths[int(index)], label, view, *values])
+    return text.getvalue()
+
+
+def _columns(rows: Outcomes) -> Iterator[tuple[str, ...]]:
+    def whole(values: torch.Tensor) -> list[str]:
+        return ["" if value < 0 else str(value) for value in values.tolist()]
+
+    def real(values: torch.Tensor) -> list[str]:
+        return ["" if value != value else f"{value:.9g}" for value in values.tolist()]
+
+    return zip(
+        whole(rows.index),
+        whole(rows.label),
+        whole(rows.prediction),
+        real(rows.probability),
+        real(rows.confidence),
+        real(rows.loss),
+        whole(rows.rank),
+        whole(rows.encoded_bytes),
+        strict=True,
+    )
+
+
+def screen_table(record: Mapping[str, Any]) -> str:
+    """A run's headline metrics, a column per view, as in Figure 1 of Chen, Namboodiri and Padget (2023)."""
+    metrics: Mapping[str, Mapping[str, Any]] = record["metrics"]
+    views = list(metrics)
+    rows = [["", *views]]
+    for name, title in _SCREEN_ROWS.items():
+        values = [metrics[view].get(name) for view in views]
+        if any(value is not None for value in values):
+            rows.append([title, *("" if value is None else f"{value:.4f}" for value in values)])
+    data, model = record["data"], record["model"]
+    head = (
+        f"{model['encoder']} ({model['pretrained']}) on {data['name']}/{data['split']}, "
+        f"{record['images']} images, {len(data['class_names'])} classes"
+    )
+    return f"{head}\n\n{align(rows)}"
+
+
+def align(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of cells as lines: the first column to the left, the others to the right.
+
+    >>> print(align([["", "a"], ["x", "0.5"]]))
+         a
+    x  0.5
+    """
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        )
+        for row in rows
+    ]
+    return "\n".join(line.rstrip() for line in lines)

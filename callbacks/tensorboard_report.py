@@ -1,0 +1,161 @@
+"""A run's pictures, curves and provenance in TensorBoard."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from bench.evaluation import ZeroShotEvaluation
+from bench.outcomes import Outcomes
+from bench.results import software, to_json
+from callbacks.figures import (
+    Flip,
+    class_figure,
+    confusion_figure,
+    flip_gallery,
+    quality_curves,
+    quality_figure,
+    to_pixels,
+)
+from callbacks.results_writer import gather
+from datamodules.errors import UserError
+from datamodules.views import Batch
+
+HEADLINES = {"precision": "precision", "loss": "loss (nats)"}
+
+
+class TensorBoardReport(Callback):
+    """Writes to the run's TensorBoardLogger, from the first process, when a test or predict run is complete.
+
+    Scalars: `quality/<metric>/<codec>` with the quality as the step. Images: `curves`, `per_class`, `confusion`, and
+    `flips/<view>`, a gallery of images whose prediction changed. Text: `config`, `provenance`. HParams: the run's data
+    and model with the headline metrics.
+
+    Args:
+        gallery: Number of flipped images per view to show, those with the lowest index.
+    """
+
+    def __init__(self, gallery: int = 16) -> None:
+        if gallery < 0:
+            raise UserError(f"gallery {gallery} is out of range: choose at least 0")
+        self.gallery = gallery
+        self._flips: dict[str, list[Flip]] = {}
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if not isinstance(trainer.logger, TensorBoardLogger):
+            raise UserError(
+                f"callbacks.TensorBoardReport cannot write to {type(trainer.logger).__name__}: set --trainer.logger to "
+                "lightning.pytorch.loggers.TensorBoardLogger, or leave the callback out"
+            )
+        self._flips = {}
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        self._collect(pl_module, outputs, batch)
+
+    def on_predict_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        self._collect(pl_module, outputs, batch)
+
+    def _collect(self, module: LightningModule, outcomes: dict[str, Outcomes], batch: Batch) -> None:
+        assert isinstance(module, ZeroShotEvaluation)
+        names = module.data.class_names
+        before = outcomes["original"]
+        for view, after in outcomes.items():
+            flips = self._flips.setdefault(view, [])
+            if len(flips) >= self.gallery:
+                continue
+            changed = (before.prediction != after.prediction).nonzero()[:, 0]
+            for row in changed[: self.gallery - len(flips)].tolist():
+                label = int(after.label[row])
+                flips.append(
+                    Flip(
+                        index=int(after.index[row]),
+                        original=batch.views["original"][row].cpu(),
+                        degraded=batch.views[view][row].cpu(),
+                        label=names[label] if label >= 0 else None,
+                        before=names[int(before.prediction[row])],
+                        after=names[int(after.prediction[row])],
+                        confidences=(float(before.confidence[row]), float(after.confidence[row])),
+                    )
+                )
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._write(trainer, pl_module)
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._write(trainer, pl_module)
+
+    def _write(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        gathered = gather(self._flips)
+        if not gathered:
+            return
+        assert isinstance(pl_module, ZeroShotEvaluation)
+        assert isinstance(trainer.logger, TensorBoardLogger)
+        writer: SummaryWriter = trainer.logger.experiment
+        metrics, names = pl_module.measured, pl_module.data.class_names
+        if pl_module.data.labelled:
+            self._write_curves(writer, metrics)
+            writer.add_image("per_class", to_pixels(class_figure(metrics, names)), dataformats="HWC")
+            writer.add_image("confusion", to_pixels(confusion_figure(metrics, names)), dataformats="HWC")
+        for view in list(metrics)[1:]:
+            flips = sorted((flip for rank in gathered for flip in rank.get(view, ())), key=lambda flip: flip.index)
+            pixels = to_pixels(flip_gallery(flips[: self.gallery], view))
+            writer.add_image(f"flips/{view}", pixels, dataformats="HWC")
+        self._write_text(writer, pl_module, Path(trainer.logger.log_dir))
+        headlines = {
+            f"{metric}/{view}": float(values[metric])
+            for view, values in metrics.items()
+            for metric in ("precision", "flip_rate")
+            if metric in values
+        }
+        data, model = pl_module.data.describe(), pl_module.describe()
+        parameters = {
+            "encoder": model["encoder"],
+            "pretrained": str(model["pretrained"]),
+            "templates": " | ".join(model["templates"]),
+            "data": data["name"],
+            "split": data["split"],
+            "images": data["images_selected"],
+        }
+        trainer.logger.log_hyperparams(parameters, headlines)
+
+    def _write_curves(self, writer: SummaryWriter, metrics: dict[str, dict[str, Tensor]]) -> None:
+        curves = quality_curves(list(metrics))
+        for metric in HEADLINES:
+            for codec, points in curves.items():
+                for quality, view in points:
+                    writer.add_scalar(f"quality/{metric}/{codec}", float(metrics[view][metric]), quality)
+                for quality in {points[0][0], points[-1][0]}:
+                    writer.add_scalar(f"quality/{metric}/original", float(metrics["original"][metric]), quality)
+        if curves:
+            writer.add_image("curves", to_pixels(quality_figure(metrics, HEADLINES)), dataformats="HWC")
+
+    def _write_text(self, writer: SummaryWriter, module: ZeroShotEvaluation, folder: Path) -> None:
+        provenance = {"model": module.describe(), "data": module.data.describe(), "software": software()}
+        writer.add_text("provenance", _code("json", json.dumps(to_json(provenance), indent=1)))
+        config = folder / "config.yaml"
+        if config.exists():
+            writer.add_text("config", _code("yaml", config.read_text(encoding="utf-8")))
+
+
+def _code(language: str, text: str) -> str:
+    return f"```{language}\n{text}\n```"

@@ -1,0 +1,55 @@
+import pandas as pd
+import pytest
+import torch
+
+from bench.outcomes import Outcomes
+from bench.tables import COLUMNS, per_image_csv, screen_table
+
+
+@pytest.fixture
+def outcomes():
+    torch.manual_seed(0)
+    index, labels = torch.tensor([5, 2, 9]), torch.tensor([0, 1, 2])
+    none, some = torch.full((3,), -1), torch.tensor([700, 800, 900])
+    return {
+        "original": Outcomes.from_logits(torch.randn(3, 4), labels, index, none),
+        "jpeg-75": Outcomes.from_logits(torch.randn(3, 4), labels, index, some),
+    }
+
+
+def test_pandas_reads_the_table_back_without_loss(outcomes, tmp_path):
+    file = tmp_path / "images.csv"
+    file.write_text(per_image_csv(outcomes, {5: "a, b.png", 2: None, 9: 'q"uote.png'}))
+    table = pd.read_csv(file)
+    assert tuple(table.columns) == COLUMNS
+    assert table["index"].tolist() == [2, 2, 5, 5, 9, 9]
+    assert table["view"].tolist() == ["original", "jpeg-75"] * 3
+    assert table["path"].fillna("").tolist() == ["", "", "a, b.png", "a, b.png", 'q"uote.png', 'q"uote.png']
+    rows = table[table["view"] == "jpeg-75"]
+    view = outcomes["jpeg-75"].select(torch.tensor([1, 0, 2]))
+    assert rows["loss"].astype("float32").tolist() == view.loss.tolist()
+    assert rows["probability"].astype("float32").tolist() == view.probability.tolist()
+    assert rows["encoded_bytes"].tolist() == [800, 700, 900]
+    assert table[table["view"] == "original"]["encoded_bytes"].isna().all()
+
+
+def test_table_does_not_depend_on_the_order_of_the_rows(outcomes):
+    paths = {2: "x", 5: "y", 9: "z"}
+    shuffled = {view: rows.select(torch.tensor([2, 0, 1])) for view, rows in outcomes.items()}
+    assert per_image_csv(outcomes, paths) == per_image_csv(shuffled, paths)
+
+
+def test_screen_table_has_a_column_per_view():
+    record = {
+        "images": 10,
+        "metrics": {"original": {"precision": 0.75}, "jpeg-25": {"precision": 0.5, "drop": 0.25}},
+        "model": {"encoder": "RN50", "pretrained": "openai"},
+        "data": {"name": "cifar10", "split": "test", "class_names": ["a", "b"]},
+    }
+    assert screen_table(record).splitlines() == [
+        "RN50 (openai) on cifar10/test, 10 images, 2 classes",
+        "",
+        "           original  jpeg-25",
+        "precision    0.7500   0.5000",
+        "drop                  0.2500",
+    ]
