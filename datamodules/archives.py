@@ -1,6 +1,8 @@
 """torchvision's archives: downloaded and verified by torchvision, or read as they are if the user vouches for them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +24,10 @@ def fetch(archive: Any, root: Path) -> None:
     """
     try:
         archive(root, download=True)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, HTTPException, EOFError) as error:
         raise UserError(
             f"{archive.__name__} could not be downloaded from {archive.url} into {str(root)!r} "
-            f"({' '.join(str(error).split())}): check the network, or copy {archive.base_folder} there by hand"
+            f"({_one_line(error)}): check the network, or copy {archive.base_folder} there by hand"
         ) from error
 
 
@@ -50,3 +52,23 @@ def require(archive: Any, root: Path, files: Files, *, verify: bool) -> list[lis
                 "--data.verify_checksums false if you trust this copy"
             )
     return [[name, None] for name, _ in files]
+
+
+@contextmanager
+def reading(archive: Any, root: Path) -> Iterator[None]:
+    """Whatever an archive that is no such archive makes torchvision raise becomes one line.
+
+    Raises:
+        UserError: The block raised something.
+    """
+    try:
+        yield
+    except Exception as error:
+        raise UserError(
+            f"{str(root / archive.base_folder)!r} does not hold a readable {archive.__name__} ({_one_line(error)}): "
+            "replace it, or remove it and add --data.download true"
+        ) from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())

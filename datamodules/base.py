@@ -1,13 +1,13 @@
 """What every data set shares: views, subsets, sharding, loaders, and what to do about unreadable images."""
 
 import os
-import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader, Dataset
+from lightning.pytorch.utilities import rank_zero_warn
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler
 
 from datamodules.degradations import DEFAULT_DEGRADATIONS, parse_all
 from datamodules.errors import UserError
@@ -35,7 +35,7 @@ class DegradedDataModule(LightningDataModule):
         indices: Use only these positions of the split.
         on_error: Whether an unreadable image ends the run ("raise") or is left out and listed ("skip").
         validation_every: Fitting holds out every so-manieth image of the train split, at least 2.
-        seed: Seed of the shuffling of training images.
+        seed: Seed of the shuffling of training images, which also depends on the epoch.
 
     Raises:
         UserError: An argument is out of range.
@@ -67,13 +67,22 @@ class DegradedDataModule(LightningDataModule):
         ]:
             if value is not None and value < least:
                 raise UserError(f"--data.{name} {value} is out of range: choose at least {least}")
+        for name, word, choices in [("split", split, ("train", "test")), ("on_error", on_error, ("raise", "skip"))]:
+            if word not in choices:
+                raise UserError(f"--data.{name} {word!r} is unknown: choose {' or '.join(choices)}")
         if indices is not None and every != 1:
             raise UserError("--data.every and --data.indices exclude each other: leave one of them out")
+        if indices is not None and not indices:
+            raise UserError("--data.indices is empty: list at least one position")
+        if indices is not None and len(set(indices)) != len(indices):
+            repeated = next(index for index in indices if indices.count(index) > 1)
+            raise UserError(f"--data.indices lists {repeated} twice: list each position once")
         self.split, self.batch_size, self.on_error = split, batch_size, on_error
         self.limit, self.every, self.chosen = limit, every, indices
         self.num_workers, self.validation_every, self.seed = num_workers, validation_every, seed
         self.skipped: list[Unreadable] = []
         self._sources: dict[str, Source] = {}
+        self._current = split
 
     @abstractmethod
     def _source(self, split: str) -> Source:
@@ -87,19 +96,19 @@ class DegradedDataModule(LightningDataModule):
     @property
     def class_names(self) -> tuple[str, ...]:
         """Candidate classes as they are put into the prompt; labels are indices into them."""
-        return next(iter(self._sources.values())).classes
+        return self._sources[self._current].classes
 
     @property
     def labelled(self) -> bool:
         """Whether every image has a label."""
-        return next(iter(self._sources.values())).labelled
+        return self._sources[self._current].labelled
 
     def describe(self) -> dict[str, Any]:
         """What a result record says about the data: JSON-able."""
-        source = self._sources[self.split]
+        source = self._sources[self._current]
         return {
             "name": self.dataset_name,
-            "split": self.split,
+            "split": self._current,
             "images_in_split": len(source),
             "images_selected": len(self._selection(source)),
             "limit": self.limit,
@@ -110,20 +119,24 @@ class DegradedDataModule(LightningDataModule):
             "lossy_source_formats": list(source.lossy_formats()),
         }
 
-    def check(self) -> None:
-        """Look at the chosen split before a run begins, unless it may still have to be downloaded.
+    def check(self, stage: str = "test") -> None:
+        """Look at the split that a stage needs before a run begins, unless it will be downloaded first.
 
         Raises:
             UserError: It is missing, empty or does not fit the arguments.
         """
-        if not getattr(self, "download", False):
-            self.setup("test")
+        if not self.incomplete():
+            self.setup(stage)
+
+    def incomplete(self) -> bool:
+        """Whether `prepare_data` will download."""
+        return False
 
     def setup(self, stage: str) -> None:
-        """Open the splits that a stage needs; may be called again."""
-        for split in ["train"] if stage in ("fit", "validate") else [self.split]:
-            if split not in self._sources:
-                self._sources[split] = self._open(split)
+        """Open the split that a stage needs, unless it is open already."""
+        self._current = "train" if stage in ("fit", "validate") else self.split
+        if self._current not in self._sources:
+            self._sources[self._current] = self._open(self._current)
 
     def _open(self, split: str) -> Source:
         source = self._source(split)
@@ -134,10 +147,9 @@ class DegradedDataModule(LightningDataModule):
             if not 0 <= index < len(source):
                 raise UserError(f"--data.indices has {index}, but the split holds images 0 to {len(source) - 1}")
         if lossy := source.lossy_formats():
-            warnings.warn(
+            rank_zero_warn(
                 f"the source images are already compressed ({', '.join(lossy)}): 'original' is not lossless, so every "
-                "drop is biased down; use a lossless copy if there is one",
-                stacklevel=2,
+                "drop is biased down; use a lossless copy if there is one"
             )
         return source
 
@@ -149,7 +161,10 @@ class DegradedDataModule(LightningDataModule):
         """The train split without its held-out part, shuffled."""
         source = self._sources["train"]
         kept = [i for position, i in enumerate(self._selection(source)) if position % self.validation_every]
-        return self._loader(DegradedViews(source, self.degradations, kept), shuffle=True)
+        if not kept:
+            raise UserError("one chosen image leaves none to fit on beside the held-out one: raise --data.limit")
+        dataset = DegradedViews(source, self.degradations, kept)
+        return self._loader(dataset, DistributedSampler(dataset, *self._place(), shuffle=True, seed=self.seed))
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """The held-out part of the train split."""
@@ -167,18 +182,21 @@ class DegradedDataModule(LightningDataModule):
 
     def _exact_loader(self, source: Source, indices: Sequence[int]) -> DataLoader[Batch]:
         dataset = DegradedViews(source, self.degradations, indices)
-        world_size, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
-        return self._loader(dataset, sampler=ExactDistributedSampler(dataset, world_size, rank))
+        return self._loader(dataset, ExactDistributedSampler(dataset, *self._place()))
 
-    def _loader(self, dataset: DegradedViews, **order: Any) -> DataLoader[Any]:
+    def _place(self) -> tuple[int, int]:
+        """World size and rank of this process."""
+        return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+
+    def _loader(self, dataset: DegradedViews, sampler: Sampler[int]) -> DataLoader[Any]:
         loader: Dataset[Sample | Unreadable | None] = dataset
         return DataLoader(
             loader,
             batch_size=self.batch_size,
+            sampler=sampler,
             num_workers=self._workers(),
             collate_fn=dataset.collate,
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
-            **order,
         )
 
     def _workers(self) -> int:
@@ -197,5 +215,6 @@ class DegradedDataModule(LightningDataModule):
                     f"image {where} cannot be read ({image.reason}): replace it, or leave such images out with "
                     "--data.on_error skip"
                 )
-            self.skipped.append(image)
+            if image not in self.skipped:  # training meets it in every epoch
+                self.skipped.append(image)
         return batch

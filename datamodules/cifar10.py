@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any, ClassVar
 
-from datamodules.archives import fetch, require
+from datamodules.archives import Files, fetch, reading, require
 from datamodules.base import DegradedDataModule
+from datamodules.errors import UserError
 from datamodules.sources import ArraySource, Source
 
 
@@ -13,7 +14,7 @@ class CIFAR10(DegradedDataModule):
 
     Args:
         root: Folder that holds torchvision's `cifar-10-batches-py`.
-        download: Fetch the archive (170 MB) if it is not there.
+        download: Fetch the archive (170 MB) unless an acceptable copy is there.
         verify_checksums: Refuse a copy whose checksums torchvision does not know. Without it, whatever batch files of
             the split are there are used; they are pickles, so only for a copy you trust.
         **kwargs: See `DegradedDataModule`.
@@ -25,26 +26,38 @@ class CIFAR10(DegradedDataModule):
         self, root: Path = Path("data"), download: bool = False, verify_checksums: bool = True, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        self.root, self.download, self.verify_checksums = Path(root), download, verify_checksums
+        self.root, self.download, self.verify_checksums = Path(root).expanduser(), download, verify_checksums
 
     def prepare_data(self) -> None:
-        """Download, on one process per machine."""
+        """Download what is missing, on one process per machine."""
         from torchvision import datasets
 
-        if self.download:
+        if self.incomplete():
             fetch(datasets.CIFAR10, self.root)
+
+    def incomplete(self) -> bool:
+        """Whether `prepare_data` will download."""
+        try:
+            return self.download and not (self._batches("train") and self._batches("test"))
+        except UserError:
+            return True
+
+    def _batches(self, split: str) -> list[list[str | None]]:
+        from torchvision import datasets
+
+        archive = datasets.CIFAR10
+        files: Files = archive.train_list if split == "train" else archive.test_list
+        if not self.verify_checksums:
+            files = [file for file in files if (self.root / archive.base_folder / file[0]).is_file()] or files[:1]
+        require(archive, self.root, [(archive.meta["filename"], archive.meta["md5"])], verify=self.verify_checksums)
+        return require(archive, self.root, files, verify=self.verify_checksums)
 
     def _source(self, split: str) -> Source:
         from torchvision import datasets
 
-        archive = datasets.CIFAR10
-        files = archive.train_list if split == "train" else archive.test_list
-        if not self.verify_checksums:
-            files = [file for file in files if (self.root / archive.base_folder / file[0]).is_file()] or files[:1]
-        meta = archive.meta["filename"]
-        require(archive, self.root, [(meta, archive.meta["md5"])], verify=self.verify_checksums)
-        checked = require(archive, self.root, files, verify=self.verify_checksums)
-
-        lists = {"train_list": checked, "test_list": checked, "meta": {**archive.meta, "md5": None}}
-        data = type(archive.__name__, (archive,), lists)(self.root, train=split == "train")
-        return ArraySource(data.data, data.targets, data.classes)
+        archive, batches = datasets.CIFAR10, self._batches(split)
+        lists = {"train_list": batches, "test_list": batches, "meta": {**archive.meta, "md5": None}}
+        with reading(archive, self.root):
+            data = type(archive.__name__, (archive,), lists)(self.root, train=split == "train")
+            source = ArraySource(data.data, data.targets, data.classes)
+        return source

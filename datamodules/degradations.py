@@ -18,6 +18,7 @@ ORIGINAL = "original"
 DEFAULT_DEGRADATIONS = (ORIGINAL, "jpeg-75", "jpeg-50", "jpeg-25")
 """The views of Chen, Namboodiri and Padget (2023)."""
 
+_JPEG_LONGEST_SIDE = 65500  # libjpeg's own limit, a little below the format's 65535
 _SUBSAMPLINGS = {"444": "4:4:4", "422": "4:2:2", "420": "4:2:0"}
 
 
@@ -30,14 +31,18 @@ class Degraded:
 
 
 class Degradation(Protocol):
-    """A pure function from an RGB image to an RGB image of the same size."""
+    """A pure function from an RGB image to an RGB image; a codec round trip keeps the size."""
 
     @property
     def name(self) -> str:
         """The specification that `parse` turns into this degradation."""
 
     def __call__(self, image: Image.Image) -> Degraded:
-        """Degrade one image of mode RGB; the argument is left as it is."""
+        """Degrade one image of mode RGB; the argument is left as it is.
+
+        Raises:
+            ValueError: The codec cannot hold an image of this size.
+        """
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,9 @@ class Jpeg:
         return cls(int(quality), subsampling)
 
     def __call__(self, image: Image.Image) -> Degraded:
+        if max(image.size) > _JPEG_LONGEST_SIDE:
+            width, height = image.size
+            raise ValueError(f"{width} x {height} pixels: JPEG holds at most {_JPEG_LONGEST_SIDE} on a side")
         options = {} if self.subsampling is None else {"subsampling": _SUBSAMPLINGS[self.subsampling]}
         buffer = BytesIO()
         image.save(buffer, format="JPEG", quality=self.quality, **options)
@@ -117,7 +125,12 @@ def parse_all(specs: Sequence[str]) -> tuple[Degradation, ...]:
 
     Raises:
         UserError: A specification is wrong or listed twice.
+
+    >>> [degradation.name for degradation in parse_all(["jpeg-75"])]
+    ['original', 'jpeg-75']
     """
+    if isinstance(specs, str):
+        raise UserError(f"degradations {specs!r} is one text: write a list such as [original, jpeg-75]")
     repeated = {spec for spec in specs if specs.count(spec) > 1}
     if repeated:
         raise UserError(f"degradation {min(repeated)!r} is listed twice: list each view once")

@@ -5,14 +5,20 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from datamodules.base import DegradedDataModule
-from datamodules.sources import FolderSource, Source
+from datamodules.sources import FolderSource, Source, visible
+
+_SPLIT_FOLDERS = {"train", "test", "val", "valid", "validation"}
 
 
 class ImageFolder(DegradedDataModule):
     """Images of any size and format below a folder, a subfolder per class: `<root>/[<split>/]<class>/**/<image>`.
 
-    Where `root` has folders named `train` and `test`, those are the splits; otherwise `root` is the one split there is.
+    Where `root` has folders named `train` and `test`, or no others than such as are named like splits, those are the
+    splits; otherwise `root` is the one split there is, and fitting sees the images that testing sees.
     Images that lie directly in the split's folder have no labels, which is enough for `predict`.
+
+    A batch holds its views at native size: photographs of 12 megapixels in four views are 144 MB per image, and each
+    loader process holds two batches. Choose `batch_size` and `num_workers` accordingly.
 
     Args:
         root: The folder.
@@ -25,11 +31,12 @@ class ImageFolder(DegradedDataModule):
 
     def __init__(self, root: Path, class_names: Mapping[str, str] | Sequence[str] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.root, self.names = Path(root), class_names
+        self.root, self.names = Path(root).expanduser(), class_names
 
     def _source(self, split: str) -> Source:
-        splits = (self.root / "train").is_dir() and (self.root / "test").is_dir()
-        return FolderSource(self.root / split if splits else self.root, self.names)
+        folders = set(visible(self.root)[0]) if self.root.is_dir() else set()
+        split_up = folders >= {"train", "test"} or (folders and folders <= _SPLIT_FOLDERS)
+        return FolderSource(self.root / split if split_up else self.root, self.names)
 
     def describe(self) -> dict[str, Any]:
         """What a result record says about the data: JSON-able."""

@@ -1,13 +1,14 @@
 """An image and its degraded views travel together: samples, batches and the data set that makes them."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -22,6 +23,16 @@ PADDING = -1
 
 NOT_ENCODED = -1
 """Stands in `encoded_bytes` for a view that no codec produced."""
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 @dataclass(frozen=True)
@@ -88,6 +99,14 @@ class Batch:
             unreadable=self.unreadable,
         )
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Between processes images of unequal size travel as one tensor per view: each tensor costs an open file."""
+        return self.__dict__ | {"views": {name: _pack(images) for name, images in self.views.items()}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        packed = state["views"]
+        self.__dict__.update(state, views={name: _unpack(*images) for name, images in packed.items()})
+
 
 class DegradedViews(Dataset[Sample | Unreadable | None]):
     """Decodes each image of a source once and degrades it at its native size.
@@ -115,12 +134,13 @@ class DegradedViews(Dataset[Sample | Unreadable | None]):
             return None
         index = self.indices[position]
         try:
-            with self.source.load(index) as image:
-                rgb = to_rgb(image)
-            degraded = {degradation.name: degradation(rgb) for degradation in self.degradations}
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # on odd metadata, once per image and worker; what matters raises
+                with self.source.load(index) as image:
+                    rgb = to_rgb(image)
+                degraded = {degradation.name: degradation(rgb) for degradation in self.degradations}
         except Exception as error:  # decoders raise whatever their format drove them to
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            return Unreadable(index, self.source.path(index), reason)
+            return Unreadable(index, self.source.path(index), _reason(error))
         return Sample(
             index=index,
             label=self.source.label(index),
@@ -149,17 +169,27 @@ class DegradedViews(Dataset[Sample | Unreadable | None]):
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Upright 8-bit RGB, as CLIP's own preprocessing would see the image.
+    """Upright 8-bit RGB, as CLIP's own preprocessing would see the image; of several frames the first.
 
     EXIF orientation is applied. Grayscale, palette, CMYK and alpha images are converted as Pillow does (alpha is
-    dropped); 16-bit grayscale is scaled to 8 bits, where Pillow would clip.
+    dropped); 16-bit grayscale is scaled to 8 bits, where Pillow would clip. Nothing but the pixels is kept:
+    Pillow would write a source's comment into each JPEG made of it.
+
+    Args:
+        image: An opened image; it is used up.
 
     Raises:
-        ValueError: The mode has no defined range (32-bit float, or integers beyond 16 bits).
+        ValueError: There are no pixels, or their mode has no defined range (32-bit float, integers beyond 16 bits).
     """
     image.load()
+    if 0 in image.size:
+        raise ValueError("the image has no pixels")
+    turn = None
     with suppress(Exception):  # a broken EXIF block raises anything, and says nothing about the pixels
-        image = ImageOps.exif_transpose(image)
+        turn = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    if turn is not None:
+        image = image.transpose(turn)
+    image.info = {}
     if image.mode == "F":
         raise ValueError("a 32-bit float image has no defined range")
     if image.mode.startswith("I"):
@@ -168,6 +198,12 @@ def to_rgb(image: Image.Image) -> Image.Image:
             raise ValueError("an integer image beyond 16 bits has no defined range")
         image = Image.fromarray((values / 257).round().astype(np.uint8))
     return image.convert("RGB")
+
+
+def _reason(error: Exception) -> str:
+    """An error in one line of valid UTF-8, without the absolute path that system errors carry."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(f"{type(error).__name__}: {text}".split()).encode("utf-8", "backslashreplace").decode()
 
 
 def _to_tensor(image: Image.Image) -> Tensor:
@@ -180,3 +216,16 @@ def _stack(images: list[Tensor]) -> Images:
     if len({image.shape for image in images}) == 1:
         return torch.stack(images)
     return images
+
+
+def _pack(images: Images) -> tuple[Tensor, list[torch.Size] | None]:
+    if isinstance(images, Tensor):
+        return images, None
+    return torch.cat([image.flatten() for image in images]), [image.shape for image in images]
+
+
+def _unpack(packed: Tensor, shapes: list[torch.Size] | None) -> Images:
+    if shapes is None:
+        return packed
+    parts = torch.split(packed, [shape.numel() for shape in shapes])
+    return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
