@@ -1,34 +1,19 @@
 """Load a frozen CLIP: one of the paper's nine encoders, any open_clip model, or a local checkpoint."""
 
 import contextlib
-import difflib
 import json
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
+from bench.blueprints import Blueprint, find_blueprint
 from bench.weights import Activation, Declaration, Weights, load_weights, one_line, read_weights
 from datamodules.errors import UserError
-
-PAPER_ENCODERS = (
-    "RN50",
-    "RN101",
-    "RN50x4",
-    "RN50x16",
-    "RN50x64",
-    "ViT-B/32",
-    "ViT-B/16",
-    "ViT-L/14",
-    "ViT-L/14@336px",
-)
-_HUB = "hf-hub:"
-_QUICKGELU = "-quickgelu"
 
 
 @dataclass(frozen=True)
@@ -77,19 +62,6 @@ class Encoder:
         }
 
 
-@dataclass(frozen=True)
-class _Blueprint:
-    """An architecture before it is built, where its weights lie, and who says which activation they need."""
-
-    name: str
-    config: dict[str, Any]
-    preprocess: dict[str, Any]
-    tokenizer_name: str | None
-    weights_path: Path
-    pretrained: str
-    declarations: tuple[Declaration, ...]
-
-
 def load_encoder(encoder: str, pretrained: str | None = None, activation: Activation | None = None) -> Encoder:
     """Load a frozen CLIP in float32 and evaluation mode.
 
@@ -106,151 +78,37 @@ def load_encoder(encoder: str, pretrained: str | None = None, activation: Activa
             that is unknown or contradicted.
     """
     with _quiet():
-        blueprint = _blueprint(encoder, pretrained)
-        weights = read_weights(blueprint.weights_path)
-        chosen = _agreed_activation(blueprint, weights, activation)
+        blueprint = find_blueprint(encoder, pretrained)
+        voices = list(blueprint.declarations)
+        if activation is not None:
+            voices.append(Declaration(activation, "the argument `activation`"))
+        _require_agreement(blueprint.name, voices)  # a contradiction should not cost a download
+        weights = read_weights(blueprint.fetch())
+        chosen = _activation(blueprint, weights, [*voices, *weights.declarations])
         model = _build(blueprint, chosen)
         load_weights(model, weights)
         return _encoder(encoder, blueprint, weights, model, chosen)
 
 
-def _blueprint(encoder: str, pretrained: str | None) -> _Blueprint:
-    if encoder.startswith(_HUB):
-        return _from_hub(encoder, pretrained)
-    if encoder.endswith(".json") or Path(encoder).is_file():
-        return _from_json(encoder, pretrained)
-    return _from_name(encoder, pretrained)
+def _require_agreement(name: str, voices: Sequence[Declaration]) -> None:
+    for voice in voices[1:]:
+        if voice.activation != voices[0].activation:
+            raise UserError(
+                f"the activation of {name} is contradictory: {voices[0].activation} according to {voices[0].source},"
+                f" {voice.activation} according to {voice.source}; correct the one that is wrong"
+            )
 
 
-def _from_name(encoder: str, pretrained: str | None) -> _Blueprint:
-    import open_clip
-    from open_clip.pretrained import download_pretrained
-
-    name = open_clip_name(encoder)
-    config = open_clip.get_model_config(name)
-    tags = open_clip.list_pretrained_tags_by_model(name)
-    declarations: tuple[Declaration, ...] = ()
-    if config.get("quick_gelu"):
-        declarations = (Declaration("quickgelu", f"the name {name}"),)
-    if pretrained is None and "openai" in tags:
-        pretrained = "openai"
-    known = f"its tags are {', '.join(tags)}" if tags else "it has no published weights"
-    if pretrained is None:
-        raise UserError(f"encoder {encoder!r} needs `pretrained`: {known}; or give a local weights file")
-    tag = open_clip.get_pretrained_cfg(name, pretrained)
-    if tag:
-        says = Declaration("quickgelu" if tag.get("quick_gelu") else "gelu", f"open_clip's tag {pretrained}")
-        with _downloading(f"weights {pretrained!r} of {encoder}"):
-            path = Path(download_pretrained(tag))
-        return _Blueprint(name, config, tag, name, path, pretrained, (*declarations, says))
-    path = Path(pretrained)
-    if not path.is_file():
-        raise UserError(f"{pretrained!r} is neither a tag of {encoder} ({known}) nor a weights file: correct it")
-    if not declarations and not _has_quickgelu_sibling(name, tags):
-        declarations = (Declaration("gelu", f"the name {name}"),)
-    return _Blueprint(name, config, {}, name, path, pretrained, declarations)
-
-
-def open_clip_name(encoder: str) -> str:
-    """open_clip's name of a built-in encoder.
-
-    Raises:
-        UserError: there is no such encoder; the message names the nearest ones.
-
-    >>> open_clip_name("ViT-L/14@336px")
-    'ViT-L-14-336'
-    """
-    import open_clip
-
-    known = open_clip.list_models()
-    name = encoder.replace("/", "-").replace("@336px", "-336")
-    if name in known:
-        return name
-    by_lower = {n.lower(): n for n in (*known, *PAPER_ENCODERS)}
-    near = [by_lower[n] for n in difflib.get_close_matches(encoder.lower(), by_lower, n=3, cutoff=0.4)]
-    mend = f"did you mean {' or '.join(near)}?" if near else f"the paper's are {', '.join(PAPER_ENCODERS)}"
-    raise UserError(f"unknown encoder {encoder!r}: {mend}")
-
-
-def _has_quickgelu_sibling(name: str, tags: Sequence[str]) -> bool:
-    """Whether weights for this architecture exist with QuickGELU, or might: it has no published ones."""
-    import open_clip
-
-    if name + _QUICKGELU in open_clip.list_models() or not tags:
-        return True
-    return any(open_clip.get_pretrained_cfg(name, tag).get("quick_gelu") for tag in tags)
-
-
-def _from_hub(encoder: str, pretrained: str | None) -> _Blueprint:
-    from open_clip.pretrained import download_pretrained_from_hf
-
-    repository = encoder.removeprefix(_HUB)
-    with _downloading(f"the configuration of {encoder}"):
-        path = Path(download_pretrained_from_hf(repository, filename="open_clip_config.json"))
-    config, preprocess = _read_config(path)
-    if pretrained is None:
-        with _downloading(f"the weights of {encoder}"):
-            weights = Path(download_pretrained_from_hf(repository))
-    elif Path(pretrained).is_file():
-        weights = Path(pretrained)
-    else:
-        raise UserError(f"{pretrained!r} is no weights file: leave `pretrained` empty to use those of {encoder}")
-    says = _config_declaration(config, f"the configuration of {encoder}")
-    return _Blueprint(encoder, config, preprocess, encoder, weights, pretrained or encoder, (says,))
-
-
-def _from_json(encoder: str, pretrained: str | None) -> _Blueprint:
-    path = Path(encoder)
-    if not path.is_file():
-        raise UserError(f"model configuration {encoder} does not exist: check the path")
-    config, preprocess = _read_config(path)
-    if pretrained is None or not Path(pretrained).is_file():
-        problem = "no weights file is given" if pretrained is None else f"weights file {pretrained} does not exist"
-        raise UserError(f"{problem} for the model configuration {encoder}: set `pretrained` to a local file")
-    says = _config_declaration(config, path.name)
-    return _Blueprint(path.stem, config, preprocess, None, Path(pretrained), pretrained, (says,))
-
-
-def _read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The model and preprocess parts of a model configuration or of a hub repository's open_clip_config.json."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        config = content.get("model_cfg", content)
-        preprocess = content.get("preprocess_cfg", {})
-        missing = [key for key in ("embed_dim", "vision_cfg", "text_cfg") if key not in config]
-    except (ValueError, AttributeError) as error:
-        raise UserError(f"{path} is no model configuration in JSON ({one_line(error)}): correct it") from None
-    if missing:
-        raise UserError(
-            f"{path} is no open_clip model configuration, it lacks {', '.join(missing)}: add what is missing"
-        )
-    return config, preprocess
-
-
-def _config_declaration(config: dict[str, Any], source: str) -> Declaration:
-    if config.get("quick_gelu"):
-        return Declaration("quickgelu", f"{source} (quick_gelu: true)")
-    return Declaration("gelu", f"{source} (no quick_gelu: true)")
-
-
-def _agreed_activation(blueprint: _Blueprint, weights: Weights, asked: Activation | None) -> Activation | None:
-    """The one activation that everybody who says anything about it agrees on."""
+def _activation(blueprint: Blueprint, weights: Weights, voices: Sequence[Declaration]) -> Activation | None:
+    """The one activation that everybody who says anything about it agrees on; None where there is no choice."""
     if not _offers_choice(blueprint.config):
         return None
-    voices = [*blueprint.declarations, *weights.declarations]
-    if asked is not None:
-        voices.append(Declaration(asked, "the argument `activation`"))
     if not voices:
         raise UserError(
             f"nothing says which activation the weights {weights.path} need: add `--model.activation quickgelu`"
             " (OpenAI, DFN, MetaCLIP) or `--model.activation gelu` (LAION and most others)"
         )
-    for voice in voices[1:]:
-        if voice.activation != voices[0].activation:
-            raise UserError(
-                f"the activation of {blueprint.name} is contradictory: {voices[0].activation} says {voices[0].source},"
-                f" {voice.activation} says {voice.source}; correct the one that is wrong"
-            )
+    _require_agreement(blueprint.name, voices)
     return voices[0].activation
 
 
@@ -261,7 +119,7 @@ def _offers_choice(config: dict[str, Any]) -> bool:
     return own_vision or not text.get("hf_model_name")
 
 
-def _build(blueprint: _Blueprint, activation: Activation | None) -> nn.Module:
+def _build(blueprint: Blueprint, activation: Activation | None) -> nn.Module:
     """Build the model open_clip would, from its configuration alone: no registry, no download of towers."""
     import open_clip
 
@@ -301,7 +159,7 @@ def built_activations(model: nn.Module) -> set[str]:
 
 
 def _encoder(
-    asked: str, blueprint: _Blueprint, weights: Weights, model: nn.Module, activation: Activation | None
+    asked: str, blueprint: Blueprint, weights: Weights, model: nn.Module, activation: Activation | None
 ) -> Encoder:
     import open_clip
     from open_clip.transform import PreprocessCfg, merge_preprocess_dict
@@ -344,16 +202,6 @@ def _encoder(
         activation=activation,
         _origin=origin,
     )
-
-
-@contextlib.contextmanager
-def _downloading(what: str) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        raise UserError(
-            f"{what} could not be downloaded ({one_line(error)}): check the network, or use a local weights file"
-        ) from error
 
 
 @contextlib.contextmanager

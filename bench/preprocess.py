@@ -1,6 +1,6 @@
 """Resize, crop and normalise on the device, bit for bit what Pillow and torchvision do on the host.
 
-Pillow resamples 8-bit images with integers: coefficients rounded to 22 fractional bits, the horizontal pass first, and
+Pillow resamples 8-bit images with integers: coefficients rounded to 22 fractional bits, one pass per direction, and
 after each pass ``clip(floor((sum + 2**21) / 2**22), 0, 255)``. Here both passes are matrix products in float32. Each
 coefficient is split into a high and a low part so small that every product and every partial sum is an integer below
 2**24, hence exact in any order of summation, on any device, in TF32 as well.
@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor, nn
 
 from datamodules.errors import UserError
@@ -152,13 +153,33 @@ class Preprocess(nn.Module):
             )
         count = len(images)
         pixels = torch.empty((count, 3, side, side), dtype=torch.float32, device=images.device)
-        chunk = count
+        chunk = max(1, count)
         if images.device.type == "cpu":
             chunk = max(1, _CPU_CHUNK_VALUES // (3 * max(height, side) * max(width, side)))
+        source, target = images, pixels
+        if self.resize_mode == "squash" and _pillow_goes_vertical_first(height, width, side, self.interpolation):
+            source, target, rows, columns = images.mT, pixels.mT, columns, rows
         with _full_precision(images.device):
             for i in range(0, count, chunk):
-                _resample(images[i : i + chunk], pixels[i : i + chunk], rows, columns, self.interpolation)
+                _resample(source[i : i + chunk], target[i : i + chunk], rows, columns, self.interpolation)
         return pixels
+
+
+@lru_cache(maxsize=1024)
+def _pillow_goes_vertical_first(height: int, width: int, side: int, interpolation: Interpolation) -> bool:
+    """Ask the installed Pillow which pass it runs first.
+
+    From version 13 on the vertical one goes first where that saves much work, which needs unequal scales. Both orders
+    round in between, hence differ.
+    """
+    noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    resampling = Image.Resampling.BICUBIC if interpolation == "bicubic" else Image.Resampling.BILINEAR
+    resized = np.asarray(Image.fromarray(noise).resize((side, side), resampling))
+    horizontal_first = torch.empty((1, 3, side, side))
+    rows, columns = _Axis(height, side, 0, side), _Axis(width, side, 0, side)
+    with _full_precision(horizontal_first.device):
+        _resample(torch.from_numpy(noise).permute(2, 0, 1)[None], horizontal_first, rows, columns, interpolation)
+    return not torch.equal(horizontal_first[0], torch.from_numpy(resized.copy()).permute(2, 0, 1) / 255)
 
 
 def _resample(images: Tensor, out: Tensor, rows: _Axis, columns: _Axis, interpolation: Interpolation) -> None:

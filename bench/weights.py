@@ -70,7 +70,8 @@ def read_weights(path: Path) -> Weights:
         raise
     except pickle.UnpicklingError:
         raise UserError(
-            f"weights file {path} is a pickle of more than tensors and was not loaded: save the state dict alone"
+            f"weights file {path} is no plain state dict and was not loaded, nothing in it was run: save the state dict"
+            " alone, best as safetensors"
         ) from None
     except Exception as error:
         raise UserError(
@@ -193,6 +194,6 @@ def _renamed(tensors: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
 
 
 def one_line(error: BaseException) -> str:
-    """An exception's message on one line of at most 200 characters."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    """An exception's type and message on one line of at most 200 characters."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())
     return text if len(text) <= 200 else text[:197] + "..."

@@ -42,7 +42,7 @@ def text_classifier(encoder: Encoder, class_names: Sequence[str], templates: Seq
             tokens = encoder.tokenizer(prompts[start : start + _PROMPTS_PER_PASS]).to(device)
             parts.append(encoder.model.encode_text(tokens, normalize=True))  # type: ignore[operator]
         means: Tensor = torch.cat(parts).view(len(class_names), len(templates), -1).mean(dim=1)
-        return means / means.norm(dim=1, keepdim=True)
+        return functional.normalize(means, dim=1)
 
 
 class ZeroShotClassifier(nn.Module):
