@@ -1,5 +1,6 @@
 """The `lightning` command: LightningCLI over this project's models, data sets and callbacks."""
 
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -21,8 +22,10 @@ class Parser(LightningArgumentParser):
         """Exit with status 2 and one line on the standard error stream."""
         if not self.exit_on_error:
             super().error(message, ex)
-        sys.stderr.write(f"error: {one_line(message)}\n")
-        raise SystemExit(USAGE_ERROR)
+        keys = re.findall(r'Parser key "([^"]+)"', message)
+        reason = message if ex is None else re.sub(r'^Parser key "[^"]+": ', "", str(causes(ex)[-1])).rstrip(".")
+        option = f"--{'.'.join(keys)}: " if keys else ""
+        fail(f"{option}{reason}; `{self.prog.replace(' [options]', '')} --help` lists what there is")
 
 
 class CLI(LightningCLI):
@@ -43,9 +46,15 @@ class CLI(LightningCLI):
     before_test = before_predict = before_fit = before_validate = _look_at_data
 
 
-def one_line(message: object) -> str:
-    """A message with its white space collapsed."""
-    return " ".join(str(message).split())
+def causes(error: BaseException) -> list[BaseException]:
+    """An error, what caused it, what caused that, and so on: jsonargparse wraps an error once per level of nesting."""
+    return [error] + (causes(error.__cause__) if error.__cause__ is not None else [])
+
+
+def fail(message: str) -> NoReturn:
+    """Exit with status 2 and one line on the standard error stream."""
+    sys.stderr.write(f"error: {' '.join(message.split())}\n")
+    raise SystemExit(USAGE_ERROR)
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -64,6 +73,8 @@ def main(args: Sequence[str] | None = None) -> None:
             parser_class=Parser,
             args=None if args is None else list(args),
         )
-    except (UserError, MisconfigurationException) as error:
-        sys.stderr.write(f"error: {one_line(error)}\n")
-        raise SystemExit(USAGE_ERROR) from None
+    except Exception as error:
+        mistakes = [cause for cause in causes(error) if isinstance(cause, UserError | MisconfigurationException)]
+        if not mistakes:
+            raise
+        fail(str(mistakes[-1]))

@@ -32,6 +32,9 @@ class ZeroShotEvaluation(LightningModule):
         UserError: The encoder, its weights or the prompts are unusable.
     """
 
+    classifier: ZeroShotClassifier
+    view_metrics: nn.ModuleDict  # ViewMetrics by view name
+
     def __init__(
         self,
         encoder: str = "ViT-B/32",
@@ -44,8 +47,6 @@ class ZeroShotEvaluation(LightningModule):
         self.encoder = load_encoder(encoder, pretrained, activation)
         self.templates = tuple(templates)
         self.measured: dict[str, dict[str, Tensor]] = {}
-        self.classifier: ZeroShotClassifier | None = None
-        self.view_metrics = nn.ModuleDict()
 
     @property
     def data(self) -> DegradedDataModule:
@@ -93,6 +94,7 @@ class ZeroShotEvaluation(LightningModule):
     def update_metrics(self, outcomes: dict[str, Outcomes]) -> None:
         """Feed outcomes, fresh or read back, to the metrics."""
         for view, metrics in self.view_metrics.items():
+            assert isinstance(metrics, ViewMetrics)
             metrics.update(outcomes[view], outcomes["original"])
 
     def on_test_epoch_end(self) -> None:
@@ -111,4 +113,6 @@ class ZeroShotEvaluation(LightningModule):
         self._measure()
 
     def _measure(self) -> None:
-        self.measured = {view: metrics.compute() for view, metrics in self.view_metrics.items()}
+        self.measured = {
+            view: metrics.compute() for view, metrics in self.view_metrics.items() if isinstance(metrics, ViewMetrics)
+        }

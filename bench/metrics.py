@@ -1,6 +1,8 @@
 """torchmetrics over outcomes: per view, and per view paired with the original."""
 
-from typing import Any
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -52,7 +54,7 @@ class ViewMetrics(nn.Module):
             means += ["flip_rate"] + (["broken", "repaired", "drop", "loss_increase"] if labelled else [])
         self.classified = nn.ModuleDict(classified)
         self.means = nn.ModuleDict({name: MeanMetric(nan_strategy="disable") for name in means})
-        for metric in self.means.values():
+        for _, metric in self._items(self.means):
             metric.set_dtype(torch.float64)  # so that the order of the images does not show
         self.calibration = BinaryCalibrationError(n_bins=CALIBRATION_BINS, norm="l1") if labelled else None
 
@@ -72,16 +74,21 @@ class ViewMetrics(nn.Module):
             "drop": before.float() - now.float(),
             "loss_increase": outcomes.loss - original.loss,
         }
-        for name, metric in self.means.items():
+        for name, metric in self._items(self.means):
             metric.update(columns[name])
-        for metric in self.classified.values():
+        for _, metric in self._items(self.classified):
             metric.update(outcomes.prediction, outcomes.label)
         if self.calibration is not None:
             self.calibration.update(outcomes.confidence, now.long())
 
     def compute(self) -> dict[str, Tensor]:
         """Scalars, per-class vectors [C] and the confusion matrix [C, C] (rows are true classes), by name."""
-        values = {name: metric.compute() for name, metric in [*self.classified.items(), *self.means.items()]}
+        every = chain(self._items(self.classified), self._items(self.means))
+        values = {name: metric.compute() for name, metric in every}
         if self.calibration is not None:
             values["calibration_error"] = self.calibration.compute()
         return values
+
+    @staticmethod
+    def _items(metrics: nn.ModuleDict) -> Iterator[tuple[str, Metric]]:
+        return cast(Iterator[tuple[str, Metric]], iter(metrics.items()))

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import features
 from torch import Tensor
@@ -43,8 +44,9 @@ def _git_commit() -> str | None:
 
 
 def to_json(value: Any) -> Any:
-    """Tensors as numbers or nested lists, NaN as null, everything else as it is."""
+    """Tensors as numbers or nested lists (float32 with its own digits), NaN as null, everything else as it is."""
     if isinstance(value, Tensor):
+        value = np.vectorize(lambda number: float(str(number)))(value.cpu()) if value.is_floating_point() else value
         value = value.tolist()
     if isinstance(value, Mapping):
         return {key: to_json(item) for key, item in value.items()}

@@ -122,7 +122,7 @@ class TensorBoardReport(Callback):
             writer.add_image(f"flips/{view}", pixels, dataformats="HWC")
         self._write_text(writer, pl_module, Path(trainer.logger.log_dir))
         headlines = {
-            f"{metric}/{view}": float(values[metric])
+            f"test/{metric}/{view}": float(values[metric])
             for view, values in metrics.items()
             for metric in ("precision", "flip_rate")
             if metric in values
