@@ -77,6 +77,8 @@ def load_encoder(encoder: str, pretrained: str | None = None, activation: Activa
         UserError: unknown encoder or tag, missing, unreadable or unfitting weights, a failed download, or an activation
             that is unknown or contradicted.
     """
+    if activation not in (None, "quickgelu", "gelu"):
+        raise UserError(f"unknown activation {activation!r}: use quickgelu or gelu")
     with _quiet():
         blueprint = find_blueprint(encoder, pretrained)
         voices = list(blueprint.declarations)
@@ -186,7 +188,7 @@ def _encoder(
             tokenizer = open_clip.get_tokenizer(blueprint.tokenizer_name)
     except Exception as error:
         raise UserError(
-            f"the tokenizer of {asked} cannot be loaded ({one_line(error)}): see its configuration"
+            f"{asked}'s tokenizer cannot be loaded ({one_line(error)}): install what it misses, or check the network"
         ) from error
     origin = {"architecture": blueprint.name, "pretrained": blueprint.pretrained, "weights_sha256": weights.sha256}
     return Encoder(

@@ -13,9 +13,9 @@ from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import numpy as np
+import PIL
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor, nn
 
 from datamodules.errors import UserError
@@ -25,7 +25,9 @@ Interpolation = Literal["bicubic", "bilinear"]
 ResizeMode = Literal["shortest", "squash"]
 
 _FRACTION_BITS = 22  # Pillow's PRECISION_BITS for 8-bit images: 32 - 8 - 2
+_REORDERS = int(PIL.__version__.split(".")[0]) >= 13
 _EXACT = 2**24  # integers up to here are exact in float32
+_CARRY = 2**16  # room for the low sum's carry and the rounding constant
 _TF32_EXACT = 2**11  # and up to here in TF32
 
 # Measured with `python -m benchmarks.resize`: narrow bands waste few products on zeros, wide ones feed the BLAS better.
@@ -157,7 +159,7 @@ class Preprocess(nn.Module):
         if images.device.type == "cpu":
             chunk = max(1, _CPU_CHUNK_VALUES // (3 * max(height, side) * max(width, side)))
         source, target = images, pixels
-        if self.resize_mode == "squash" and _pillow_goes_vertical_first(height, width, side, self.interpolation):
+        if _vertical_first(rows, columns):
             source, target, rows, columns = images.mT, pixels.mT, columns, rows
         with _full_precision(images.device):
             for i in range(0, count, chunk):
@@ -165,21 +167,12 @@ class Preprocess(nn.Module):
         return pixels
 
 
-@lru_cache(maxsize=1024)
-def _pillow_goes_vertical_first(height: int, width: int, side: int, interpolation: Interpolation) -> bool:
-    """Ask the installed Pillow which pass it runs first.
+def _vertical_first(rows: _Axis, columns: _Axis) -> bool:
+    """Whether the installed Pillow runs the vertical pass first: since version 13, where the height shrinks much more.
 
-    From version 13 on the vertical one goes first where that saves much work, which needs unequal scales. Both orders
-    round in between, hence differ.
+    Both orders round in between, hence differ.
     """
-    noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    resampling = Image.Resampling.BICUBIC if interpolation == "bicubic" else Image.Resampling.BILINEAR
-    resized = np.asarray(Image.fromarray(noise).resize((side, side), resampling))
-    horizontal_first = torch.empty((1, 3, side, side))
-    rows, columns = _Axis(height, side, 0, side), _Axis(width, side, 0, side)
-    with _full_precision(horizontal_first.device):
-        _resample(torch.from_numpy(noise).permute(2, 0, 1)[None], horizontal_first, rows, columns, interpolation)
-    return not torch.equal(horizontal_first[0], torch.from_numpy(resized.copy()).permute(2, 0, 1) / 255)
+    return _REORDERS and rows.size - rows.resized > max(0, 2 * (columns.size - columns.resized))
 
 
 def _resample(images: Tensor, out: Tensor, rows: _Axis, columns: _Axis, interpolation: Interpolation) -> None:
@@ -301,7 +294,7 @@ def _shift(weights: NDArray[np.int64]) -> int:
     """Bits of the low part for which both products are exact in float32 and the factors in TF32."""
     for shift in range(12, 6, -1):
         parts = _split(weights, shift)
-        if all(np.abs(p).max() <= _TF32_EXACT and np.abs(p).sum(1).max() * 255 < _EXACT // 2 for p in parts):
+        if all(np.abs(p).max() <= _TF32_EXACT and np.abs(p).sum(1).max() * 255 < _EXACT - _CARRY for p in parts):
             return shift
     raise UserError(f"an image side is {weights.shape[1] // 4} times the encoder's input: scale the images down first")
 

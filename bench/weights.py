@@ -186,10 +186,9 @@ def _renamed(tensors: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
         target = getattr(model, name, None)
         if name in tensors and target is not None and tensors[name].numel() == target.numel():
             tensors[name] = tensors[name].reshape(target.shape)
-    # transformers >= 4.31 no longer stores them
-    ids = "text.transformer.embeddings.position_ids"
-    if ids in tensors and ids not in model.state_dict():
-        del tensors[ids]
+    # constants that some exporters store and the model computes, such as the causal mask
+    for name in {name for name, _ in model.named_buffers()}.difference(model.state_dict()):
+        tensors.pop(name, None)
     return tensors
 
 
