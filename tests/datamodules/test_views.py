@@ -1,4 +1,3 @@
-import logging
 import multiprocessing
 import os
 import pickle
@@ -323,17 +322,6 @@ def test_workers_give_what_the_process_itself_gives(method):
         assert all(torch.equal(ours, its) for ours, its in zip(images, apart.views[name], strict=True))
 
 
-def test_odd_images_make_no_warnings_in_workers(capfd):
-    data = views_of(*malformed(400, seed=1))
-    with warnings.catch_warnings():
-        warnings.simplefilter("always")
-        batches = list(DataLoader(data, 50, num_workers=1, collate_fn=data.collate))
-    assert sum(len(batch) + len(batch.unreadable) for batch in batches) == 400
-    captured = capfd.readouterr()  # libtiff writes a line of its own about some files
-    assert captured.out == ""
-    assert not [line for line in captured.err.splitlines() if "Warning" in line or "Traceback" in line]
-
-
 FORMATS = (
     "PNG",
     "JPEG",
@@ -400,8 +388,8 @@ def outcomes(count, seed):
     """How many malformed images became a sample, and how many were reported; anything else fails."""
     data = views_of(*malformed(count, seed), views=["jpeg-75", "jpeg-25-444"])
     found = {Sample: 0, Unreadable: 0}
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         for index in range(count):
             result = data[index]
             found[type(result)] += 1
@@ -409,6 +397,7 @@ def outcomes(count, seed):
                 assert len(result.reason.splitlines()) == 1
             else:
                 assert len({view.shape for view in result.views.values()}) == 1
+    assert caught == []  # a loader worker would print each of them
     return found
 
 
@@ -421,8 +410,7 @@ def test_malformed_images_are_read_or_reported():
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_thousands_of_malformed_images_are_read_or_reported(caplog):
-    caplog.set_level(logging.CRITICAL)
+def test_thousands_of_malformed_images_are_read_or_reported():
     found = outcomes(6000, seed=2)
     assert sum(found.values()) == 6000
     assert min(found.values()) > 1000
