@@ -2,6 +2,7 @@
 
 import re
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -41,7 +42,7 @@ class CLI(LightningCLI):
 
     def _look_at_data(self) -> None:
         if isinstance(self.datamodule, DegradedDataModule):
-            self.datamodule.check()
+            self.datamodule.check(self.subcommand)
 
     before_test = before_predict = before_fit = before_validate = _look_at_data
 
@@ -63,6 +64,8 @@ def main(args: Sequence[str] | None = None) -> None:
     Args:
         args: Arguments in place of those of the process.
     """
+    # Lightning 2.6 asks torch's pytree in a way that torch 2.14 deprecates: nothing a user of this program can mend.
+    warnings.filterwarnings("ignore", message=".*LeafSpec")
     try:
         CLI(
             LightningModule,

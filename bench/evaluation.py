@@ -106,7 +106,9 @@ class ZeroShotEvaluation(LightningModule):
             for name, value in values.items()
             if value.ndim == 0
         }
-        self.log_dict(scalars, rank_zero_only=True)  # every rank has the same values already
+        self.log_dict(
+            scalars, sync_dist=True
+        )  # the values are equal already; Lightning warns unless it may average them
 
     def on_predict_epoch_end(self) -> None:
         """Compute over all processes; Lightning logs nothing while it predicts."""

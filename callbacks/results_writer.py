@@ -30,12 +30,13 @@ class ResultsWriter(Callback):
         self._parts: list[dict[str, Outcomes]] = []
         self._paths: dict[int, str | None] = {}
         self._started = 0.0
+        self._folder = Path()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        folder = run_folder(trainer)
-        if (folder / RESULTS).exists():
+        self._folder = run_folder(trainer)
+        if (self._folder / RESULTS).exists():
             raise UserError(
-                f"{str(folder / RESULTS)!r} holds the results of another run: choose another folder with "
+                f"{str(self._folder / RESULTS)!r} holds the results of another run: choose another folder with "
                 "--trainer.logger.save_dir or --trainer.default_root_dir"
             )
         self._parts, self._paths, self._started = [], {}, time.time()
@@ -97,15 +98,14 @@ class ResultsWriter(Callback):
                 "seconds": round(time.time() - self._started, 3),
             },
         }
-        folder = run_folder(trainer)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / TABLE, per_image_csv(outcomes, paths))
-        write_record(folder, record)
-        print(f"\n{screen_table(record)}\n\nwritten to {folder}")
+        self._folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(self._folder / TABLE, per_image_csv(outcomes, paths))
+        write_record(self._folder, record)
+        print(f"\n{screen_table(record)}\n\nwritten to {self._folder}")
 
 
 def run_folder(trainer: Trainer) -> Path:
-    """Where a run's files go; a collective call."""
+    """Where a run's files go; every process must ask, since the first one tells the others."""
     return Path(trainer.log_dir or trainer.default_root_dir)
 
 
