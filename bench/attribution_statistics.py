@@ -1,0 +1,213 @@
+"""Numbers for what attribution maps look like: concentrated, local, on the encoder's or the codec's grid.
+
+All functions take attributions float [B, 3, H, W] (or a per-pixel map [B, H, W], see `pixel_map`) and return one number
+per image, float64 [B]. NaN means that the quantity is undefined for that image: a map without any mass has no
+concentration, a constant one no correlation and no spectrum. Means over images should leave NaN out.
+"""
+
+import math
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+_SHARES = (0.01, 0.05, 0.10)
+
+
+@dataclass(frozen=True)
+class AttributionStatistics:
+    """Per image, float64 [B] each.
+
+    Attributes:
+        mass_top_1: share in [0, 1] of the absolute mass in the strongest 1% of pixels; see `mass_share`.
+        mass_top_5: the same for 5%.
+        mass_top_10: the same for 10%.
+        gini: in [0, 1); see `gini`.
+        neighbour_correlation: in [-1, 1]; see `neighbour_correlation`.
+        patch_grid: above 0, 1 for a spectrum without a line; see `grid_energy` with the encoder's patch size.
+        codec_grid: the same with the codec's 8 x 8 blocks as the encoder sees them.
+        positive_share: share in [0, 1] of the absolute mass that raised the loss; see `positive_share`.
+    """
+
+    mass_top_1: Tensor
+    mass_top_5: Tensor
+    mass_top_10: Tensor
+    gini: Tensor
+    neighbour_correlation: Tensor
+    patch_grid: Tensor
+    codec_grid: Tensor
+    positive_share: Tensor
+
+    def means(self) -> dict[str, float]:
+        """Mean of each over the images where it is defined; NaN where it is for none."""
+        return {f.name: float(getattr(self, f.name).nanmean()) for f in fields(self)}
+
+
+def attribution_statistics(
+    attribution: Tensor, patch_period: float | None, source_size: tuple[int, int]
+) -> AttributionStatistics:
+    """All statistics of a batch.
+
+    Args:
+        attribution: float [B, 3, H, W] in the encoder's input pixels.
+        patch_period: the encoder's patch size (ViT) or total stride (ResNet: 32) in input pixels, or None to leave it
+            out (NaN).
+        source_size: height and width of the image that was compressed, in pixels, before resizing to the encoder's
+            input. The shorter side becomes the input's side, which is then a centre crop.
+    """
+    blocks = codec_period(source_size, min(attribution.shape[-2:]))
+    mass = pixel_map(attribution)
+    nowhere = torch.full((len(mass),), float("nan"), dtype=torch.float64, device=mass.device)
+    top_1, top_5, top_10 = (mass_share(mass, share) for share in _SHARES)
+    return AttributionStatistics(
+        mass_top_1=top_1,
+        mass_top_5=top_5,
+        mass_top_10=top_10,
+        gini=gini(mass),
+        neighbour_correlation=neighbour_correlation(mass),
+        patch_grid=nowhere if patch_period is None else grid_energy(mass, patch_period),
+        codec_grid=grid_energy(mass, blocks),
+        positive_share=positive_share(attribution),
+    )
+
+
+def pixel_map(attribution: Tensor) -> Tensor:
+    """Absolute mass per pixel: float64 [B, H, W], the sum over colour channels of |attribution| [B, 3, H, W]."""
+    return attribution.double().abs().sum(dim=1)
+
+
+def mass_share(mass: Tensor, share: float) -> Tensor:
+    """Share of the mass that the strongest `share` of pixels hold, at least one pixel.
+
+    Args:
+        mass: [B, H, W], at least 0.
+        share: in (0, 1].
+
+    Returns:
+        float64 [B] in [0, 1]; NaN for a map without mass.
+
+    >>> mass_share(torch.tensor([[[6.0, 2.0], [1.0, 1.0]]]), 0.25).tolist()
+    [0.6]
+    """
+    flat = mass.flatten(1).double()
+    strongest = flat.topk(max(1, round(share * flat.shape[1])), dim=1).values
+    return strongest.sum(1) / flat.sum(1)
+
+
+def gini(mass: Tensor) -> Tensor:
+    """Gini coefficient over pixels, 0 where all are equal, 1 - 1 / n where one of n pixels holds everything.
+
+    With the n masses ascending, `sum_i (2 i - n - 1) x_i / (n sum_i x_i)`. Used as a measure of how sparse an
+    attribution is by Chalasani et al. (2020), "Concise explanations of neural networks using adversarial training".
+
+    Args:
+        mass: [B, H, W], at least 0.
+
+    Returns:
+        float64 [B] in [0, 1); NaN for a map without mass.
+
+    >>> gini(torch.tensor([[[0.0, 0.0], [0.0, 3.0]]])).tolist()
+    [0.75]
+    """
+    ascending = mass.flatten(1).double().sort(dim=1).values
+    n = ascending.shape[1]
+    ranks = torch.arange(1, n + 1, dtype=torch.float64, device=mass.device)
+    return (ascending @ (2 * ranks - n - 1)) / (n * ascending.sum(1))
+
+
+def neighbour_correlation(mass: Tensor) -> Tensor:
+    """Moran's I (1950) with the four direct neighbours as weights: spatial correlation at a distance of one pixel.
+
+    `(n / W) sum_ij w_ij (x_i - m)(x_j - m) / sum_i (x_i - m)^2`, with w_ij = 1 for neighbours, W the sum of w. Near 1
+    for smooth maps, near -1 / (n - 1) for noise, -1 for a checkerboard.
+
+    Args:
+        mass: [B, H, W], H * W at least 2.
+
+    Returns:
+        float64 [B], about -1 to 1; NaN for a constant map.
+
+    >>> neighbour_correlation(torch.tensor([[[0.0, 1.0], [1.0, 0.0]]])).tolist()
+    [-1.0]
+    """
+    deviation = mass.double() - mass.double().mean(dim=(1, 2), keepdim=True)
+    down, right = deviation[:, 1:] * deviation[:, :-1], deviation[:, :, 1:] * deviation[:, :, :-1]
+    height, width = mass.shape[1:]
+    pairs = (height - 1) * width + height * (width - 1)
+    variance = deviation.square().mean(dim=(1, 2))
+    correlation = (down.sum(dim=(1, 2)) + right.sum(dim=(1, 2))) / pairs / variance
+    return correlation.masked_fill(_constant(mass), float("nan"))
+
+
+def codec_period(source_size: tuple[int, int], input_side: int, block: int = 8) -> float:
+    """Width of a codec's block in the encoder's input pixels: `block * input_side / min(source_size)`.
+
+    The chroma blocks of 4:2:0 JPEG are twice as wide. A 32-pixel image at 224 has blocks of 56 pixels:
+
+    >>> codec_period((32, 32), 224)
+    56.0
+    """
+    return block * input_side / min(source_size)
+
+
+def grid_energy(mass: Tensor, period: float) -> Tensor:
+    """How far the power spectrum stands out at the frequencies of a grid: 1 for no grid, above 1 for a grid.
+
+    A grid of period P puts lines at the multiples of 1 / P into the spectrum of rows and columns, whatever its shape:
+    the evidence by which Fan and de Queiroz (2003), "Identification of bitmap compression history", find JPEG's blocks.
+    The spectrum is the mean periodogram of all rows and columns, their means removed, under a Hann window (Welch,
+    1967). Each multiple below the Nyquist frequency is compared with the bins around it, from 2 bins away (the window's
+    lobe) to half-way to the next multiple, by the difference of mean logarithms, which a power law leaves at about 0.
+    The result is the exponential of the mean difference over multiples. Powers are floored at 1e-12 of their mean.
+
+    Args:
+        mass: [B, S, S].
+        period: in pixels.
+
+    Returns:
+        float64 [B], above 0; NaN for a constant map, and for all maps unless 2 < period <= S / 4, where lines and the
+        bins between them can be told apart.
+
+    Raises:
+        ValueError: the maps are not square.
+    """
+    batch, height, side = mass.shape
+    if height != side:
+        raise ValueError(f"maps of {height} x {side} pixels; need square ones")
+    spacing = side / period
+    if batch == 0 or not (period > 2 and spacing >= 4):
+        return torch.full((batch,), float("nan"), dtype=torch.float64, device=mass.device)
+    lines = torch.cat([mass.double(), mass.double().mT], dim=1)
+    lines = lines - lines.mean(dim=2, keepdim=True)
+    window = torch.hann_window(side, dtype=torch.float64, device=mass.device)
+    power = torch.fft.rfft(lines * window).abs().square().mean(dim=1)
+    level = power.clamp(min=1e-12 * power.mean(dim=1, keepdim=True)).log()
+    bins = torch.arange(level.shape[1], device=mass.device)
+    excess = []
+    for multiple in range(1, math.ceil(side / 2 / spacing)):
+        distance = (bins - multiple * spacing).abs()
+        around = (distance >= 2 - 0.5) & (distance <= max(2.0, spacing / 2)) & (bins > 0)
+        around[round(multiple * spacing)] = False
+        excess.append(level[:, round(multiple * spacing)] - level[:, around].mean(dim=1))
+    return torch.stack(excess).mean(dim=0).exp().masked_fill(_constant(mass), float("nan"))
+
+
+def positive_share(attribution: Tensor) -> Tensor:
+    """Share of the absolute mass that is positive, where compression raised the loss.
+
+    Args:
+        attribution: [B, 3, H, W].
+
+    Returns:
+        float64 [B] in [0, 1]; NaN for a map without mass.
+
+    >>> positive_share(torch.tensor([[[[3.0, -1.0]]]])).tolist()
+    [0.75]
+    """
+    flat = attribution.flatten(1).double()
+    return flat.clamp(min=0).sum(1) / flat.abs().sum(1)
+
+
+def _constant(mass: Tensor) -> Tensor:
+    flat = mass.flatten(1)
+    return (flat == flat[:, :1]).all(dim=1)

@@ -1,0 +1,166 @@
+"""What each quadrature rule costs and how far its attribution map is from the converged one, on real images.
+
+    python -m benchmarks.attribution IMAGES --encoder A.json --pretrained A.safetensors \
+                                            --encoder B.json --pretrained B.safetensors
+
+IMAGES is an image folder (a subfolder per class) or the folder that holds torchvision's `cifar-10-batches-py`. Errors
+are relative L1 distances of maps to a trapezoid of `--reference` steps; residuals are |sum of the map - loss
+difference|. Wall times are of this process on this machine. Needs captum, which the `tests` extra brings.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from captum.attr import IntegratedGradients
+from torch import Tensor
+
+from bench.adaptive import Adaptive
+from bench.attribution import Attribution, Loss, cross_entropy, integrated_gradients
+from bench.encoders import load_encoder
+from bench.quadrature import GaussLegendre, Quadrature, RightRiemann, Trapezoid
+from bench.zero_shot import ZeroShotClassifier
+from datamodules import CIFAR10, ImageFolder
+from datamodules.base import DegradedDataModule
+from datamodules.views import Batch, Images
+
+_VIEWS = ["jpeg-75", "jpeg-50", "jpeg-25"]
+_TEMPLATES = ["This is an image of a {}."]
+_RULES: list[Quadrature] = [
+    RightRiemann(50),
+    *(Trapezoid(n) for n in (10, 20, 50)),
+    *(GaussLegendre(n) for n in (8, 16, 32)),
+    Adaptive(),
+]
+_BUDGET = 17
+_NAME = 76
+_COLUMNS = f"{'median %':>10s} {'p95 %':>10s} {'worst %':>10s} {'residual':>9s} {'gradients':>9s} {'s/image':>8s}"
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("images", type=Path)
+    parser.add_argument("--encoder", action="append", required=True, help="name or model configuration; repeatable")
+    parser.add_argument("--pretrained", action="append", required=True, help="tag or weights file, one per encoder")
+    parser.add_argument("--n", type=int, default=64, help="source images; each counts once per JPEG quality")
+    parser.add_argument("--every", type=int, default=1, help="take every so-manieth image of the data set")
+    parser.add_argument("--reference", type=int, default=512, help="steps of the converged trapezoid")
+    parser.add_argument("--max-batch", type=int, default=64)
+    parser.add_argument("--device", default="cpu")
+    arguments = parser.parse_args()
+    if len(arguments.encoder) != len(arguments.pretrained):
+        parser.error("give one --pretrained for each --encoder")
+    batch, class_names = _read(arguments.images, arguments.n, arguments.every)
+    for encoder, pretrained in zip(arguments.encoder, arguments.pretrained, strict=True):
+        clip = load_encoder(encoder, pretrained)
+        classifier = ZeroShotClassifier(clip, class_names, _TEMPLATES).to(arguments.device)
+        print(f"\n{clip.name}: {len(batch.labels)} images x {len(_VIEWS)} JPEG qualities", flush=True)
+        _compare(classifier, batch, arguments.reference, arguments.max_batch)
+
+
+def _read(root: Path, n: int, every: int) -> tuple[Batch, tuple[str, ...]]:
+    options: dict[str, Any] = {"degradations": _VIEWS, "batch_size": n, "limit": n, "every": every, "num_workers": 0}
+    data: DegradedDataModule
+    if (root / "cifar-10-batches-py").is_dir():
+        data = CIFAR10(root, verify_checksums=False, **options)
+    else:
+        data = ImageFolder(root, **options)
+    data.setup("test")
+    return next(iter(data.test_dataloader())), data.class_names
+
+
+def _compare(classifier: ZeroShotClassifier, batch: Batch, steps: int, max_batch: int) -> None:
+    device = classifier.text.device
+    views = [classifier.pixels(_on(batch.views[name], device)) for name in ("original", *_VIEWS)]
+    baseline, target = views[0].repeat(len(_VIEWS), 1, 1, 1), torch.cat(views[1:])
+    labels = batch.labels.repeat(len(_VIEWS)).to(device)
+    loss = cross_entropy(classifier.pixel_logits)
+
+    def run(rule: Quadrature) -> Attribution:
+        return integrated_gradients(loss, baseline, target, labels, rule, max_batch)
+
+    reference = run(Trapezoid(steps))
+    print(f"reference: trapezoid {steps}, median residual {reference.residual.median():.6f}")
+    print(f"{'rule':{_NAME}s} {_COLUMNS}", flush=True)
+    contenders: dict[str, Callable[[], Attribution]] = {str(rule): partial(run, rule) for rule in _RULES}
+    for method in ("gausslegendre", "riemann_trapezoid"):
+        contenders[f"captum {method} 50"] = partial(_captum, loss, baseline, target, labels, method, max_batch)
+    results = {}
+    for name, attribute in contenders.items():
+        start = time.perf_counter()
+        results[name] = attribute()
+        _print_row(name, results[name], reference, time.perf_counter() - start)
+    _judge_estimate("adaptive, where it stopped", results[str(Adaptive())], reference)
+    budget = Adaptive(tolerance=1e-9, smooth_tolerance=1e-9, max_points=_BUDGET)
+    _judge_estimate(f"adaptive, every path cut at {_BUDGET} points", run(budget), reference)
+
+
+def _on(images: Images, device: torch.device) -> Images:
+    return images.to(device) if isinstance(images, Tensor) else [image.to(device) for image in images]
+
+
+def _captum(
+    loss: Loss, baseline: Tensor, target: Tensor, labels: Tensor, method: str, max_batch: int, steps: int = 50
+) -> Attribution:
+    maps = [
+        IntegratedGradients(loss).attribute(
+            target[i : i + 1],
+            baseline[i : i + 1],
+            additional_forward_args=labels[i : i + 1],
+            n_steps=steps,
+            method=method,
+            internal_batch_size=max_batch,
+        )
+        for i in range(len(labels))
+    ]
+    attribution = torch.cat(maps).detach().to(baseline.dtype)
+    with torch.no_grad():
+        pieces = [slice(first, first + max_batch) for first in range(0, len(labels), max_batch)]
+        difference = torch.cat([loss(target[p], labels[p]) - loss(baseline[p], labels[p]) for p in pieces])
+    total = attribution.flatten(1).sum(1)
+    return Attribution(
+        attribution=attribution,
+        total=total,
+        loss_difference=difference,
+        residual=(total - difference).abs(),
+        evaluations=torch.full_like(labels, steps),
+        error_estimate=torch.full_like(total, float("nan")),
+        converged=torch.ones_like(labels, dtype=torch.bool),
+    )
+
+
+def _errors(result: Attribution, reference: Attribution) -> Tensor:
+    """Relative L1 distance per pair, float64 on the CPU; pairs whose views agree are left out."""
+    norm = reference.attribution.flatten(1).abs().sum(1)
+    distance = (result.attribution - reference.attribution).flatten(1).abs().sum(1)
+    return (distance / norm)[norm > 0].double().cpu()
+
+
+def _print_row(name: str, result: Attribution, reference: Attribution, seconds: float) -> None:
+    errors = _errors(result, reference)
+    quantiles = " ".join(f"{100 * errors.quantile(q):10.4f}" for q in (0.5, 0.95, 1.0))
+    spent, residual = result.evaluations.double().mean(), result.residual.median()
+    print(f"{name:{_NAME}s} {quantiles} {residual:9.5f} {spent:9.1f} {seconds / len(errors):8.3f}", flush=True)
+
+
+def _judge_estimate(name: str, result: Attribution, reference: Attribution) -> None:
+    moved = reference.attribution.flatten(1).abs().sum(1) > 0
+    errors, estimates = _errors(result, reference), result.error_estimate[moved].cpu()
+    ratios = errors / estimates
+    ranks = torch.stack([x.argsort().argsort().double() for x in (errors, estimates)])
+    print(
+        f"estimate, {name}: rank correlation with the true error {torch.corrcoef(ranks)[0, 1]:.2f}, "
+        f"true <= estimate {(ratios <= 1).double().mean():.0%}, <= 2x {(ratios <= 2).double().mean():.0%}, "
+        f"median true / estimate {ratios.median():.2f}, most gradients {result.evaluations.max()}, "
+        f"converged {result.converged.double().mean():.0%}",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    main()
