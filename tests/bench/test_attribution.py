@@ -1,73 +1,19 @@
 """Integrated Gradients against hand-worked cases, completeness and captum."""
 
 import dataclasses
-import functools
-import math
 
 import pytest
 import torch
 from captum.attr import IntegratedGradients
-from jsonargparse import ArgumentParser
 from torch import nn
+from toys import RULES, Classifier, images, labels, relative_error
 
 from bench.adaptive import Adaptive
 from bench.attribution import cross_entropy, integrated_gradients
-from bench.quadrature import GaussLegendre, Midpoint, Quadrature, RightRiemann, Trapezoid, clenshaw_curtis
+from bench.quadrature import GaussLegendre, RightRiemann, Trapezoid
 from datamodules.errors import UserError
 
-RULES = [Trapezoid(12), Midpoint(12), GaussLegendre(6), RightRiemann(12), Adaptive()]
 SYMMETRIC = [rule for rule in RULES if not isinstance(rule, RightRiemann)]
-
-
-def images(*shape, seed=0, dtype=torch.float64):
-    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
-
-
-def labels(count):
-    return torch.arange(count) % 3
-
-
-class Classifier(nn.Module):
-    """A small classifier of 4 x 4 images, smooth or with kinks."""
-
-    def __init__(self, activation, width=16, dtype=torch.float64):
-        super().__init__()
-        generator = torch.Generator().manual_seed(1)
-        self.first = nn.Linear(48, width)
-        self.last = nn.Linear(width, 3)
-        self.activation = activation
-        with torch.no_grad():
-            for parameter in self.parameters():
-                parameter.copy_(torch.randn(parameter.shape, generator=generator) / 2)
-        self.to(dtype)
-
-    def forward(self, pixels):
-        return self.last(self.activation(self.first(pixels.flatten(1))))
-
-
-def relative_error(found, truth):
-    return ((found - truth).flatten(1).abs().sum(1) / truth.flatten(1).abs().sum(1)).double()
-
-
-@pytest.mark.parametrize("rule", RULES, ids=str)
-def test_weights_of_every_rule_sum_to_one_over_ascending_points(rule):
-    points, weights = rule.nodes()
-    assert weights.sum().item() == pytest.approx(1, abs=1e-14)
-    assert points.min() >= 0
-    assert points.max() <= 1
-    assert (points.diff() > 0).all()
-
-
-@pytest.mark.parametrize("n", [2, 4, 8, 16, 32])
-def test_clenshaw_curtis_is_exact_for_polynomials_up_to_its_degree(n):
-    points, weights = clenshaw_curtis(n)
-    for degree in range(n + 1):
-        assert (weights @ points**degree).item() == pytest.approx(1 / (degree + 1), abs=1e-14)
-
-
-@pytest.mark.parametrize("n", [8, 16, 32, 64])
-def test_clenshaw_curtis_points_are_nested_bit_for_bit(n):
-    assert torch.equal(clenshaw_curtis(n)[0], clenshaw_curtis(2 * n)[0][::2])
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
@@ -254,109 +200,6 @@ def test_inputs_are_left_as_they_were():
     assert not start.requires_grad
 
 
-@functools.cache
-def converged(activation):
-    """A loss, 12 pairs, and their map by 1024 trapezoid steps (200 units: dozens of kinks on each path)."""
-    loss, start, end = (
-        cross_entropy(Classifier(activation(), width=200)),
-        images(12, 3, 4, 4),
-        images(12, 3, 4, 4, seed=9),
-    )
-    truth = integrated_gradients(loss, start, end, labels(12), Trapezoid(1024), 1024).attribution
-    return loss, start, end, truth
-
-
-class TestAdaptive:
-    def test_a_smooth_path_takes_9_points_and_is_far_better_than_50_trapezoid_steps(self):
-        loss, start, end, truth = converged(nn.SiLU)
-        adaptive = integrated_gradients(loss, start, end, labels(12))
-        trapezoid = integrated_gradients(loss, start, end, labels(12), Trapezoid(50))
-        assert adaptive.evaluations.double().mean() < 10.2
-        assert adaptive.converged.all()
-        ours, theirs = (relative_error(r.attribution, truth).quantile(0.95) for r in (adaptive, trapezoid))
-        assert ours < theirs / 10
-
-    @pytest.mark.parametrize("tolerance", [0.1, 0.03, 0.01])
-    def test_tolerance_is_honoured_on_kinked_paths(self, tolerance):
-        loss, start, end, truth = converged(nn.ReLU)
-        result = integrated_gradients(loss, start, end, labels(12), Adaptive(tolerance=tolerance, max_points=513))
-        errors = relative_error(result.attribution, truth)
-        assert result.converged.all()
-        assert (result.error_estimate <= tolerance).all()
-        assert (errors <= tolerance).double().mean() >= 0.75
-        assert (errors <= 2 * tolerance).all()
-
-    def test_a_tighter_tolerance_costs_more_and_errs_less(self):
-        loss, start, end, truth = converged(nn.ReLU)
-        rules = (Adaptive(tolerance=t, max_points=513) for t in (0.1, 0.01))
-        loose, tight = (integrated_gradients(loss, start, end, labels(12), rule) for rule in rules)
-        assert tight.evaluations.double().mean() > 1.5 * loose.evaluations.double().mean()
-        assert relative_error(tight.attribution, truth).median() < relative_error(loose.attribution, truth).median() / 3
-
-    @pytest.mark.parametrize("max_points", [9, 17])
-    def test_the_cap_is_kept_and_reported(self, max_points):
-        rule = Adaptive(tolerance=1e-6, smooth_tolerance=1e-6, max_points=max_points)
-        start, end = images(4, 3, 4, 4), images(4, 3, 4, 4, seed=9)
-        result = integrated_gradients(cross_entropy(Classifier(nn.ReLU(), width=200)), start, end, labels(4), rule)
-        assert result.evaluations.tolist() == [max_points] * 4
-        assert not result.converged.any()
-        assert (result.error_estimate > rule.tolerance).all()
-
-    def test_a_bump_between_the_points_is_found_through_completeness(self):
-        # The slope is 1 at all 9 points, and a bump about 0.004 wide at t = 0.63 holds as much as all the rest.
-        def loss(pixels, labels):
-            t = pixels.mean(dim=(1, 2, 3))
-            return t + torch.sigmoid((t - 0.63) * 1000)
-
-        start, end = torch.zeros(1, 3, 1, 1, dtype=torch.float64), torch.ones(1, 3, 1, 1, dtype=torch.float64)
-        result = integrated_gradients(loss, start, end, labels(1), Adaptive(tolerance=0.02))
-        assert result.converged.item()
-        assert result.residual.item() <= 0.02 * 2
-        nine = integrated_gradients(loss, start, end, labels(1), Adaptive(tolerance=0.02, max_points=9))
-        assert not nine.converged.item()
-
-    def test_a_map_that_cancels_to_nothing_is_not_called_converged(self):
-        start, end = torch.zeros(1, 3, 1, 1, dtype=torch.float64), torch.ones(1, 3, 1, 1, dtype=torch.float64)
-
-        def loss(pixels, labels):
-            return (pixels.mean(dim=(1, 2, 3)) - 0.5).abs()
-
-        result = integrated_gradients(loss, start, end, labels(1), Adaptive(max_points=33))
-        assert abs(result.total.item()) < 1e-5
-        assert not result.converged.item()
-
-    def test_the_same_call_twice_gives_the_same_bits(self):
-        start, end = images(4, 3, 4, 4), images(4, 3, 4, 4, seed=9)
-        loss = cross_entropy(Classifier(nn.ReLU(), width=200))
-        once, again = (integrated_gradients(loss, start, end, labels(4)) for _ in range(2))
-        assert torch.equal(once.attribution, again.attribution)
-
-    def test_an_undefined_loss_ends_at_once_unconverged(self):
-        start, end = torch.zeros(1, 3, 1, 1), torch.ones(1, 3, 1, 1)
-        result = integrated_gradients(lambda x, y: x.flatten(1).sum(1) * math.nan, start, end, labels(1))
-        assert not result.converged.item()
-        assert result.evaluations.item() == 9
-
-
-@pytest.mark.parametrize(
-    ("make", "says"),
-    [
-        (lambda: Trapezoid(0), "Trapezoid(n=0)"),
-        (lambda: Midpoint(-1), "Midpoint(n=-1)"),
-        (lambda: GaussLegendre(0), "GaussLegendre(n=0)"),
-        (lambda: RightRiemann(0), "RightRiemann(n=0)"),
-        (lambda: Adaptive(tolerance=0), "tolerance=0"),
-        (lambda: Adaptive(smooth_tolerance=1.0), "smooth_tolerance=1.0"),
-        (lambda: Adaptive(max_points=8), "max_points=8"),
-    ],
-)
-def test_a_rule_out_of_range_is_a_users_mistake_named_in_one_line(make, says):
-    with pytest.raises(UserError) as error:
-        make()
-    assert says in str(error.value)
-    assert "\n" not in str(error.value)
-
-
 def test_wrong_shapes_and_types_are_refused():
     def loss(pixels, labels):
         return pixels.flatten(1).sum(1)
@@ -371,19 +214,3 @@ def test_wrong_shapes_and_types_are_refused():
         integrated_gradients(loss, ok.to(torch.uint8), ok, y)
     with pytest.raises(ValueError, match="one number each"):
         integrated_gradients(lambda x, y: x.sum().reshape(1), ok, ok + 1, y)
-
-
-@pytest.mark.parametrize(
-    ("name", "arguments", "rule"),
-    [
-        ("bench.quadrature.Trapezoid", {"n": 7}, Trapezoid(7)),
-        ("bench.quadrature.GaussLegendre", {}, GaussLegendre()),
-        ("bench.adaptive.Adaptive", {"tolerance": 0.1}, Adaptive(tolerance=0.1)),
-    ],
-)
-def test_rules_are_chosen_by_class_path_as_in_a_configuration(name, arguments, rule):
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument("--rule", type=Quadrature)
-    parsed = parser.parse_object({"rule": {"class_path": name, "init_args": arguments}})
-    instantiate = getattr(parser, "instantiate", None) or parser.instantiate_classes  # the older name is deprecated
-    assert instantiate(parsed).rule == rule
