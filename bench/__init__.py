@@ -1,5 +1,6 @@
 """Zero-shot evaluation of CLIP encoders under image compression."""
 
 from bench.evaluation import ZeroShotEvaluation
+from bench.pretraining import ClipPretraining
 
-__all__ = ["ZeroShotEvaluation"]
+__all__ = ["ClipPretraining", "ZeroShotEvaluation"]

@@ -42,7 +42,7 @@ class CLI(LightningCLI):
 
     def _look_at_data(self) -> None:
         if isinstance(self.datamodule, DegradedDataModule):
-            self.datamodule.check(self.subcommand)
+            self.datamodule.check(str(self.subcommand))
 
     before_test = before_predict = before_fit = before_validate = _look_at_data
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from bench.encoders import load_encoder
 from bench.metrics import ViewMetrics
 from bench.outcomes import Outcomes
-from bench.zero_shot import ZeroShotClassifier
+from bench.zero_shot import ZeroShotClassifier, check_templates
 from datamodules.base import DegradedDataModule
 from datamodules.errors import UserError
 from datamodules.views import Batch
@@ -44,6 +44,7 @@ class ZeroShotEvaluation(LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        check_templates(templates)
         self.encoder = load_encoder(encoder, pretrained, activation)
         self.templates = tuple(templates)
         self.measured: dict[str, dict[str, Tensor]] = {}
@@ -64,8 +65,6 @@ class ZeroShotEvaluation(LightningModule):
         """Build the text classifier for the data's class names, and metrics for its views."""
         names = self.data.class_names
         labelled = self.data.labelled
-        if stage == "test" and not labelled:
-            raise UserError("the images have no labels, so there is nothing to test: use `lightning predict`")
         self.classifier = ZeroShotClassifier(self.encoder, names, self.templates)
         self.view_metrics = nn.ModuleDict(
             {view: ViewMetrics(len(names), labelled=labelled, paired=view != "original") for view in self.data.views}
@@ -106,9 +105,7 @@ class ZeroShotEvaluation(LightningModule):
             for name, value in values.items()
             if value.ndim == 0
         }
-        self.log_dict(
-            scalars, sync_dist=True
-        )  # the values are equal already; Lightning warns unless it may average them
+        self.log_dict(scalars, sync_dist=True)  # equal on every process; Lightning warns unless it may average them
 
     def on_predict_epoch_end(self) -> None:
         """Compute over all processes; Lightning logs nothing while it predicts."""

@@ -74,9 +74,10 @@ def screen_table(record: Mapping[str, Any]) -> str:
         if any(value is not None for value in values):
             rows.append([title, *("" if value is None else f"{value:.4f}" for value in values)])
     data, model = record["data"], record["model"]
+    skipped = f" ({len(record['skipped'])} skipped)" if record["skipped"] else ""
     head = (
         f"{model['encoder']} ({model['pretrained']}) on {data['name']}/{data['split']}, "
-        f"{record['images']} images, {len(data['class_names'])} classes"
+        f"{record['images']} images{skipped}, {len(data['class_names'])} classes"
     )
     return f"{head}\n\n{align(rows)}"
 

@@ -71,12 +71,8 @@ class ZeroShotClassifier(nn.Module):
         self.register_buffer("text", text_classifier(encoder, class_names, templates), persistent=False)
 
     def forward(self, images: Images) -> Tensor:
-        """Logits float32 [B, C] of uint8 images [B, 3, H, W] or of B tensors uint8 [3, H_i, W_i].
-
-        Raises:
-            UserError: a logit is infinite or not a number, which happens when float16 overflows.
-        """
-        return require_finite(self.pixel_logits(self.pixels(images)))
+        """Logits float32 [B, C] of uint8 images [B, 3, H, W] or of B tensors uint8 [3, H_i, W_i]."""
+        return self.pixel_logits(self.pixels(images))
 
     def pixels(self, images: Images) -> Tensor:
         """Resize and crop: float32 [B, 3, image_size, image_size] in [0, 1]."""
@@ -103,28 +99,21 @@ class ZeroShotClassifier(nn.Module):
         return logits
 
 
-def require_finite(logits: Tensor) -> Tensor:
-    """Hand back float logits [B, C] that are all finite; on a GPU this waits for them.
-
-    Raises:
-        UserError: some are not; the message counts them and names the first image of the batch.
-    """
-    if not torch.isfinite(logits).all():
-        bad = ~torch.isfinite(logits)
-        row = int(bad.any(dim=1).nonzero()[0])
-        raise UserError(
-            f"{int(bad.sum())} of {bad.numel()} logits are not finite, first for image {row} of the batch:"
-            " float16 overflows with this encoder, use --trainer.precision bf16-mixed or 32-true"
-        )
-    return logits
-
-
 def _check_prompts(class_names: Sequence[str], templates: Sequence[str]) -> None:
     if not class_names:
         raise UserError("there are no class names: give at least one")
     name, count = Counter(class_names).most_common(1)[0]
     if count > 1:
         raise UserError(f"class name {name!r} occurs {count} times: every class needs its own name")
+    check_templates(templates)
+
+
+def check_templates(templates: Sequence[str]) -> None:
+    """Refuse prompts that have no single place for the class name.
+
+    Raises:
+        UserError: There are no templates, or one lacks "{}" or has it twice.
+    """
     if not templates:
         raise UserError("there are no templates: give at least one, such as 'This is an image of a {}.'")
     for template in templates:

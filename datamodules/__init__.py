@@ -3,5 +3,6 @@
 from datamodules.cifar10 import CIFAR10
 from datamodules.image_folder import ImageFolder
 from datamodules.stl10 import STL10
+from datamodules.synthetic import Synthetic
 
-__all__ = ["CIFAR10", "STL10", "ImageFolder"]
+__all__ = ["CIFAR10", "STL10", "ImageFolder", "Synthetic"]

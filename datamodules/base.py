@@ -137,6 +137,8 @@ class DegradedDataModule(LightningDataModule):
         self._current = "train" if stage in ("fit", "validate") else self.split
         if self._current not in self._sources:
             self._sources[self._current] = self._open(self._current)
+        if stage != "predict" and not self.labelled:
+            raise UserError("the images have no labels, so they can only be predicted: use `lightning predict`")
 
     def _open(self, split: str) -> Source:
         source = self._source(split)

@@ -6,9 +6,25 @@ import pytest
 
 
 @pytest.fixture(scope="session")
-def shared() -> Path:
+def repository() -> Path:
+    """The root of the checkout."""
+    return Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared(repository: Path) -> Path:
     """The folder of real material beside the checkout; tests that ask for it are skipped where it is missing."""
-    folder = Path(__file__).resolve().parents[2] / "shared"
+    folder = repository.parent / "shared"
     if not folder.is_dir():
         pytest.skip("needs the real images and the stand-in checkpoint in ../shared")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Command line options that choose a tiny CLIP with random weights."""
+    from checkpoints import VIT, build, save_safetensors, write_config
+
+    folder = tmp_path_factory.mktemp("tiny_clip")
+    weights = save_safetensors(build(VIT), folder / "tiny.safetensors")
+    return ["--model.encoder", write_config(folder, VIT), "--model.pretrained", weights]

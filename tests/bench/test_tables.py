@@ -42,6 +42,7 @@ def test_table_does_not_depend_on_the_order_of_the_rows(outcomes):
 def test_screen_table_has_a_column_per_view():
     record = {
         "images": 10,
+        "skipped": [],
         "metrics": {"original": {"precision": 0.75}, "jpeg-25": {"precision": 0.5, "drop": 0.25}},
         "model": {"encoder": "RN50", "pretrained": "openai"},
         "data": {"name": "cifar10", "split": "test", "class_names": ["a", "b"]},

@@ -8,27 +8,14 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 import torch
+from archives import CIFAR10_CLASSES, write_cifar10
 from torchvision import datasets
 from torchvision.datasets.utils import calculate_md5
 
 from datamodules import CIFAR10, ImageFolder
 from datamodules.errors import UserError
 
-CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 TRAIN = tuple(f"data_batch_{number}" for number in range(1, 6))
-
-
-def write_batches(root, names=(*TRAIN, "test_batch"), count=4):
-    """Files in torchvision's format, each with `count` random images."""
-    folder = root / "cifar-10-batches-py"
-    folder.mkdir(parents=True)
-    for seed, name in enumerate(names):
-        rng = np.random.default_rng(seed)
-        data = rng.integers(0, 256, (count, 3072), dtype=np.uint8)
-        labels = rng.integers(0, 10, count).tolist()
-        (folder / name).write_bytes(pickle.dumps({"data": data, "labels": labels}, protocol=2))
-    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": list(CLASSES)}, protocol=2))
-    return folder
 
 
 def trust(monkeypatch, folder):
@@ -65,37 +52,37 @@ def offline(monkeypatch):
 @pytest.mark.parametrize("split", ["train", "test"])
 @pytest.mark.parametrize("verify", [True, False])
 def test_reads_what_torchvision_reads(tmp_path, monkeypatch, split, verify):
-    trust(monkeypatch, write_batches(tmp_path))
+    trust(monkeypatch, write_cifar10(tmp_path))
     data, batch = read(tmp_path, split=split, verify_checksums=verify)
     oracle = datasets.CIFAR10(tmp_path, train=split == "train")
     np.testing.assert_array_equal(batch.views["original"].permute(0, 2, 3, 1), oracle.data)
     assert batch.labels.tolist() == oracle.targets
-    assert data.class_names == CLASSES == tuple(oracle.classes)
+    assert data.class_names == CIFAR10_CLASSES == tuple(oracle.classes)
     assert data.describe()["name"] == "cifar10"
 
 
 def test_a_copy_with_unknown_sums_is_refused_with_the_mend(tmp_path):
-    write_batches(tmp_path)
+    write_cifar10(tmp_path)
     message = refusal(tmp_path)
     assert "batches.meta' has a checksum that torchvision does not know: replace it, or add" in message
     assert "--data.verify_checksums false if you trust this copy" in message
 
 
 def test_an_accepted_copy_is_never_downloaded_over(tmp_path, offline):
-    write_batches(tmp_path)
+    write_cifar10(tmp_path)
     _, batch = read(tmp_path, verify_checksums=False, download=True)
     assert len(batch) == 4
 
 
 def test_without_verification_the_batches_that_are_there_are_the_split(tmp_path):
-    write_batches(tmp_path, names=("data_batch_2", "test_batch"))
+    write_cifar10(tmp_path, names=("data_batch_2", "test_batch"))
     assert len(read(tmp_path, split="train", verify_checksums=False)[1]) == 4
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
 @pytest.mark.parametrize("verify", [True, False])
 def test_a_missing_file_is_named_with_the_mend(tmp_path, monkeypatch, split, verify):
-    folder = write_batches(tmp_path)
+    folder = write_cifar10(tmp_path)
     trust(monkeypatch, folder)
     for name in TRAIN if split == "train" else ["test_batch"]:
         (folder / name).unlink()
@@ -112,7 +99,7 @@ def test_a_failed_download_says_why_and_what_to_do(tmp_path, offline):
 
 
 def test_a_download_brings_the_images(tmp_path, monkeypatch):
-    folder = write_batches(tmp_path / "server")
+    folder = write_cifar10(tmp_path / "server")
     trust(monkeypatch, folder)
     with tarfile.open(tmp_path / "server/cifar.tar.gz", "w:gz") as archive:
         archive.add(folder, folder.name)
@@ -140,7 +127,7 @@ def test_a_download_brings_the_images(tmp_path, monkeypatch):
     ids=["empty", "text", "count", "label", "size", "keys"],
 )
 def test_a_file_that_is_no_batch_is_refused_in_one_line(tmp_path, content):
-    (write_batches(tmp_path) / "test_batch").write_bytes(content)
+    (write_cifar10(tmp_path) / "test_batch").write_bytes(content)
     message = refusal(tmp_path, verify_checksums=False)
     assert "cifar-10-batches-py' does not hold a readable CIFAR10 (" in message
     assert message.endswith("replace it, or remove it and add --data.download true")

@@ -2,28 +2,12 @@ from urllib.error import URLError
 
 import numpy as np
 import pytest
+from archives import STL10_CLASSES, write_stl10
 from torchvision import datasets
 from torchvision.datasets.utils import calculate_md5
 
 from datamodules import STL10
 from datamodules.errors import UserError
-
-CLASSES = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
-
-
-def write_binaries(root):
-    """Files as the data set's page describes them: images by channel, then column, then row; labels from 1."""
-    folder = root / "stl10_binary"
-    folder.mkdir(parents=True)
-    images = {}
-    for seed, (split, count) in enumerate([("train", 7), ("test", 3)]):
-        rng = np.random.default_rng(seed)
-        images[split] = rng.integers(0, 256, (count, 96, 96, 3), dtype=np.uint8)
-        labels = rng.integers(1, 11, count).astype(np.uint8)
-        (folder / f"{split}_X.bin").write_bytes(images[split].transpose(0, 3, 2, 1).tobytes())
-        (folder / f"{split}_y.bin").write_bytes(labels.tobytes())
-    (folder / "class_names.txt").write_text("\n".join(CLASSES) + "\n")
-    return folder, images
 
 
 def trust(monkeypatch, folder):
@@ -60,33 +44,33 @@ def offline(monkeypatch):
 @pytest.mark.parametrize("split", ["train", "test"])
 @pytest.mark.parametrize("verify", [True, False])
 def test_reads_what_torchvision_reads_the_right_way_up(tmp_path, monkeypatch, split, verify):
-    folder, images = write_binaries(tmp_path)
+    folder, images = write_stl10(tmp_path)
     trust(monkeypatch, folder)
     data, batch = read(tmp_path, split=split, verify_checksums=verify)
     oracle = datasets.STL10(tmp_path, split=split)
     np.testing.assert_array_equal(batch.views["original"], oracle.data)
     np.testing.assert_array_equal(batch.views["original"].permute(0, 2, 3, 1), images[split])
     assert batch.labels.tolist() == oracle.labels.tolist()
-    assert data.class_names == CLASSES == tuple(oracle.classes)
+    assert data.class_names == STL10_CLASSES == tuple(oracle.classes)
     assert data.describe()["name"] == "stl10"
 
 
 def test_the_unlabelled_images_are_not_needed(tmp_path, monkeypatch, offline):
-    folder, _ = write_binaries(tmp_path)
+    folder, _ = write_stl10(tmp_path)
     trust(monkeypatch, folder)
     (folder / "unlabeled_X.bin").unlink()
     assert len(read(tmp_path, download=True)[1]) == 3
 
 
 def test_a_copy_with_unknown_sums_is_refused_with_the_mend(tmp_path):
-    write_binaries(tmp_path)
+    write_stl10(tmp_path)
     message = refusal(tmp_path)
     assert "test_X.bin' has a checksum that torchvision does not know: replace it, or add" in message
     assert "--data.verify_checksums false if you trust this copy" in message
 
 
 def test_an_accepted_copy_is_never_downloaded_over(tmp_path, offline):
-    write_binaries(tmp_path)
+    write_stl10(tmp_path)
     data, batch = read(tmp_path, verify_checksums=False, download=True)
     assert len(batch) == 3
     assert not data.incomplete()
@@ -94,7 +78,7 @@ def test_an_accepted_copy_is_never_downloaded_over(tmp_path, offline):
 
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_a_missing_file_is_named_with_the_mend(tmp_path, split):
-    folder, _ = write_binaries(tmp_path)
+    folder, _ = write_stl10(tmp_path)
     (folder / f"{split}_y.bin").unlink()
     message = refusal(tmp_path, split=split, verify_checksums=False)
     assert f"{split}_y.bin' is missing: name the folder that holds stl10_binary with --data.root, or add" in message
@@ -109,7 +93,7 @@ def test_a_failed_download_says_why_and_what_to_do(tmp_path, offline):
 
 @pytest.mark.parametrize("cut", [1, 96 * 96 * 3], ids=["bytes", "image"])
 def test_a_shortened_file_is_refused_in_one_line(tmp_path, cut):
-    folder, _ = write_binaries(tmp_path)
+    folder, _ = write_stl10(tmp_path)
     (folder / "test_X.bin").write_bytes((folder / "test_X.bin").read_bytes()[:-cut])
     message = refusal(tmp_path, verify_checksums=False)
     assert "stl10_binary' does not hold a readable STL10 (ValueError: " in message

@@ -1,0 +1,268 @@
+"""The `lightning` command as a user types it, in this process."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from archives import write_cifar10, write_stl10
+from PIL import Image
+from sklearn.metrics import accuracy_score
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from bench.cli import main
+from bench.results import read_record
+from datamodules import Synthetic
+
+VIEWS = ["original", "jpeg-75", "jpeg-50", "jpeg-25"]
+QUICK = [
+    "--trainer.accelerator=cpu",
+    "--trainer.devices=1",
+    "--trainer.enable_progress_bar=false",
+    "--data.num_workers=0",
+]
+
+
+@pytest.fixture(autouse=True)
+def _no_arguments_of_pytest(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["lightning"])
+
+
+@pytest.fixture
+def run(repository, tmp_path, monkeypatch, tiny_clip, capsys):
+    """Runs a command in an empty folder; gives its run folder and what it printed."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(command, config, *options, encoder=tiny_clip):
+        main([command, "--config", str(repository / "configs" / f"{config}.yaml"), *encoder, *QUICK, *options])
+        return max((tmp_path / "runs" / config).iterdir()), capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Six lossless images of three sizes in two classes."""
+    rng = np.random.default_rng(0)
+    for number, (side, name) in enumerate(
+        [(20, "cat"), (40, "cat"), (31, "cat"), (20, "dog"), (40, "dog"), (31, "dog")]
+    ):
+        folder = tmp_path / "photos" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 256, (side, side + 5, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    return tmp_path / "photos"
+
+
+class TestConfigs:
+    """Each config runs."""
+
+    def test_demo_runs_as_it_is(self, run, repository, monkeypatch):
+        folder, printed = run("test", "demo", "--data.limit=40", encoder=[])
+        assert read_record(folder)["images"] == 40
+        assert "original  jpeg-75  jpeg-50  jpeg-25" in printed
+
+    def test_cifar10(self, run, tmp_path):
+        write_cifar10(tmp_path / "data", count=6)
+        folder, _ = run("test", "cifar10", "--data.verify_checksums=false")
+        record = read_record(folder)
+        assert (record["images"], record["data"]["name"], record["data"]["split"]) == (6, "cifar10", "test")
+        assert list(record["metrics"]) == VIEWS
+
+    def test_stl10(self, run, tmp_path):
+        write_stl10(tmp_path / "data")
+        folder, _ = run("test", "stl10", "--data.verify_checksums=false", "--data.split=train")
+        assert read_record(folder)["images"] == 7
+
+    def test_image_folder(self, run, photos):
+        folder, _ = run("test", "image_folder", f"--data.root={photos}", "--data.class_names={dog: a good dog}")
+        record = read_record(folder)
+        assert record["data"]["class_names"] == ["cat", "a good dog"]
+        assert record["images"] == 6
+        table = pd.read_csv(folder / "images.csv")
+        assert table["path"].unique().tolist() == [f"cat/{i}.png" for i in range(3)] + [
+            f"dog/{i}.png" for i in (3, 4, 5)
+        ]
+
+
+class TestOutputs:
+    @pytest.fixture
+    def finished(self, run):
+        return run("test", "demo", "--data.limit=60")
+
+    def test_record_and_table_agree_with_scikit_learn(self, finished):
+        folder, printed = finished
+        record, table = read_record(folder), pd.read_csv(folder / "images.csv")
+        assert len(table) == 60 * len(VIEWS)
+        for view, rows in table.groupby("view"):
+            precision = accuracy_score(rows["label"], rows["prediction"])
+            assert record["metrics"][view]["precision"] == pytest.approx(precision, abs=1e-7)
+            assert record["metrics"][view]["loss"] == pytest.approx(rows["loss"].mean(), abs=1e-6)
+            assert f"{precision:.4f}" in printed
+        original = table[table["view"] == "original"]
+        degraded = table[table["view"] == "jpeg-25"]
+        flips = (original["prediction"].to_numpy() != degraded["prediction"].to_numpy()).mean()
+        assert record["metrics"]["jpeg-25"]["flip_rate"] == pytest.approx(flips)
+        assert original["encoded_bytes"].isna().all()
+        assert (degraded["encoded_bytes"] > 100).all()
+
+    def test_record_says_what_was_measured_on_what_with_what(self, finished):
+        record = read_record(finished[0])
+        assert record["model"]["templates"] == ["This is an image of a {}."]
+        assert len(record["model"]["weights_sha256"]) == 64
+        assert record["model"]["activation"] == "quickgelu"
+        assert record["data"]["views"] == VIEWS
+        assert record["software"]["packages"]["open_clip_torch"]
+        assert record["skipped"] == []
+
+    def test_tensorboard_holds_curves_figures_texts_and_hyperparameters(self, finished):
+        record, events = read_record(finished[0]), EventAccumulator(str(finished[0]))
+        events.Reload()
+        tags = events.Tags()
+        curve = {event.step: event.value for event in events.Scalars("quality/precision/jpeg")}
+        assert curve == pytest.approx({q: record["metrics"][f"jpeg-{q}"]["precision"] for q in (25, 50, 75)})
+        flips = {f"flips/{view}" for view in VIEWS[1:]}
+        assert {"curves", "per_class", "confusion"} | flips == set(tags["images"])
+        assert {"config/text_summary", "provenance/text_summary"} <= set(tags["tensors"])
+        text = events.Tensors("config/text_summary")[0].tensor_proto.string_val[0].decode()
+        assert "class_path: bench.ZeroShotEvaluation" in text
+        assert "_hparams_/session_start_info" in events.summary_metadata
+        assert f"test/precision/{VIEWS[0]}" in tags["scalars"]
+
+    def test_same_command_twice_writes_the_same_bytes_whatever_the_workers(self, run):
+        first, _ = run("test", "demo", "--data.limit=30")
+        second, _ = run("test", "demo", "--data.limit=30", "--data.num_workers=2")
+        assert first != second
+        assert (first / "images.csv").read_bytes() == (second / "images.csv").read_bytes()
+
+    def test_predict_reports_flips_of_loose_images_without_labels(self, run, photos, tmp_path):
+        loose = tmp_path / "loose"
+        loose.mkdir()
+        for file in photos.rglob("*.png"):
+            shutil.copy(file, loose)
+        folder, printed = run("predict", "image_folder", f"--data.root={loose}", "--data.class_names=[cat, dog]")
+        table, record = pd.read_csv(folder / "images.csv"), read_record(folder)
+        assert table["label"].isna().all()
+        assert table["prediction"].isin([0, 1]).all()
+        assert set(record["metrics"]["jpeg-25"]) == {"confidence", "flip_rate"}
+        assert "flips" in printed
+
+    def test_bfloat16_on_request(self, run):
+        folder, _ = run("test", "demo", "--data.limit=20", "--trainer.precision=bf16-mixed")
+        assert read_record(folder)["model"]["precision"] == "bf16-mixed"
+
+
+class TestMistakes:
+    """Each ends in one line that names the value, with status 2, and leaves nothing behind."""
+
+    @pytest.fixture
+    def refusal(self, run, tmp_path, capsys):
+        def refusal(*arguments, **options):
+            before = sorted(tmp_path.rglob("*"))
+            with pytest.raises(SystemExit) as caught:
+                run(*arguments, **options)
+            assert caught.value.code == 2
+            errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+            assert len(errors) == 1
+            assert sorted(tmp_path.rglob("*")) == before
+            return errors[0]
+
+        return refusal
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            (["--data.degradations=[jpeg-101]"], "JPEG quality 101 is out of range, choose 1 to 100"),
+            (["--data.degradations=[jpg-75]"], "unknown degradation 'jpg-75'"),
+            (["--data.degradations=[jpeg-75, jpeg-75]"], "'jpeg-75' is listed twice"),
+            (["--model.encoder=RN51"], "unknown encoder 'RN51': did you mean RN50"),
+            (["--model.pretrained=missing.pt"], "missing.pt"),
+            (["--model.templates=[no placeholder]"], "template 'no placeholder'"),
+            (["--data.batch_size=0"], "--data.batch_size 0 is out of range"),
+            (["--data.batch_size=many"], "--data.batch_size: Expected a <class 'int'>. Got value: many"),
+            (["--data.bogus=1"], "Option 'bogus' is not accepted"),
+            (["--model.class_path=bench.Nothing"], "module 'bench' has no attribute 'Nothing'"),
+            (["--trainer.bogus=1"], "unrecognized arguments: --trainer.bogus=1"),
+        ],
+    )
+    def test_bad_value(self, refusal, options, message):
+        assert message in refusal("test", "demo", *options)
+
+    def test_missing_data_root(self, refusal, tmp_path):
+        assert "--data.root" in refusal("test", "image_folder", f"--data.root={tmp_path / 'nowhere'}")
+
+    def test_empty_data_root(self, refusal, tmp_path):
+        (tmp_path / "empty").mkdir()
+        assert "empty" in refusal("test", "image_folder", f"--data.root={tmp_path / 'empty'}")
+
+    def test_class_count_mismatch(self, refusal, photos):
+        message = refusal("test", "image_folder", f"--data.root={photos}", "--data.class_names=[cat]")
+        assert "lists 1 names" in message
+
+    def test_unlabelled_images_cannot_be_tested(self, refusal, photos):
+        message = refusal("test", "image_folder", f"--data.root={photos / 'cat'}", "--data.class_names=[cat, dog]")
+        assert "lightning predict" in message
+
+    def test_weights_that_do_not_fit_name_the_first_tensor(self, refusal, tiny_clip, tmp_path_factory):
+        from checkpoints import RESNET, build, save_safetensors
+
+        weights = save_safetensors(build(RESNET), tmp_path_factory.mktemp("other") / "resnet.safetensors")
+        assert "visual" in refusal("test", "demo", f"--model.pretrained={weights}")
+
+
+class TestUnreadableImages:
+    @pytest.fixture
+    def damaged(self, photos):
+        file = photos / "cat" / "1.png"
+        file.write_bytes(file.read_bytes()[:200])
+        return photos
+
+    def test_run_stops_naming_the_file(self, run, damaged, tmp_path, capsys):
+        with pytest.raises(SystemExit, match="2"):
+            run("test", "image_folder", f"--data.root={damaged}")
+        assert "error: image cat/1.png cannot be read" in capsys.readouterr().err
+        assert not list(tmp_path.rglob("results.json"))
+
+    def test_skipping_lists_them(self, run, damaged):
+        folder, printed = run("test", "image_folder", f"--data.root={damaged}", "--data.on_error=skip")
+        record = read_record(folder)
+        assert record["images"] == 5
+        assert [image["path"] for image in record["skipped"]] == ["cat/1.png"]
+        assert "1 skipped" in printed
+
+
+def test_print_config_loads_neither_data_nor_weights(repository, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["test", "--config", str(repository / "configs/cifar10.yaml"), "--model.encoder", "x", "--print_config"])
+    assert "encoder: x" in capsys.readouterr().out
+
+
+def test_evaluation_equals_a_plain_loop_over_open_clip(run):
+    """Pillow, open_clip's transform, tokenizer and zero-shot classifier, one image at a time."""
+    import open_clip
+    from checkpoints import VIT, build
+    from open_clip.transform import image_transform
+
+    folder, _ = run("test", "demo", "--data.limit=12", "--data.batch_size=7")
+    table = pd.read_csv(folder / "images.csv")
+    model = build(VIT)
+    data = Synthetic(limit=12, num_workers=0, batch_size=1)
+    data.setup("test")
+    size = VIT["vision_cfg"]["image_size"]
+    transform = image_transform(
+        size, is_train=False, mean=open_clip.OPENAI_DATASET_MEAN, std=open_clip.OPENAI_DATASET_STD
+    )
+    tokenizer = open_clip.SimpleTokenizer(context_length=VIT["text_cfg"]["context_length"])
+    with torch.no_grad():
+        classifier = open_clip.build_zero_shot_classifier(
+            model, tokenizer, data.class_names, [lambda name: f"This is an image of a {name}."]
+        )
+        for batch in data.test_dataloader():
+            for view, images in batch.views.items():
+                image = Image.fromarray(images[0].permute(1, 2, 0).numpy())
+                features = model.encode_image(transform(image)[None], normalize=True)
+                probabilities = (model.logit_scale.exp() * features @ classifier).softmax(1)[0]
+                row = table[(table["index"] == int(batch.indices)) & (table["view"] == view)].iloc[0]
+                assert row["prediction"] == probabilities.argmax().item()
+                assert row["probability"] == pytest.approx(probabilities[batch.labels].item(), abs=1e-5)
