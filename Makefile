@@ -1,0 +1,33 @@
+# Everything is installed into $(VENV); `make VENV=/somewhere/else test` leaves .venv alone.
+VENV ?= .venv
+PYTHON ?= python3
+INSTALL = $(VENV)/bin/pip install --quiet --constraint constraints.txt --editable
+
+.PHONY: help demo test test-slow lint tensorboard
+
+help:  ## List the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+$(VENV)/bin/pip:
+	$(PYTHON) -m venv $(VENV)
+
+demo: $(VENV)/bin/pip  ## Install, then run the demo: no download of data or weights
+	$(INSTALL) .
+	$(VENV)/bin/lightning test --config configs/demo.yaml
+
+test: $(VENV)/bin/pip  ## Install, then run the tests
+	$(INSTALL) '.[dev]'
+	$(VENV)/bin/python -m pytest
+
+test-slow: $(VENV)/bin/pip  ## Install, then run the tests that take minutes
+	$(INSTALL) '.[dev]'
+	$(VENV)/bin/python -m pytest -m slow
+
+lint: $(VENV)/bin/pip  ## Install, then check style and types
+	$(INSTALL) '.[dev]'
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+tensorboard:  ## Look at the runs
+	$(VENV)/bin/tensorboard --logdir runs
