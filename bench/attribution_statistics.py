@@ -24,7 +24,7 @@ class AttributionStatistics:
         mass_top_10: the same for 10%.
         gini: in [0, 1); see `gini`.
         neighbour_correlation: in [-1, 1]; see `neighbour_correlation`.
-        patch_grid: above 0, 1 for a spectrum without a line; see `grid_energy` with the encoder's patch size.
+        patch_grid: in dB, about 0 for no grid; see `grid_energy` with the encoder's patch size.
         codec_grid: the same with the codec's 8 x 8 blocks as the encoder sees them.
         positive_share: share in [0, 1] of the absolute mass that raised the loss; see `positive_share`.
     """
@@ -151,22 +151,23 @@ def codec_period(source_size: tuple[int, int], input_side: int, block: int = 8) 
 
 
 def grid_energy(mass: Tensor, period: float) -> Tensor:
-    """How far the power spectrum stands out at the frequencies of a grid: 1 for no grid, above 1 for a grid.
+    """How far a grid's frequencies stand out of the power spectrum, in decibels: about 0 for no grid.
 
-    A grid of period P puts lines at the multiples of 1 / P into the spectrum of rows and columns, whatever its shape:
-    the evidence by which Fan and de Queiroz (2003), "Identification of bitmap compression history", find JPEG's blocks.
-    The spectrum is the mean periodogram of all rows and columns, their means removed, under a Hann window (Welch,
-    1967). Each multiple below the Nyquist frequency is compared with the bins around it, from 2 bins away (the window's
-    lobe) to half-way to the next multiple, by the difference of mean logarithms, which a power law leaves at about 0.
-    The result is the exponential of the mean difference over multiples. Powers are floored at 1e-12 of their mean.
+    A grid of period P, whatever its shape, puts lines at the multiples of 1 / P into the spectra of the map's two
+    profiles, the mean over rows and the mean over columns: the evidence by which Fan and de Queiroz (2003),
+    "Identification of bitmap compression history", find JPEG's blocks. The power is that of both profiles, means
+    removed, under a Hann window. Each multiple below the Nyquist frequency is compared with the bins around it, from 2
+    bins away (the window's lobe) to half-way to the next multiple, by 10 log10 of the power minus the mean of the same
+    over those bins. A power law and white noise leave 0 on average. The result is the mean over multiples. One image's
+    value scatters by about 10 log10(2) / sqrt(multiples); means over images are what to compare.
 
     Args:
         mass: [B, S, S].
         period: in pixels.
 
     Returns:
-        float64 [B], above 0; NaN for a constant map, and for all maps unless 2 < period <= S / 4, where lines and the
-        bins between them can be told apart.
+        float64 [B], in dB; NaN for a constant map, and for all maps unless 2 < period <= S / 4, where lines and the
+        bins between them can be told apart. Powers are floored 120 dB below the squared mean of the map.
 
     Raises:
         ValueError: the maps are not square.
@@ -177,19 +178,18 @@ def grid_energy(mass: Tensor, period: float) -> Tensor:
     spacing = side / period
     if batch == 0 or not (period > 2 and spacing >= 4):
         return torch.full((batch,), float("nan"), dtype=torch.float64, device=mass.device)
-    lines = torch.cat([mass.double(), mass.double().mT], dim=1)
-    lines = lines - lines.mean(dim=2, keepdim=True)
+    profiles = torch.stack([mass.double().mean(dim=1), mass.double().mean(dim=2)], dim=1)
+    profiles = profiles / profiles.mean(dim=(1, 2), keepdim=True) - 1
     window = torch.hann_window(side, dtype=torch.float64, device=mass.device)
-    power = torch.fft.rfft(lines * window).abs().square().mean(dim=1)
-    level = power.clamp(min=1e-12 * power.mean(dim=1, keepdim=True)).log()
+    level = 10 * torch.fft.rfft(profiles * window).abs().square().sum(dim=1).clamp(min=1e-12).log10()
     bins = torch.arange(level.shape[1], device=mass.device)
     excess = []
     for multiple in range(1, math.ceil(side / 2 / spacing)):
+        line = round(multiple * spacing)
         distance = (bins - multiple * spacing).abs()
-        around = (distance >= 2 - 0.5) & (distance <= max(2.0, spacing / 2)) & (bins > 0)
-        around[round(multiple * spacing)] = False
-        excess.append(level[:, round(multiple * spacing)] - level[:, around].mean(dim=1))
-    return torch.stack(excess).mean(dim=0).exp().masked_fill(_constant(mass), float("nan"))
+        around = (distance >= 1.5) & (distance <= max(2.0, spacing / 2)) & (bins > 0) & (bins != line)
+        excess.append(level[:, line] - level[:, around].mean(dim=1))
+    return torch.stack(excess).mean(dim=0).masked_fill(_constant(mass), float("nan"))
 
 
 def positive_share(attribution: Tensor) -> Tensor:

@@ -74,27 +74,35 @@ def test_neighbour_correlation_of_a_delta_by_hand():
 
 @pytest.mark.parametrize("period", [4, 8, 10.0, 16])
 def test_a_planted_grid_stands_out_at_its_period_and_noise_does_not(period):
-    planted = blocks(int(period))
-    bare = grid_energy(noise(), period)
-    assert grid_energy(planted, period).min() > max(1.25, bare.max())
-    assert bare.log().mean().abs() < 0.05
+    bare = grid_energy(noise(256), period)
+    assert abs(bare.mean()) < 0.4
+    assert grid_energy(blocks(int(period)), period).min() > bare.mean() + 3 * bare.std()
 
 
 def test_a_planted_grid_of_another_period_does_not_stand_out():
-    assert grid_energy(blocks(8), 8).mean() > 3 * grid_energy(blocks(7), 8).mean()
-    assert grid_energy(blocks(7), 8).log().mean().abs() < 0.3
+    assert grid_energy(blocks(8), 8).min() > 10
+    assert grid_energy(blocks(7), 8).mean() < 1
+    assert grid_energy(blocks(16), 8).min() > 4  # every other multiple of 1 / 16 is one of 1 / 8
 
 
-def test_a_pure_wave_stands_out_at_its_own_period():
+def test_a_pure_wave_stands_out_at_its_own_period_by_its_fundamental():
     wave = (1 + torch.sin(2 * torch.pi * torch.arange(64.0) / 16)).expand(1, 64, 64)
     assert grid_energy(wave, 16).item() > 10
     assert grid_energy(wave, 16).isfinite().all()
+    assert grid_energy(wave, 8).item() < 1
 
 
-def test_a_smooth_blob_has_no_grid():
+def test_a_smooth_blob_and_a_checkerboard_have_no_grid():
     axis = torch.linspace(-2, 2, 64, dtype=torch.float64)
-    blob = torch.exp(-(axis.view(-1, 1) ** 2) - axis**2).unsqueeze(0) + 0.05 * noise(1)
-    assert 0.5 < grid_energy(blob, 8).item() < 2
+    blob = torch.exp(-(axis.view(-1, 1) ** 2) - axis**2) + 0.05 * noise(256)
+    assert abs(grid_energy(blob, 8).mean()) < 1
+    assert grid_energy(checkerboard(64), 8).item() == 0
+
+
+def test_codec_blocks_are_found_after_resizing_to_the_encoders_input():
+    source = blocks(8, side=40)
+    resized = torch.nn.functional.interpolate(source.unsqueeze(1), size=(112, 112), mode="bilinear").squeeze(1)
+    assert grid_energy(resized, codec_period((40, 40), 112)).mean() > 6
 
 
 @pytest.mark.parametrize("period", [2.0, 1.0, 17.0, 64.0])
