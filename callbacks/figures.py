@@ -147,12 +147,11 @@ def flip_gallery(flips: Sequence[Flip], view: str) -> "Figure":
         axes.axis("off")
     for axes, flip in zip(grid.flat, flips, strict=False):
         axes.imshow(_side_by_side(flip.original, flip.degraded))
-        truth = "" if flip.label is None else f"true: {flip.label}\n"
-        first, second = flip.confidences
-        axes.set_title(
-            f"#{flip.index} {truth}{flip.before} {first:.2f} \N{RIGHTWARDS ARROW}\n{flip.after} {second:.2f}"
-        )
-        axes.title.set_fontsize(7)
+        truth = "" if flip.label is None else f"true: {flip.label}"
+        before, after = f"{flip.before} {flip.confidences[0]:.2f}", f"{flip.after} {flip.confidences[1]:.2f}"
+        separator = " " if len(before + after) <= _TITLE_CHARACTERS else "\n"
+        title = f"#{flip.index} {truth}\n{before} \N{RIGHTWARDS ARROW}{separator}{after}"
+        axes.set_title(title, fontsize=7)
     return figure
 
 
