@@ -45,6 +45,19 @@ class Encoder:
     activation: Activation | None
     _origin: dict[str, Any] = field(repr=False)
 
+    @property
+    def patch_period(self) -> int | None:
+        """Input pixels from one cell of the last feature map to the next: a ViT's patch size, a CLIP ResNet's stride.
+
+        None for towers that are not open_clip's own.
+        """
+        from open_clip.modified_resnet import ModifiedResNet
+
+        if isinstance(self.model.visual, ModifiedResNet):
+            return 32
+        patch = getattr(self.model.visual, "patch_size", None)
+        return int(patch[0]) if isinstance(patch, tuple) else None
+
     def provenance(self) -> dict[str, Any]:
         """What a result has to say about its encoder, ready for JSON."""
         return {

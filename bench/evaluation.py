@@ -1,7 +1,8 @@
 """Zero-shot evaluation of a frozen CLIP on images and their degraded views."""
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, Literal, cast
 
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from bench.metrics import ViewMetrics
 from bench.outcomes import Outcomes
 from bench.zero_shot import ZeroShotClassifier, check_templates
 from datamodules.base import DegradedDataModule
+from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
 from datamodules.views import Batch
 
@@ -27,13 +29,16 @@ class ZeroShotEvaluation(LightningModule):
         pretrained: A tag that open_clip knows for the encoder, or a file: safetensors, state dict, TorchScript archive.
         activation: The activation the weights were trained with, for weight files that do not say it themselves.
         templates: Prompts with `{}` for the class name; several are ensembled.
+        normalise: Whether the encoder sees pixels normalised with the mean and standard deviation it was trained with.
+            Without, results are worse; it is there to follow the Integrated Gradients code of Chen, Namboodiri and
+            Padget (2023).
 
     Raises:
         UserError: The encoder, its weights or the prompts are unusable.
     """
 
     classifier: ZeroShotClassifier
-    view_metrics: nn.ModuleDict  # ViewMetrics by view name
+    view_metrics: nn.ModuleList  # in the order of the views; names with a dot could not be keys of a ModuleDict
 
     def __init__(
         self,
@@ -41,11 +46,13 @@ class ZeroShotEvaluation(LightningModule):
         pretrained: str | None = "openai",
         activation: Literal["quickgelu", "gelu"] | None = None,
         templates: Sequence[str] = (PAPER_TEMPLATE,),
+        normalise: bool = True,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
         check_templates(templates)
-        self.encoder = load_encoder(encoder, pretrained, activation)
+        loaded = load_encoder(encoder, pretrained, activation)
+        self.encoder = loaded if normalise else replace(loaded, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
         self.templates = tuple(templates)
         self.measured: dict[str, dict[str, Tensor]] = {}
 
@@ -66,8 +73,8 @@ class ZeroShotEvaluation(LightningModule):
         names = self.data.class_names
         labelled = self.data.labelled
         self.classifier = ZeroShotClassifier(self.encoder, names, self.templates)
-        self.view_metrics = nn.ModuleDict(
-            {view: ViewMetrics(len(names), labelled=labelled, paired=view != "original") for view in self.data.views}
+        self.view_metrics = nn.ModuleList(
+            ViewMetrics(len(names), labelled=labelled, paired=view != ORIGINAL) for view in self.data.views
         )
 
     def describe(self) -> dict[str, Any]:
@@ -92,9 +99,8 @@ class ZeroShotEvaluation(LightningModule):
 
     def update_metrics(self, outcomes: dict[str, Outcomes]) -> None:
         """Feed outcomes, fresh or read back, to the metrics."""
-        for view, metrics in self.view_metrics.items():
-            assert isinstance(metrics, ViewMetrics)
-            metrics.update(outcomes[view], outcomes["original"])
+        for view, metrics in self._metrics():
+            metrics.update(outcomes[view], outcomes[ORIGINAL])
 
     def on_test_epoch_end(self) -> None:
         """Compute over all processes; scalars are logged as `test/<metric>/<view>`."""
@@ -112,6 +118,7 @@ class ZeroShotEvaluation(LightningModule):
         self._measure()
 
     def _measure(self) -> None:
-        self.measured = {
-            view: metrics.compute() for view, metrics in self.view_metrics.items() if isinstance(metrics, ViewMetrics)
-        }
+        self.measured = {view: metrics.compute() for view, metrics in self._metrics()}
+
+    def _metrics(self) -> Iterator[tuple[str, ViewMetrics]]:
+        return zip(self.data.views, cast(Iterable[ViewMetrics], self.view_metrics), strict=True)

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch.distributed
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -16,11 +16,20 @@ from datamodules.errors import UserError
 from datamodules.views import Batch
 
 
+@runtime_checkable
+class Recorder(Protocol):
+    """A callback that adds to the result record."""
+
+    def record(self) -> dict[str, Any]:
+        """JSON-able entries by name, complete when the epoch has ended; the first process is asked."""
+
+
 class ResultsWriter(Callback):
     """Collects the outcomes of a test or predict run and writes them from the first process when the run is complete.
 
     The run's folder is the logger's, or the trainer's `default_root_dir` without a logger. It gets `results.json` (all
-    metrics with their provenance) and `images.csv` (one line per image and view).
+    metrics with their provenance, and what the trainer's other callbacks have to `record`) and `images.csv` (one line
+    per image and view).
 
     Raises:
         UserError: The folder already holds the results of another run.
@@ -98,6 +107,9 @@ class ResultsWriter(Callback):
                 "seconds": round(time.time() - self._started, 3),
             },
         }
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set in Trainer.__init__ by a connector
+            if isinstance(callback, Recorder):
+                record |= callback.record()
         self._folder.mkdir(parents=True, exist_ok=True)
         write_atomically(self._folder / TABLE, per_image_csv(outcomes, paths))
         write_record(self._folder, record)

@@ -182,6 +182,15 @@ class DegradedDataModule(LightningDataModule):
         """The same images as for testing; labels are not needed."""
         return self.test_dataloader()
 
+    @property
+    def positions(self) -> Sequence[int]:
+        """Positions in the chosen split of the images that a run goes through, in order."""
+        return self._selection(self._sources[self._current])
+
+    def views_of(self, indices: Sequence[int]) -> DegradedViews:
+        """Images of the chosen split once more, by position in it, decoded and degraded afresh."""
+        return DegradedViews(self._sources[self._current], self.degradations, indices)
+
     def _exact_loader(self, source: Source, indices: Sequence[int]) -> DataLoader[Batch]:
         dataset = DegradedViews(source, self.degradations, indices)
         return self._loader(dataset, ExactDistributedSampler(dataset, *self._place()))
