@@ -18,7 +18,7 @@ from datamodules.errors import UserError
 
 _FIRST = 8  # intervals of the first Chebyshev grid
 _SMOOTH = 0.6  # smooth: two Clenshaw-Curtis levels differ by less than this share of the spread that jumps would cause
-_SPREAD, _DEFECT = 0.6, 6.0  # the weights of the trapezoid's two error signs, calibrated by benchmarks/attribution.py
+_SPREAD, _DEFECT = 0.6, 6.0  # weights of the two error signs; benchmarks/attribution.py shows how well they predict
 _NARROWEST = 2.0**-20  # a narrower cell's ends are the same image in float32
 
 
