@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import LightningDataModule, LightningModule
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 from datamodules.base import DegradedDataModule
 from datamodules.errors import UserError
@@ -27,6 +27,19 @@ class Parser(LightningArgumentParser):
         reason = message if ex is None else re.sub(r'^Parser key "[^"]+": ', "", str(causes(ex)[-1])).rstrip(".")
         option = f"--{'.'.join(keys)}: " if keys else ""
         fail(f"{option}{reason}; `{self.prog.replace(' [options]', '')} --help` lists what there is")
+
+
+class SaveConfig(SaveConfigCallback):
+    """Keeps the configuration beside the results, and refuses a folder that has one already."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        try:
+            super().setup(trainer, pl_module, stage)
+        except RuntimeError as error:
+            raise UserError(
+                f"{str(trainer.log_dir)!r} holds the {self.config_filename} of another run: choose another folder with "
+                "--trainer.logger.save_dir or --trainer.default_root_dir"
+            ) from error
 
 
 class CLI(LightningCLI):
@@ -74,6 +87,7 @@ def main(args: Sequence[str] | None = None) -> None:
             subclass_mode_data=True,
             auto_configure_optimizers=False,
             parser_class=Parser,
+            save_config_callback=SaveConfig,
             args=None if args is None else list(args),
         )
     except Exception as error:

@@ -58,8 +58,10 @@ def photos(tmp_path):
 class TestConfigs:
     """Each config runs."""
 
-    def test_demo_runs_as_it_is(self, run, repository, monkeypatch):
-        folder, printed = run("test", "demo", "--data.limit=40", encoder=[])
+    def test_demo_runs_as_it_is(self, run, repository, tmp_path, monkeypatch):
+        monkeypatch.chdir(repository)  # whose files the config names
+        options = ["--data.limit=40", f"--trainer.logger.save_dir={tmp_path / 'runs'}"]
+        folder, printed = run("test", "demo", *options, encoder=[])
         assert read_record(folder)["images"] == 40
         assert "original  jpeg-75  jpeg-50  jpeg-25" in printed
 
@@ -266,3 +268,15 @@ def test_evaluation_equals_a_plain_loop_over_open_clip(run):
                 row = table[(table["index"] == int(batch.indices)) & (table["view"] == view)].iloc[0]
                 assert row["prediction"] == probabilities.argmax().item()
                 assert row["probability"] == pytest.approx(probabilities[batch.labels].item(), abs=1e-5)
+
+
+def test_two_runs_into_one_folder_are_refused(run, tmp_path, capsys):
+    options = ["--trainer.logger=false", "--trainer.callbacks=[callbacks.ResultsWriter]", "--data.limit=5"]
+    with pytest.raises(FileNotFoundError):  # of this test's own look for the logger's folder
+        run("test", "demo", *options)
+    before = {path: path.read_bytes() for path in tmp_path.glob("*.*")}
+    assert {"results.json", "images.csv", "config.yaml"} == {path.name for path in before}
+    with pytest.raises(SystemExit, match="2"):
+        run("test", "demo", *options)
+    assert "of another run: choose another folder with" in capsys.readouterr().err
+    assert before == {path: path.read_bytes() for path in tmp_path.glob("*.*")}

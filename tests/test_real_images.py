@@ -1,0 +1,106 @@
+"""The whole CIFAR-10 test split with the stand-in checkpoint, against a plain loop."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import open_clip
+import pandas as pd
+import pytest
+import torch
+from open_clip.transform import image_transform
+from PIL import Image
+from safetensors.torch import load_file
+from sklearn.metrics import accuracy_score
+
+from bench.cli import main
+from bench.results import read_record
+from bench.tables import screen_table
+from datamodules.degradations import DEFAULT_DEGRADATIONS, parse
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
+BATCH = 250
+
+
+@pytest.fixture(scope="module")
+def cifar10(shared, tmp_path_factory):
+    """The real images in torchvision's layout."""
+    folder = tmp_path_factory.mktemp("cifar10")
+    command = [sys.executable, shared / "cifar10/expand.py", folder, "--layout", "torchvision"]
+    subprocess.run(command, check=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def evaluate(shared, repository, cifar10, tmp_path_factory):
+    """Evaluates the stand-in; gives the run's folder."""
+
+    def evaluate(*options):
+        folder = tmp_path_factory.mktemp("run")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("sys.argv", ["lightning"])
+            main(
+                [
+                    *("test", "--config", str(repository / "configs/cifar10.yaml")),
+                    f"--model.encoder={shared / 'standin/tiny-rn-64.json'}",
+                    f"--model.pretrained={shared / 'standin/tiny-rn-64.safetensors'}",
+                    *(f"--data.root={cifar10}", "--data.download=false", "--data.verify_checksums=false"),
+                    *("--trainer.accelerator=cpu", "--trainer.devices=1", f"--trainer.logger.save_dir={folder}"),
+                    *("--trainer.enable_progress_bar=false", f"--data.batch_size={BATCH}", *options),
+                ]
+            )
+        [run] = (folder / "cifar10").iterdir()
+        return run
+
+    return evaluate
+
+
+@pytest.fixture(scope="module")
+def run(evaluate):
+    return evaluate()
+
+
+def plain_loop(shared, cifar10):
+    """Predictions and probabilities of the true class by view, by Pillow and open_clip alone."""
+    config = json.loads((shared / "standin/tiny-rn-64.json").read_text())
+    model = open_clip.CLIP(**config).eval()
+    weights = load_file(shared / "standin/tiny-rn-64.safetensors")
+    model.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+    mean, std = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
+    transform = image_transform(config["vision_cfg"]["image_size"], is_train=False, mean=mean, std=std)
+    batch = np.load(cifar10 / "cifar-10-batches-py/test_batch", allow_pickle=True)
+    names = np.load(cifar10 / "cifar-10-batches-py/batches.meta", allow_pickle=True)["label_names"]
+    labels = torch.tensor(batch["labels"])
+    tokenizer = open_clip.SimpleTokenizer(context_length=config["text_cfg"]["context_length"])
+    outcomes = {}
+    with torch.inference_mode():
+        template = "This is an image of a {}."
+        classifier = open_clip.build_zero_shot_classifier(model, tokenizer, names, [template.format])
+        for view in DEFAULT_DEGRADATIONS:
+            probabilities = []
+            for pixels in np.split(batch["data"].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), len(labels) // BATCH):
+                images = torch.stack([transform(parse(view)(Image.fromarray(image)).image) for image in pixels])
+                features = model.encode_image(images, normalize=True)
+                probabilities.append((model.logit_scale.exp() * features @ classifier).softmax(1))
+            scores = torch.cat(probabilities)
+            outcomes[view] = scores.argmax(1).numpy(), scores.gather(1, labels[:, None])[:, 0].numpy()
+    return outcomes
+
+
+def test_predictions_equal_a_plain_loop_over_pillow_and_open_clip(run, shared, cifar10):
+    table, record = pd.read_csv(run / "images.csv"), read_record(run)
+    print(screen_table(record))
+    for view, (predictions, probabilities) in plain_loop(shared, cifar10).items():
+        rows = table[table["view"] == view]
+        assert rows["index"].tolist() == list(range(10_000))
+        np.testing.assert_array_equal(rows["prediction"], predictions)
+        difference = np.abs(rows["probability"] - probabilities).max()
+        print(f"{view}: 10,000 predictions equal, probabilities within {difference:.1e}")
+        assert difference < 1e-4
+        accuracy = accuracy_score(rows["label"], rows["prediction"])
+        assert record["metrics"][view]["precision"] == pytest.approx(accuracy, abs=1e-7)
+
+
+def test_second_run_writes_a_byte_identical_table(run, evaluate):
+    assert (run / "images.csv").read_bytes() == (evaluate("--data.num_workers=1") / "images.csv").read_bytes()
