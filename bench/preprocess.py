@@ -42,7 +42,8 @@ class _Band(NamedTuple):
     last: int
     start: int
     stop: int
-    weights: Tensor  # float32 [2 * (last - first), stop - start]: high parts * 2**(shift - 22), low parts * 2**-shift
+    high: Tensor  # float32 [last - first, stop - start], times 2**(shift - 22)
+    low: Tensor  # float32 of the same shape, times 2**-shift
 
 
 class _Pass(NamedTuple):
@@ -188,9 +189,8 @@ def _resample(images: Tensor, out: Tensor, rows: _Axis, columns: _Axis, interpol
         flat = source.to(torch.float32, memory_format=torch.contiguous_format).view(-1, columns.size)
         lines = torch.empty((len(flat), out.shape[-1]), device=out.device)
         for band in horizontal.bands:
-            # one product for both parts reads the wide window once
-            high, low = torch.mm(flat[:, band.start : band.stop], band.weights.t()).chunk(2, dim=1)
-            _to_bytes(torch.add(high, low.floor_(), alpha=horizontal.scale), out=lines[:, band.first : band.last])
+            window = flat[:, band.start : band.stop]
+            _rounded(window, band.high.t(), window, band.low.t(), horizontal.scale, lines[:, band.first : band.last])
         lines = lines.view(stop - start, planes, -1)
     target = out.flatten(0, 1).transpose(0, 1)  # [rows, planes, columns]
     if vertical is None:
@@ -200,14 +200,17 @@ def _resample(images: Tensor, out: Tensor, rows: _Axis, columns: _Axis, interpol
     for band in vertical.bands:
         window = lines[band.start - start : band.stop - start]
         part = target[band.first : band.last]
-        high, low = band.weights.chunk(2)
-        values = torch.mm(low, window).floor_().addmm_(high, window, beta=vertical.scale)
-        torch.div(_to_bytes(values, out=values).view(part.shape), 255, out=part)
+        values = _rounded(band.high, window, band.low, window, vertical.scale)
+        torch.div(values.view(part.shape), 255, out=part)
 
 
-def _to_bytes(values: Tensor, out: Tensor) -> Tensor:
-    """Round half up and clip to 0..255; overwrites `values`."""
-    return torch.clamp(values.add_(0.5).floor_(), 0, 255, out=out)
+def _rounded(
+    high: Tensor, high_right: Tensor, low: Tensor, low_right: Tensor, scale: float, out: Tensor | None = None
+) -> Tensor:
+    """clip(floor(high @ high_right + scale * floor(low @ low_right) + 1/2), 0, 255)."""
+    values = torch.mm(low, low_right).floor_()
+    values.addmm_(high, high_right, beta=scale)
+    return torch.clamp(values.add_(0.5).floor_(), 0, 255, out=values if out is None else out)
 
 
 @lru_cache(maxsize=256)
@@ -228,10 +231,20 @@ def _plan(axis: _Axis, interpolation: Interpolation, device: torch.device) -> _P
         for row in range(first, last):
             taps = stops[row] - starts[row]
             dense[row - first, starts[row] - start :][:taps] = weights[row, :taps]
-        high, low = _split(dense, shift)
-        parts = np.concatenate([high * scale, low * 2.0**-shift]).astype(np.float32)
-        bands.append(_Band(first - axis.first, last - axis.first, start, stop, torch.from_numpy(parts).to(device)))
-    return _Pass(tuple(bands), bands[0].start, bands[-1].stop, scale)
+        used = np.flatnonzero(dense.any(axis=0))
+        start, stop = start + int(used[0]), start + int(used[-1]) + 1
+        high, low = _split(dense[:, used[0] : used[-1] + 1], shift)
+        bands.append(
+            _Band(
+                first - axis.first,
+                last - axis.first,
+                start,
+                stop,
+                torch.from_numpy((high * scale).astype(np.float32)).to(device),
+                torch.from_numpy((low * 2.0**-shift).astype(np.float32)).to(device),
+            )
+        )
+    return _Pass(tuple(bands), min(b.start for b in bands), max(b.stop for b in bands), scale)
 
 
 def fixed_point_coefficients(

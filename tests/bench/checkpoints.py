@@ -59,17 +59,18 @@ def save_safetensors(model: nn.Module, path: Path, **metadata: str) -> str:
 
 
 def save_torchscript(model: nn.Module, config: dict, path: Path) -> str:
-    """Trace the model in half precision and save it as OpenAI did."""
+    """Trace the model and save it as OpenAI did, most of its weights in half precision."""
     traced_model = _OpenAI(**json.loads(json.dumps(config))).eval()
     traced_model.load_state_dict(model.state_dict(), strict=False)
-    convert_weights_to_lp(traced_model)
     size = config["vision_cfg"]["image_size"]
-    image = torch.ones(1, 3, size, size, dtype=torch.float16)
+    image = torch.ones(1, 3, size, size)
     text = torch.zeros(1, config["text_cfg"]["context_length"], dtype=torch.int)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # torch.jit is deprecated, the files that were made with it are not
         inputs = {"forward": (image, text), "encode_image": (image,), "encode_text": (text,)}
-        torch.jit.save(torch.jit.trace_module(traced_model, inputs, check_trace=False), path)
+        traced = torch.jit.trace_module(traced_model, inputs, check_trace=False)
+        convert_weights_to_lp(traced_model)  # shares its parameters; tracing in half precision takes minutes on a CPU
+        torch.jit.save(traced, path)
     return str(path)
 
 

@@ -60,7 +60,9 @@ def test_program_of_a_torchscript_archive_declares_the_activation(tmp_path, conf
     path = tmp_path / "w.pt"
     config = {**config, "quick_gelu": quick}
     save_torchscript(build(config), config, path)
-    said = {d.source: d.activation for d in read_weights(path).declarations}
+    weights = read_weights(path)
+    assert weights.tensors["visual.conv1.weight"].dtype == torch.float16
+    said = {d.source: d.activation for d in weights.declarations}
     assert said == {
         "the program in w.pt": "quickgelu" if quick else "gelu",
         "w.pt is in OpenAI's format": "quickgelu",
