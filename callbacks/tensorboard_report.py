@@ -31,8 +31,8 @@ HEADLINES = {"precision": "precision", "loss": "loss (nats)"}
 class TensorBoardReport(Callback):
     """Writes to the run's TensorBoardLogger, from the first process, when a test or predict run is complete.
 
-    Scalars: `quality/<metric>/<codec>` with the quality as the step. Images: `curves`, `per_class`, `confusion`, and
-    `flips/<view>`, a gallery of images whose prediction changed. Text: `config`, `provenance`. HParams: the run's data
+    Scalars: `quality/<metric>/<codec>` with the quality as the step. Images: `report/curves`, `per_class`, `confusion`,
+    and `flips/<view>`, a gallery of images whose prediction changed. Text: `config`, `provenance`. HParams: the run's data
     and model with the headline metrics.
 
     Args:
@@ -114,12 +114,12 @@ class TensorBoardReport(Callback):
         metrics, names = pl_module.measured, pl_module.data.class_names
         if pl_module.data.labelled:
             self._write_curves(writer, metrics)
-            writer.add_image("per_class", to_pixels(class_figure(metrics, names)), dataformats="HWC")
-            writer.add_image("confusion", to_pixels(confusion_figure(metrics, names)), dataformats="HWC")
+            writer.add_image("report/per_class", to_pixels(class_figure(metrics, names)), dataformats="HWC")
+            writer.add_image("report/confusion", to_pixels(confusion_figure(metrics, names)), dataformats="HWC")
         for view in list(metrics)[1:]:
             flips = sorted((flip for rank in gathered for flip in rank.get(view, ())), key=lambda flip: flip.index)
             pixels = to_pixels(flip_gallery(flips[: self.gallery], view))
-            writer.add_image(f"flips/{view}", pixels, dataformats="HWC")
+            writer.add_image(f"report/flips/{view}", pixels, dataformats="HWC")
         self._write_text(writer, pl_module, Path(trainer.logger.log_dir))
         headlines = {
             f"test/{metric}/{view}": float(values[metric])
@@ -147,7 +147,7 @@ class TensorBoardReport(Callback):
                 for quality in {points[0][0], points[-1][0]}:
                     writer.add_scalar(f"quality/{metric}/original", float(metrics["original"][metric]), quality)
         if curves:
-            writer.add_image("curves", to_pixels(quality_figure(metrics, HEADLINES)), dataformats="HWC")
+            writer.add_image("report/curves", to_pixels(quality_figure(metrics, HEADLINES)), dataformats="HWC")
 
     def _write_text(self, writer: SummaryWriter, module: ZeroShotEvaluation, folder: Path) -> None:
         provenance = {"model": module.describe(), "data": module.data.describe(), "software": software()}

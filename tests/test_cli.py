@@ -124,8 +124,8 @@ class TestOutputs:
         tags = events.Tags()
         curve = {event.step: event.value for event in events.Scalars("quality/precision/jpeg")}
         assert curve == pytest.approx({q: record["metrics"][f"jpeg-{q}"]["precision"] for q in (25, 50, 75)})
-        flips = {f"flips/{view}" for view in VIEWS[1:]}
-        assert {"curves", "per_class", "confusion"} | flips == set(tags["images"])
+        pictures = ["curves", "per_class", "confusion", *(f"flips/{view}" for view in VIEWS[1:])]
+        assert set(tags["images"]) == {f"report/{picture}" for picture in pictures}
         assert {"config/text_summary", "provenance/text_summary"} <= set(tags["tensors"])
         text = events.Tensors("config/text_summary")[0].tensor_proto.string_val[0].decode()
         assert "class_path: bench.ZeroShotEvaluation" in text
