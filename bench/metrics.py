@@ -60,9 +60,11 @@ class ViewMetrics(nn.Module):
 
     def update(self, outcomes: Outcomes, original: Outcomes) -> None:
         """Add the outcomes of a batch and those of the same images' original view."""
+        before, now = original.correct, outcomes.correct
+        if self.calibration is not None:  # also with no image: what it gathers has its type from what it was given
+            self.calibration.update(outcomes.confidence, now.long())
         if not len(outcomes):
             return
-        before, now = original.correct, outcomes.correct
         columns = {
             "confidence": outcomes.confidence,
             "loss": outcomes.loss,
@@ -78,8 +80,6 @@ class ViewMetrics(nn.Module):
             metric.update(columns[name])
         for _, metric in self._items(self.classified):
             metric.update(outcomes.prediction, outcomes.label)
-        if self.calibration is not None:
-            self.calibration.update(outcomes.confidence, now.long())
 
     def compute(self) -> dict[str, Tensor]:
         """Scalars, per-class vectors [C] and the confusion matrix [C, C] (rows are true classes), by name."""
