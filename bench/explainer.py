@@ -16,6 +16,7 @@ from bench.explanations import Explanation, ViewExplanation
 from bench.outcomes import Outcomes
 from bench.quadrature import Quadrature
 from bench.zero_shot import ZeroShotClassifier
+from datamodules.degradations import ORIGINAL
 from datamodules.views import Batch
 
 
@@ -64,7 +65,7 @@ class Explainer:
             outcomes: Of these images among others, by view, sorted by index: what a run measured.
         """
         pixels = {view: self.classifier.pixels(images) for view, images in batch.views.items()}
-        targets = [view for view in pixels if view not in ("original", self.baseline)]
+        targets = [view for view in pixels if view not in (ORIGINAL, self.baseline)]
         with _full_float32():
             result = integrated_gradients(
                 cross_entropy(self.classifier.pixel_logits),
@@ -77,10 +78,10 @@ class Explainer:
         explained = []
         for place in range(len(batch)):
             rows = {view: number * len(batch) + place for number, view in enumerate(targets)}
-            height, width = batch.views["original"][place].shape[1:]
+            height, width = batch.views[ORIGINAL][place].shape[1:]
             views = {view: self._numbers(result, row, (height, width)) for view, row in rows.items()}
             index = int(batch.indices[place])
-            found = int(torch.searchsorted(outcomes["original"].index, index))
+            found = int(torch.searchsorted(outcomes[ORIGINAL].index, index))
             explanation = Explanation(
                 index=index,
                 label=int(batch.labels[place]),

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from bench.outcomes import Outcomes
+from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
 
 
@@ -130,4 +131,4 @@ class Flipped(Selection):
 
 def _compared(outcomes: Mapping[str, Outcomes], baseline: str, view: str | None) -> list[Outcomes]:
     """What the baseline is compared with: one view, or every degraded one."""
-    return [rows for name, rows in outcomes.items() if (name == view if view else name not in ("original", baseline))]
+    return [rows for name, rows in outcomes.items() if (name == view if view else name not in (ORIGINAL, baseline))]

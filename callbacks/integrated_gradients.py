@@ -26,6 +26,7 @@ from callbacks.figures import to_pixels
 from callbacks.overlay import Overlay
 from callbacks.results_writer import gather, run_folder
 from datamodules.base import DegradedDataModule
+from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
 from datamodules.views import Batch, Sample, Unreadable
 
@@ -71,7 +72,7 @@ class IntegratedGradients(Callback):
     def __init__(
         self,
         images: Selection = _FIRST,
-        baseline: str = "original",
+        baseline: str = ORIGINAL,
         rule: Quadrature = _ADAPTIVE,
         overlay: Overlay = _OVERLAY,
         figures: int = 32,
@@ -108,7 +109,7 @@ class IntegratedGradients(Callback):
             raise UserError(
                 f"IntegratedGradients chooses images by view {chooses_by!r}, which is its baseline: choose another view"
             )
-        if set(data.views) <= {"original", self.baseline}:
+        if set(data.views) <= {ORIGINAL, self.baseline}:
             raise UserError(
                 f"IntegratedGradients has nothing to compare with {self.baseline!r}: add a view to --data.degradations"
             )
