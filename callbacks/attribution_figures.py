@@ -1,6 +1,7 @@
 """The picture of one image's attributions, laid out as the figures of Chen, Namboodiri and Padget (2023)."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import shorten
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 _TILE_INCHES = 2.3
 _TITLE_INCHES = 0.8
+_LINE_CHARACTERS = 40
 
 
 def attribution_figure(
@@ -39,13 +41,14 @@ def attribution_figure(
     rows = 1 + len(POLARITIES)
     size = (_TILE_INCHES * len(images), _TILE_INCHES * rows + _TITLE_INCHES + 0.4)
     figure = Figure(figsize=size, dpi=100, layout="constrained")
-    figure.suptitle(f"image {explanation.index}, true class: {class_names[explanation.label]}", fontsize=11)
+    title = f"image {explanation.index}, true class: {class_names[explanation.label]}"
+    figure.suptitle(title, fontsize=11, parse_math=False)  # a class name may hold a dollar sign
     grid = figure.subplots(rows, len(images), squeeze=False)
     for axes in grid.flat:
         axes.axis("off")
     for column, (view, image) in enumerate(images.items()):
         grid[0, column].imshow(image.transpose(1, 2, 0))
-        grid[0, column].set_title(_title(explanation, view, class_names), fontsize=8)
+        grid[0, column].set_title(_title(explanation, view, class_names), fontsize=8, parse_math=False)
         if view not in attributions:
             continue
         for axes, polarity in zip(grid[1:, column], POLARITIES, strict=True):
@@ -65,4 +68,4 @@ def _title(explanation: Explanation, view: str, class_names: Sequence[str]) -> s
     lines = [view, f"predicted: {class_names[explanation.predictions[view]]}", f"score {explanation.scores[view]:.4f}"]
     if view in explanation.views:
         lines.append(f"IG {explanation.views[view].total:+.4f}")
-    return "\n".join(lines)
+    return "\n".join(shorten(line, _LINE_CHARACTERS, placeholder="\N{HORIZONTAL ELLIPSIS}") for line in lines)

@@ -189,7 +189,8 @@ class TestHoweverItRuns:
         for index, attributions in measured.items():
             np.testing.assert_array_equal(attributions, expected[index])
 
-    @pytest.mark.parametrize("images", [5, 1])  # of one image the second process has neither outcome nor attribution
+    # of one image the second process has neither outcome nor attribution
+    @pytest.mark.parametrize("images", [5, pytest.param(1, marks=pytest.mark.slow)])
     def test_two_gloo_processes_equal_one(self, repository, tiny_clip, tmp_path, expected, images):
         options = [
             *("test", "--config", repository / "configs/demo_ig.yaml", *tiny_clip, *CHOICE),
