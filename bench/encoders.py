@@ -21,7 +21,7 @@ class Encoder:
     """A frozen CLIP with everything needed to use it as it was trained.
 
     Attributes:
-        name: The encoder as the user asked for it.
+        name: The encoder as the user asked for it, for a configuration file its stem.
         model: open_clip's model: float32, evaluation mode, no parameter requires a gradient.
         image_size: Side of the square input in pixels.
         mean: Mean per colour channel that inputs are normalised with, in [0, 1].
@@ -205,7 +205,7 @@ def _encoder(
         ) from error
     origin = {"architecture": blueprint.name, "pretrained": blueprint.pretrained, "weights_sha256": weights.sha256}
     return Encoder(
-        name=asked,
+        name=blueprint.name if asked.endswith(".json") else asked,
         model=model,
         image_size=height,
         mean=tuple(preprocess["mean"]),

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Iterator, Mapping, Sequence
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -76,7 +77,7 @@ def screen_table(record: Mapping[str, Any]) -> str:
     data, model = record["data"], record["model"]
     skipped = f" ({len(record['skipped'])} skipped)" if record["skipped"] else ""
     head = (
-        f"{model['encoder']} ({model['pretrained']}) on {data['name']}/{data['split']}, "
+        f"{model['encoder']} ({Path(str(model['pretrained'])).name}) on {data['name']}/{data['split']}, "
         f"{record['images']} images{skipped}, {len(data['class_names'])} classes"
     )
     return f"{head}\n\n{align(rows)}"

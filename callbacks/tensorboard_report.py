@@ -130,7 +130,7 @@ class TensorBoardReport(Callback):
         data, model = pl_module.data.describe(), pl_module.describe()
         parameters = {
             "encoder": model["encoder"],
-            "pretrained": str(model["pretrained"]),
+            "pretrained": Path(str(model["pretrained"])).name,
             "templates": " | ".join(model["templates"]),
             "data": data["name"],
             "split": data["split"],
