@@ -4,7 +4,7 @@ import re
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol, runtime_checkable
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
@@ -42,8 +42,16 @@ class SaveConfig(SaveConfigCallback):
             ) from error
 
 
+@runtime_checkable
+class Checks(Protocol):
+    """A model or callback that can tell from trainer and data, before anything is written, that it cannot work."""
+
+    def check_run(self, trainer: Trainer, data: DegradedDataModule) -> None:
+        """Raise `UserError` if so; the data are set up."""
+
+
 class CLI(LightningCLI):
-    """LightningCLI in subclass mode that looks at the data before anything is written."""
+    """LightningCLI in subclass mode that looks for mistakes before anything is written."""
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
@@ -53,11 +61,16 @@ class CLI(LightningCLI):
             parser.set_defaults(return_predictions=False)  # it writes them, too
         return parser
 
-    def _look_at_data(self) -> None:
-        if isinstance(self.datamodule, DegradedDataModule):
-            self.datamodule.check(str(self.subcommand))
+    def _check(self) -> None:
+        data = self.datamodule
+        if not isinstance(data, DegradedDataModule) or data.incomplete():
+            return
+        data.setup(str(self.subcommand))
+        for part in (self.model, *self.trainer.callbacks):  # type: ignore[attr-defined]  # a connector sets it
+            if isinstance(part, Checks):
+                part.check_run(self.trainer, data)
 
-    before_test = before_predict = before_fit = before_validate = _look_at_data
+    before_test = before_predict = before_fit = before_validate = _check
 
 
 def causes(error: BaseException) -> list[BaseException]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal, cast
 
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 
 from bench.encoders import load_encoder
@@ -18,6 +18,8 @@ from datamodules.views import Batch
 
 PAPER_TEMPLATE = "This is an image of a {}."
 """The prompt of Chen, Namboodiri and Padget (2023)."""
+
+_ROUNDING = ("bf16-true", "16-true", "transformer-engine", "transformer-engine-float16")
 
 
 class ZeroShotEvaluation(LightningModule):
@@ -68,8 +70,17 @@ class ZeroShotEvaluation(LightningModule):
             raise UserError(f"--data {type(data).__name__} has no degraded views: choose a class of `datamodules`")
         return data
 
+    def check_run(self, trainer: Trainer, data: DegradedDataModule) -> None:
+        """Refuse a precision that would round the model; see `bench.cli.Checks`."""
+        if trainer.precision in _ROUNDING:
+            raise UserError(
+                f"--trainer.precision {trainer.precision} rounds the weights, the logit scale and the text classifier: "
+                "use bf16-mixed or 16-mixed"
+            )
+
     def setup(self, stage: str) -> None:
         """Build the text classifier for the data's class names, and metrics for its views."""
+        self.check_run(self.trainer, self.data)
         names = self.data.class_names
         labelled = self.data.labelled
         self.classifier = ZeroShotClassifier(self.encoder, names, self.templates)

@@ -93,11 +93,12 @@ class IntegratedGradients(Callback):
             rank_zero_info("IntegratedGradients explains the loss of labelled images, which `predict` does not measure")
         if stage != "test":
             return
-        self._check(_evaluation(pl_module).data)
+        self.check_run(trainer, _evaluation(pl_module).data)
         self._folder = run_folder(trainer) / "attributions"
         self._parts, self._record = [], {}
 
-    def _check(self, data: DegradedDataModule) -> None:
+    def check_run(self, trainer: Trainer, data: DegradedDataModule) -> None:
+        """Refuse views and images that the run does not have; see `bench.cli.Checks`."""
         chooses_by = self.images.view
         for name in (self.baseline, chooses_by):
             if name is not None and name not in data.views:

@@ -22,6 +22,7 @@ from callbacks.figures import (
     to_pixels,
 )
 from callbacks.results_writer import gather
+from datamodules.base import DegradedDataModule
 from datamodules.errors import UserError
 from datamodules.views import Batch
 
@@ -32,8 +33,8 @@ class TensorBoardReport(Callback):
     """Writes to the run's TensorBoardLogger, from the first process, when a test or predict run is complete.
 
     Scalars: `quality/<metric>/<codec>` with the quality as the step. Images: `report/curves`, `per_class`, `confusion`,
-    and `flips/<view>`, a gallery of images whose prediction changed. Text: `config`, `provenance`. HParams: the run's data
-    and model with the headline metrics.
+    and `flips/<view>`, a gallery of images whose prediction changed. Text: `config`, `provenance`. HParams: the run's
+    data and model with the headline metrics.
 
     Args:
         gallery: Number of flipped images per view to show, those with the lowest index.
@@ -45,12 +46,17 @@ class TensorBoardReport(Callback):
         self.gallery = gallery
         self._flips: dict[str, list[Flip]] = {}
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+    def check_run(self, trainer: Trainer, data: DegradedDataModule) -> None:
+        """Refuse a logger that cannot show pictures; see `bench.cli.Checks`."""
         if not isinstance(trainer.logger, TensorBoardLogger):
             raise UserError(
                 f"callbacks.TensorBoardReport cannot write to {type(trainer.logger).__name__}: set --trainer.logger to "
                 "lightning.pytorch.loggers.TensorBoardLogger, or leave the callback out"
             )
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        assert isinstance(pl_module, ZeroShotEvaluation)
+        self.check_run(trainer, pl_module.data)
         self._flips = {}
 
     def on_test_batch_end(

@@ -119,15 +119,6 @@ class DegradedDataModule(LightningDataModule):
             "lossy_source_formats": list(source.lossy_formats()),
         }
 
-    def check(self, stage: str = "test") -> None:
-        """Look at the split that a stage needs before a run begins, unless it will be downloaded first.
-
-        Raises:
-            UserError: It is missing, empty or does not fit the arguments.
-        """
-        if not self.incomplete():
-            self.setup(stage)
-
     def incomplete(self) -> bool:
         """Whether `prepare_data` will download."""
         return False

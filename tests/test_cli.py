@@ -185,6 +185,8 @@ class TestMistakes:
             (["--data.batch_size=many"], "--data.batch_size: Expected a <class 'int'>. Got value: many"),
             (["--data.bogus=1"], "Option 'bogus' is not accepted"),
             (["--model.class_path=bench.Nothing"], "module 'bench' has no attribute 'Nothing'"),
+            (["--trainer.precision=bf16-true"], "use bf16-mixed or 16-mixed"),
+            (["--trainer.logger=lightning.pytorch.loggers.CSVLogger"], "cannot write to CSVLogger"),
             (["--trainer.bogus=1"], "unrecognized arguments: --trainer.bogus=1"),
         ],
     )

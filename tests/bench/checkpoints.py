@@ -67,8 +67,7 @@ def save_torchscript(model: nn.Module, config: dict, path: Path) -> str:
     text = torch.zeros(1, config["text_cfg"]["context_length"], dtype=torch.int)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # torch.jit is deprecated, the files that were made with it are not
-        inputs = {"forward": (image, text), "encode_image": (image,), "encode_text": (text,)}
-        traced = torch.jit.trace_module(traced_model, inputs, check_trace=False)
+        traced = torch.jit.trace(traced_model, (image, text), check_trace=False)
         convert_weights_to_lp(traced_model)  # shares its parameters; tracing in half precision takes minutes on a CPU
         torch.jit.save(traced, path)
     return str(path)
@@ -80,9 +79,9 @@ def rounded_like_openai(model: nn.Module) -> nn.Module:
     return model.float()
 
 
-def logits(model: nn.Module, size: int, context_length: int) -> Tensor:
-    """open_clip's own logits of four fixed images and three fixed prompts."""
-    images = torch.randn(4, 3, size, size, generator=torch.Generator().manual_seed(1))
+def logits(model: nn.Module, size: int, context_length: int, count: int = 4) -> Tensor:
+    """open_clip's own logits of `count` fixed images and three fixed prompts."""
+    images = torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(1))
     text = open_clip.SimpleTokenizer(context_length=context_length)(["a cat", "a dog", "a ship at sea"])
     with torch.no_grad():
         return model.get_logits(images, text)[0]

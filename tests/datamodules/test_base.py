@@ -161,15 +161,6 @@ class TestStages:
         data.setup("test")
         assert data.class_names == ("test class",)
 
-    def test_check_opens_what_is_there_and_leaves_a_download_for_later(self, monkeypatch):
-        data = Numbered()
-        data.check()
-        assert data.opened == ["test"]
-        monkeypatch.setattr(Numbered, "incomplete", lambda self: True)
-        data = Numbered()
-        data.check()
-        assert data.opened == []
-
 
 @pytest.mark.parametrize(
     ("options", "complaint"),
