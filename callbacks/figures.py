@@ -96,7 +96,7 @@ def class_figure(metrics: Mapping[str, Mapping[str, Tensor]], class_names: Seque
     figure = Figure(figsize=size, layout="constrained")
     for axes, metric in zip(figure.subplots(1, 2), ["recall", "precision"], strict=True):
         values = np.stack([metrics[view][f"{metric}_per_class"].cpu().numpy() for view in views], axis=1)
-        image = _heat_map(axes, values, class_names, views, "{:.2f}")
+        image = _heat_map(axes, values, class_names, views)
         axes.set_title(f"{metric} per class")
     figure.colorbar(image, ax=figure.axes, shrink=0.8)
     return figure
@@ -106,19 +106,28 @@ def confusion_figure(metrics: Mapping[str, Mapping[str, Tensor]], class_names: S
     """Confusion matrices, a panel per view: share of each true class (row) predicted as each class (column)."""
     from matplotlib.figure import Figure
 
-    side = 1.6 + 0.3 * min(max(len(class_names), 6), _MOST_NAMED_CLASSES)
-    figure = Figure(figsize=(side * len(metrics), side + 0.6), layout="constrained")
-    for axes, (view, values) in zip(figure.subplots(1, len(metrics), squeeze=False)[0], metrics.items(), strict=True):
+    across = min(2, len(metrics))
+    down = -(-len(metrics) // across)
+    side = 0.42 * min(max(len(class_names), 6), _MOST_NAMED_CLASSES)
+    figure = Figure(figsize=(side * across + 3, side * down + 2.5), layout="constrained")
+    grid = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
+    for axes in grid.flat[len(metrics) :]:
+        axes.axis("off")
+    for axes, (view, values) in zip(grid.flat, metrics.items(), strict=False):
         counts = values["confusion"].cpu().double().numpy()
-        image = _heat_map(axes, counts / counts.sum(1, keepdims=True).clip(1), class_names, class_names, "{:.2f}")
-        axes.set(title=view, xlabel="predicted", ylabel="true")
-    figure.colorbar(image, ax=figure.axes, shrink=0.8)
+        shares = counts / counts.sum(1, keepdims=True).clip(1)
+        image = _heat_map(axes, shares, class_names, class_names, least=0.005)
+        axes.set_title(view)
+    figure.supxlabel("predicted")
+    figure.supylabel("true")
+    figure.colorbar(image, ax=figure.axes, shrink=0.6)
     return figure
 
 
 def _heat_map(
-    axes: Any, values: npt.NDArray[np.float64], rows: Sequence[str], columns: Sequence[str], number: str
+    axes: Any, values: npt.NDArray[np.float64], rows: Sequence[str], columns: Sequence[str], least: float = 0
 ) -> Any:
+    """An image of values in [0, 1] with names at its sides, and numbers in the cells of at least `least`."""
     image = axes.imshow(values, vmin=0, vmax=1, cmap="viridis", aspect="auto")
     for axis, names in [(axes.yaxis, rows), (axes.xaxis, columns)]:
         if len(names) <= _MOST_NAMED_CLASSES:
@@ -127,7 +136,8 @@ def _heat_map(
     if len(rows) <= _MOST_NUMBERED_CLASSES:
         for (row, column), value in np.ndenumerate(values):
             colour = "black" if value > 0.6 else "white"
-            axes.text(column, row, number.format(value), ha="center", va="center", color=colour, fontsize=7)
+            text = f"{value:.2f}" if value >= least else ""
+            axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=7)
     return image
 
 
