@@ -124,19 +124,15 @@ def _comes_with_quickgelu(name: str, tags: Sequence[str]) -> bool:
 
 def _from_hub(encoder: str, pretrained: str | None) -> Blueprint:
     repository = encoder.removeprefix(_HUB)
+    path = None if pretrained is None else Path(pretrained).expanduser()
+    if path is not None and not path.is_file():
+        raise UserError(
+            f"weights file {pretrained} does not exist: set `pretrained` to null to use the weights of {encoder}"
+        )
     config, preprocess = _read_config(
         _download_hub(repository, "open_clip_config.json", f"{encoder}'s configuration")()
     )
-    if pretrained is None:
-        fetch = _download_hub(repository, None, f"{encoder}'s weights")
-    else:
-        path = Path(pretrained).expanduser()
-        if not path.is_file():
-            raise UserError(f"weights file {pretrained} does not exist: leave `pretrained` out to use {encoder}'s own")
-
-        def fetch() -> Path:
-            return path
-
+    fetch = _download_hub(repository, None, f"{encoder}'s weights") if path is None else lambda: path
     says = _config_declaration(config, f"the configuration of {encoder}")
     return Blueprint(encoder, config, preprocess, encoder, pretrained or encoder, fetch, (says,))
 
