@@ -23,8 +23,8 @@ from bench.selection import First, Indices, Selection
 from callbacks.attribution_figures import attribution_figure
 from callbacks.attribution_report import AttributionReport
 from callbacks.figures import to_pixels
+from callbacks.outcome_callback import evaluation, gather, run_folder
 from callbacks.overlay import Overlay
-from callbacks.results_writer import gather, run_folder
 from datamodules.base import DegradedDataModule
 from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
@@ -93,7 +93,7 @@ class IntegratedGradients(Callback):
             rank_zero_info("IntegratedGradients explains the loss of labelled images, which `predict` does not measure")
         if stage != "test":
             return
-        self.check_run(trainer, _evaluation(pl_module).data)
+        self.check_run(trainer, evaluation(pl_module).data)
         self._folder = run_folder(trainer) / "attributions"
         self._parts, self._record = [], {}
 
@@ -133,7 +133,7 @@ class IntegratedGradients(Callback):
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Choose, explain and write, so that the summary is there when the results are written at the test's end."""
-        module = _evaluation(pl_module)
+        module = evaluation(pl_module)
         outcomes = _whole_run(self._parts)
         chosen = self.images.choose(outcomes, self.baseline)
         if not chosen:
@@ -204,12 +204,6 @@ class IntegratedGradients(Callback):
                 "attributions": np.stack(list(one.attributions.values())),
             }
         return _Piece(one.explanation, figure, arrays)
-
-
-def _evaluation(module: LightningModule) -> ZeroShotEvaluation:
-    if not isinstance(module, ZeroShotEvaluation):
-        raise UserError(f"IntegratedGradients cannot explain {type(module).__name__}: use bench.ZeroShotEvaluation")
-    return module
 
 
 def _whole_run(parts: Sequence[dict[str, Outcomes]]) -> dict[str, Outcomes]:

@@ -2,9 +2,8 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
@@ -21,7 +20,7 @@ from callbacks.figures import (
     quality_figure,
     to_pixels,
 )
-from callbacks.results_writer import gather
+from callbacks.outcome_callback import OutcomeCallback, evaluation, gather
 from datamodules.base import DegradedDataModule
 from datamodules.errors import UserError
 from datamodules.views import Batch
@@ -29,7 +28,7 @@ from datamodules.views import Batch
 HEADLINES = {"precision": "precision", "loss": "loss (nats)"}
 
 
-class TensorBoardReport(Callback):
+class TensorBoardReport(OutcomeCallback):
     """Writes to the run's TensorBoardLogger, from the first process, when a test or predict run is complete.
 
     Scalars: `quality/<metric>/<codec>` with the quality as the step. Images: `report/curves`, `per_class`, `confusion`,
@@ -55,34 +54,10 @@ class TensorBoardReport(Callback):
             )
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        assert isinstance(pl_module, ZeroShotEvaluation)
-        self.check_run(trainer, pl_module.data)
+        self.check_run(trainer, evaluation(pl_module).data)
         self._flips = {}
 
-    def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        self._collect(pl_module, outputs, batch)
-
-    def on_predict_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        self._collect(pl_module, outputs, batch)
-
-    def _collect(self, module: LightningModule, outcomes: dict[str, Outcomes], batch: Batch) -> None:
-        assert isinstance(module, ZeroShotEvaluation)
+    def collect(self, module: ZeroShotEvaluation, outcomes: dict[str, Outcomes], batch: Batch) -> None:
         names = module.data.class_names
         before = outcomes["original"]
         for view, after in outcomes.items():
@@ -104,21 +79,14 @@ class TensorBoardReport(Callback):
                     )
                 )
 
-    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._write(trainer, pl_module)
-
-    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._write(trainer, pl_module)
-
-    def _write(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def finish(self, trainer: Trainer, module: ZeroShotEvaluation) -> None:
         gathered = gather(self._flips)
         if not gathered:
             return
-        assert isinstance(pl_module, ZeroShotEvaluation)
         assert isinstance(trainer.logger, TensorBoardLogger)
         writer: SummaryWriter = trainer.logger.experiment
-        metrics, names = pl_module.measured, pl_module.data.class_names
-        if pl_module.data.labelled:
+        metrics, names = module.measured, module.data.class_names
+        if module.data.labelled:
             self._write_curves(writer, metrics)
             writer.add_image("report/per_class", to_pixels(class_figure(metrics, names)), dataformats="HWC")
             writer.add_image("report/confusion", to_pixels(confusion_figure(metrics, names)), dataformats="HWC")
@@ -126,14 +94,14 @@ class TensorBoardReport(Callback):
             flips = sorted((flip for rank in gathered for flip in rank.get(view, ())), key=lambda flip: flip.index)
             pixels = to_pixels(flip_gallery(flips[: self.gallery], view))
             writer.add_image(f"report/flips/{view}", pixels, dataformats="HWC")
-        self._write_text(writer, pl_module, Path(trainer.logger.log_dir))
+        self._write_text(writer, module, Path(trainer.logger.log_dir))
         headlines = {
             f"test/{metric}/{view}": float(values[metric])
             for view, values in metrics.items()
             for metric in ("precision", "flip_rate")
             if metric in values
         }
-        data, model = pl_module.data.describe(), pl_module.describe()
+        data, model = module.data.describe(), module.describe()
         parameters = {
             "encoder": model["encoder"],
             "pretrained": Path(str(model["pretrained"])).name,
