@@ -1,19 +1,26 @@
 """The `lightning` command: LightningCLI over this project's models, data sets and callbacks."""
 
+import errno
 import re
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn, Protocol, runtime_checkable
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
+from bench.journal import UNFINISHED
 from datamodules.base import DegradedDataModule
 from datamodules.errors import UserError
 
 USAGE_ERROR = 2
+_DISK_TROUBLE = {
+    errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENAMETOOLONG, errno.ENOSPC, errno.ENOTDIR, errno.EPERM,
+    errno.EROFS,
+}  # fmt: skip
 
 
 class Parser(LightningArgumentParser):
@@ -33,6 +40,7 @@ class SaveConfig(SaveConfigCallback):
     """Keeps the configuration beside the results, and refuses a folder that has one already."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self.overwrite = (Path(trainer.log_dir or trainer.default_root_dir) / UNFINISHED).is_dir()  # it is this run's
         try:
             super().setup(trainer, pl_module, stage)
         except RuntimeError as error:
@@ -48,6 +56,14 @@ class Checks(Protocol):
 
     def check_run(self, trainer: Trainer, data: DegradedDataModule) -> None:
         """Raise `UserError` if so; the data are set up."""
+
+
+@runtime_checkable
+class Prepares(Protocol):
+    """A callback that has to know of a test or predict run before it starts, once nothing speaks against it."""
+
+    def prepare(self, trainer: Trainer, module: LightningModule) -> None:
+        """Called in the first process; the data are set up and `module.trainer` is set."""
 
 
 class CLI(LightningCLI):
@@ -70,7 +86,19 @@ class CLI(LightningCLI):
             if isinstance(part, Checks):
                 part.check_run(self.trainer, data)
 
-    before_test = before_predict = before_fit = before_validate = _check
+    def _prepare(self) -> None:
+        self._check()
+        # as the trainer is about to do
+        self.model.trainer = self.datamodule.trainer = self.trainer
+        self.trainer.datamodule = self.datamodule
+        if self.datamodule.incomplete() or not self.trainer.is_global_zero:
+            return
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]  # a connector sets it
+            if isinstance(callback, Prepares):
+                callback.prepare(self.trainer, self.model)
+
+    before_fit = before_validate = _check
+    before_test = before_predict = _prepare
 
 
 def causes(error: BaseException) -> list[BaseException]:
@@ -105,6 +133,9 @@ def main(args: Sequence[str] | None = None) -> None:
         )
     except Exception as error:
         mistakes = [cause for cause in causes(error) if isinstance(cause, UserError | MisconfigurationException)]
-        if not mistakes:
-            raise
-        fail(str(mistakes[-1]))
+        if mistakes:
+            fail(str(mistakes[-1]))
+        if isinstance(error, OSError) and error.errno in _DISK_TROUBLE:
+            where = f"{str(error.filename)!r}: " if error.filename else ""
+            fail(f"{where}{error.strerror}; once that is mended, the same command goes on where it stopped")
+        raise

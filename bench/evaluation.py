@@ -1,25 +1,34 @@
 """Zero-shot evaluation of a frozen CLIP on images and their degraded views."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 
 from bench.encoders import load_encoder
+from bench.gathering import gather
 from bench.metrics import ViewMetrics
 from bench.outcomes import Outcomes
 from bench.zero_shot import ZeroShotClassifier, check_templates
 from datamodules.base import DegradedDataModule
 from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
-from datamodules.views import Batch
+from datamodules.views import Batch, Unreadable
 
 PAPER_TEMPLATE = "This is an image of a {}."
 """The prompt of Chen, Namboodiri and Padget (2023)."""
 
 _ROUNDING = ("bf16-true", "16-true", "transformer-engine", "transformer-engine-float16")
+
+
+@dataclass(frozen=True)
+class WholeRun:
+    """Outcomes of all images by view, each view with the same images sorted by index; and images that had none."""
+
+    outcomes: dict[str, Outcomes]
+    skipped: list[Unreadable]
 
 
 class ZeroShotEvaluation(LightningModule):
@@ -57,6 +66,10 @@ class ZeroShotEvaluation(LightningModule):
         self.encoder = loaded if normalise else replace(loaded, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
         self.templates = tuple(templates)
         self.measured: dict[str, dict[str, Tensor]] = {}
+        self.parts: list[dict[str, Outcomes]] = []
+        self.skipped: list[Unreadable] = []
+        self._whole: WholeRun | None = None
+        self._gathered = False
 
     @property
     def data(self) -> DegradedDataModule:
@@ -79,7 +92,7 @@ class ZeroShotEvaluation(LightningModule):
             )
 
     def setup(self, stage: str) -> None:
-        """Build the text classifier for the data's class names, and metrics for its views."""
+        """Build the text classifier for the data's class names, and metrics for its views; forget earlier runs."""
         self.check_run(self.trainer, self.data)
         names = self.data.class_names
         labelled = self.data.labelled
@@ -87,10 +100,17 @@ class ZeroShotEvaluation(LightningModule):
         self.view_metrics = nn.ModuleList(
             ViewMetrics(len(names), labelled=labelled, paired=view != ORIGINAL) for view in self.data.views
         )
+        self.measured, self.parts, self.skipped = {}, [], []
+        self._whole, self._gathered = None, False
 
     def describe(self) -> dict[str, Any]:
         """What a result record says about the model: JSON-able."""
-        return {**self.encoder.provenance(), "templates": list(self.templates), "precision": self.trainer.precision}
+        return {
+            **self.encoder.provenance(),
+            "templates": list(self.templates),
+            "precision": self.trainer.precision,
+            "device": self.trainer.strategy.root_device.type,
+        }
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Outcomes]:
         """Classify a batch and update the metrics."""
@@ -105,13 +125,31 @@ class ZeroShotEvaluation(LightningModule):
             view: Outcomes.from_logits(self.classifier(images), batch.labels, batch.indices, batch.encoded_bytes[view])
             for view, images in batch.views.items()
         }
-        self.update_metrics(outcomes)
+        self.skipped += batch.unreadable
+        self.take_in(outcomes)
         return outcomes
 
-    def update_metrics(self, outcomes: dict[str, Outcomes]) -> None:
-        """Feed outcomes, fresh or read back, to the metrics."""
+    def take_in(self, outcomes: dict[str, Outcomes]) -> None:
+        """Add outcomes by view, fresh or read back from an interrupted run, to the metrics and to `parts`."""
+        self.parts.append({view: rows.to("cpu") for view, rows in outcomes.items()})
         for view, metrics in self._metrics():
-            metrics.update(outcomes[view], outcomes[ORIGINAL])
+            metrics.update(outcomes[view].to(self.device), outcomes[ORIGINAL].to(self.device))
+
+    def whole_run(self) -> WholeRun | None:
+        """The outcomes of all processes on the first one, None on the others.
+
+        A collective call, once all batches are through; asking again costs nothing.
+        """
+        if not self._gathered:
+            self._gathered = True
+            own = {view: Outcomes.concatenate([part[view] for part in self.parts]) for view in self.data.views}
+            ranks = gather((own, self.skipped))
+            self.parts = [own]
+            if ranks:
+                whole = {view: Outcomes.concatenate([rank[0][view] for rank in ranks]).unique() for view in own}
+                skipped = sorted((image for rank in ranks for image in rank[1]), key=lambda image: image.index)
+                self._whole = WholeRun(whole, skipped)
+        return self._whole
 
     def on_test_epoch_end(self) -> None:
         """Compute over all processes; scalars are logged as `test/<metric>/<view>`."""

@@ -1,6 +1,6 @@
 """Outcomes: what remains of the logits once an image has been classified."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Self
 
@@ -84,13 +84,24 @@ class Outcomes:
         """All rows of several parts, at least one, in order."""
         return cls(**{name.name: torch.cat([getattr(part, name.name) for part in parts]) for name in fields(cls)})
 
+    @classmethod
+    def from_columns(cls, columns: Mapping[str, Tensor], prefix: str = "") -> Self:
+        """Outcomes of columns by name, with a prefix before each name."""
+        return cls(**{name.name: columns[prefix + name.name] for name in fields(cls)})
+
+    def unique(self) -> Self:
+        """The first row of every image, sorted by index."""
+        order = self.index.argsort(stable=True)
+        index = self.index[order]
+        return self.select(order[torch.cat([index[:1] == index[:1], index[1:] != index[:-1]])])
+
     def select(self, rows: Tensor) -> Self:
         """The rows that an index or mask [B] picks."""
         return self._map(lambda column: column[rows])
 
-    def cpu(self) -> Self:
-        """A copy in host memory."""
-        return self._map(Tensor.cpu)
+    def to(self, device: torch.device | str) -> Self:
+        """The same in the memory of a device."""
+        return self._map(lambda column: column.to(device))
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Self:
         return type(self)(**{name.name: function(getattr(self, name.name)) for name in fields(self)})

@@ -18,6 +18,7 @@ from torch import Tensor
 SCHEMA = 1
 RESULTS = "results.json"
 TABLE = "images.csv"
+CONFIG = "config.yaml"
 _PACKAGES = ("lightning", "torch", "torchvision", "open_clip_torch", "torchmetrics", "pillow", "numpy")
 
 
@@ -57,16 +58,16 @@ def to_json(value: Any) -> Any:
     return value
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a UTF-8 file so that it is there whole or not at all, also after a crash.
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file, a text as UTF-8, so that it is there whole or not at all, also after a crash.
 
     Raises:
         OSError: The folder cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with temporary.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with temporary.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

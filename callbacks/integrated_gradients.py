@@ -17,18 +17,19 @@ from bench.adaptive import Adaptive
 from bench.evaluation import ZeroShotEvaluation
 from bench.explainer import Explained, Explainer
 from bench.explanations import Explanation, summary
+from bench.gathering import gather
 from bench.outcomes import Outcomes
 from bench.quadrature import Quadrature
 from bench.selection import First, Indices, Selection
 from callbacks.attribution_figures import attribution_figure
 from callbacks.attribution_report import AttributionReport
 from callbacks.figures import to_pixels
-from callbacks.outcome_callback import evaluation, gather, run_folder
+from callbacks.outcome_callback import evaluation, run_folder
 from callbacks.overlay import Overlay
 from datamodules.base import DegradedDataModule
 from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
-from datamodules.views import Batch, Sample, Unreadable
+from datamodules.views import Batch
 
 _FIRST, _ADAPTIVE, _OVERLAY = First(), Adaptive(), Overlay()
 
@@ -84,7 +85,6 @@ class IntegratedGradients(Callback):
                 raise UserError(f"IntegratedGradients({name}={value}) is out of range: choose at least {least}")
         self.images, self.baseline, self.rule, self.overlay = images, baseline, rule, overlay
         self.figures, self.save_maps, self.max_batch = figures, save_maps, max_batch
-        self._parts: list[dict[str, Outcomes]] = []
         self._record: dict[str, Any] = {}
         self._folder = Path()
 
@@ -95,7 +95,7 @@ class IntegratedGradients(Callback):
             return
         self.check_run(trainer, evaluation(pl_module).data)
         self._folder = run_folder(trainer) / "attributions"
-        self._parts, self._record = [], {}
+        self._record = {}
 
     def check_run(self, trainer: Trainer, data: DegradedDataModule) -> None:
         """Refuse views and images that the run does not have; see `bench.cli.Checks`."""
@@ -120,22 +120,10 @@ class IntegratedGradients(Callback):
                 if index not in seen:
                     raise UserError(f"IntegratedGradients: image {index} is not part of this run: choose another index")
 
-    def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        self._parts.append({view: rows.cpu() for view, rows in outputs.items()})
-
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Choose, explain and write, so that the summary is there when the results are written at the test's end."""
         module = evaluation(pl_module)
-        outcomes = _whole_run(self._parts)
-        chosen = self.images.choose(outcomes, self.baseline)
+        chosen, outcomes = trainer.strategy.broadcast(self._choose(module))
         if not chosen:
             rank_zero_info(f"IntegratedGradients: {self.images} chooses none of this run's images, nothing to explain")
             return
@@ -153,6 +141,15 @@ class IntegratedGradients(Callback):
             rank_zero_warn(f"IntegratedGradients: {warning}")
         legend = f"{self.overlay.legend()}; compared with {self.baseline}"
         report.finish(explanations, numbers, module.data.class_names, legend, warning)
+
+    def _choose(self, module: ZeroShotEvaluation) -> tuple[list[int], dict[str, Outcomes]]:
+        """The chosen images and their outcomes, on the first process; nothing on the others."""
+        run = module.whole_run()
+        if run is None:
+            return [], {}
+        chosen = self.images.choose(run.outcomes, self.baseline)
+        wanted = torch.isin(run.outcomes[ORIGINAL].index, torch.tensor(chosen, dtype=torch.int64))
+        return chosen, {view: rows.select(wanted) for view, rows in run.outcomes.items()}
 
     def record(self) -> dict[str, Any]:
         """What goes into the result record; see `callbacks.results_writer.Recorder`."""
@@ -177,7 +174,7 @@ class IntegratedGradients(Callback):
         with tqdm(total=len(chosen), desc="Integrated Gradients", unit="image", disable=quiet) as progress:
             for start in range(0, longest, at_once):
                 indices = own[start : start + at_once]
-                explained = explainer.explain(_read_again(module, indices), outcomes) if indices else []
+                explained = explainer.explain(self._batch(module, indices), outcomes) if indices else []
                 pieces = [self._piece(module, one, one.explanation.index in drawn) for one in explained]
                 for piece in (piece for part in gather(pieces) for piece in part):
                     index = piece.explanation.index
@@ -188,6 +185,10 @@ class IntegratedGradients(Callback):
                         report.add_maps(index, piece.arrays)
                     progress.update()
         return found
+
+    def _batch(self, module: ZeroShotEvaluation, indices: Sequence[int]) -> Batch:
+        views = module.data.views_of(indices)
+        return views.collate(views.samples()).to(module.device)
 
     def _piece(self, module: ZeroShotEvaluation, one: Explained, draw: bool) -> _Piece:
         figure, arrays, names = None, None, module.data.class_names
@@ -204,27 +205,6 @@ class IntegratedGradients(Callback):
                 "attributions": np.stack(list(one.attributions.values())),
             }
         return _Piece(one.explanation, figure, arrays)
-
-
-def _whole_run(parts: Sequence[dict[str, Outcomes]]) -> dict[str, Outcomes]:
-    """Outcomes of all processes, sorted by index, on every process: each of them decides alike."""
-    own = {view: Outcomes.concatenate([part[view] for part in parts]) for view in parts[0]}
-    ranks = [own]
-    if torch.distributed.is_initialized():
-        ranks = [own] * torch.distributed.get_world_size()
-        torch.distributed.all_gather_object(ranks, own)
-    whole = {view: Outcomes.concatenate([rank[view] for rank in ranks]) for view in own}
-    return {view: rows.select(rows.index.argsort()) for view, rows in whole.items()}
-
-
-def _read_again(module: ZeroShotEvaluation, indices: Sequence[int]) -> Batch:
-    dataset = module.data.views_of(indices)
-    samples = [dataset[position] for position in range(len(indices))]
-    for index, sample in zip(indices, samples, strict=True):
-        if not isinstance(sample, Sample):
-            reason = sample.reason if isinstance(sample, Unreadable) else "it is gone"
-            raise UserError(f"image {index} can no longer be read ({reason}): leave the data alone during a run")
-    return dataset.collate(samples).to(module.device)
 
 
 def _tensorboard(trainer: Trainer) -> Any:

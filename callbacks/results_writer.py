@@ -1,16 +1,23 @@
-"""Writes what a run measured: `results.json`, the per-image table, and the table on the screen."""
+"""Writes what a run measured, bit by bit while it runs, and takes up what an interrupted run has written."""
 
 import time
+import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_info
 
 from bench.evaluation import ZeroShotEvaluation
+from bench.journal import Journal
 from bench.outcomes import Outcomes
-from bench.results import RESULTS, TABLE, software, write_atomically, write_record
+from bench.results import TABLE, software, write_atomically, write_record
 from bench.tables import per_image_csv, screen_table
-from callbacks.outcome_callback import OutcomeCallback, gather, run_folder
+from callbacks.outcome_callback import OutcomeCallback, evaluation, run_folder
+from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
 from datamodules.views import Batch
 
@@ -24,63 +31,131 @@ class Recorder(Protocol):
 
 
 class ResultsWriter(OutcomeCallback):
-    """Collects the outcomes of a test or predict run and writes them from the first process when the run is complete.
+    """Writes the outcomes of a test or predict run, from the first process, when the run is complete.
 
     The run's folder is the logger's, or the trainer's `default_root_dir` without a logger. It gets `results.json` (all
     metrics with their provenance, and what the trainer's other callbacks have to `record`) and `images.csv` (one line
-    per image and view).
+    per image and view). Until then every process flushes its outcomes to `unfinished`, and the next run that measures
+    the same (model, data, software; not the number of processes, nor the batch size) takes them up.
+
+    Args:
+        flush_seconds: Time between two flushes in seconds, and so the work that a kill may cost; 0 flushes every batch.
 
     Raises:
-        UserError: The folder already holds the results of another run.
+        UserError: The folder holds another run.
     """
 
-    def __init__(self) -> None:
-        self._parts: list[dict[str, Outcomes]] = []
-        self._paths: dict[int, str | None] = {}
-        self._started = 0.0
-        self._folder = Path()
+    def __init__(self, flush_seconds: float = 10.0) -> None:
+        if not flush_seconds >= 0:
+            raise UserError(f"ResultsWriter(flush_seconds={flush_seconds}) is out of range: choose at least 0")
+        self.flush_seconds = flush_seconds
+        self._claimed = False
+        self._journal = Journal(Path())
+        self._resumed: dict[str, Outcomes] | None = None
+        self._flushed = 0
+        self._started = self._last_flush = 0.0
+
+    def prepare(self, trainer: Trainer, module: LightningModule) -> None:
+        """Claim a folder for a run that is about to start: that of an interrupted run of the same, or a new one.
+
+        For the first process; the data are set up and `module.trainer` is set. See `bench.cli.Prepares`.
+        """
+        logger, subject = trainer.logger, _subject(evaluation(module))
+        if isinstance(logger, TensorBoardLogger | CSVLogger) and logger._version is None:
+            unfinished = Journal.find(Path(logger.root_dir), subject)
+            if unfinished is not None:
+                logger._version = unfinished.run.name  # it would count on otherwise
+        Journal(run_folder(trainer)).claim(subject)
+        warnings.filterwarnings("ignore", message="Experiment logs directory")  # CSVLogger deletes none of these files
+        self._claimed = True
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self._folder = run_folder(trainer)
-        if (self._folder / RESULTS).exists():
-            raise UserError(
-                f"{str(self._folder / RESULTS)!r} holds the results of another run: choose another folder with "
-                "--trainer.logger.save_dir or --trainer.default_root_dir"
-            )
-        self._parts, self._paths, self._started = [], {}, time.time()
+        if stage not in ("test", "predict"):
+            return
+        module = evaluation(pl_module)
+        if trainer.is_global_zero and not self._claimed:  # without the command line nobody prepares
+            self.prepare(trainer, module)
+        self._claimed = False  # the next run needs a folder of its own
+        self._journal = Journal(run_folder(trainer))
+        self._journal.folder.mkdir(parents=True, exist_ok=True)
+        self._resumed = self._journal.read() if trainer.is_global_zero else None
+        done = self._resumed[ORIGINAL].index if self._resumed else torch.empty(0, dtype=torch.int64)
+        module.data.done = frozenset(trainer.strategy.broadcast(done).tolist())
+        self._flushed, self._started, self._last_flush = 0, time.time(), time.monotonic()
 
-    def collect(self, module: ZeroShotEvaluation, outcomes: dict[str, Outcomes], batch: Batch) -> None:
-        self._parts.append({view: rows.cpu() for view, rows in outcomes.items()})
-        self._paths |= dict(zip(batch.indices.tolist(), batch.paths, strict=True))
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take up what was measured before, now that metrics are on their device."""
+        if self._resumed:
+            module = evaluation(pl_module)
+            module.take_in(self._resumed)
+            self._flushed = len(module.parts)
+            rank_zero_info(
+                f"taking up the unfinished run in {self._journal.run}: {len(module.data.done)} of "
+                f"{len(module.data.positions)} images are done"
+            )
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Flush when it is time."""
+        if time.monotonic() - self._last_flush >= self.flush_seconds:
+            self._flush(evaluation(pl_module))
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Flush what is left before anything that takes long."""
+        self._flush(evaluation(pl_module))
+
+    on_predict_start = on_test_start
+    on_predict_batch_end = on_test_batch_end
+    on_predict_epoch_end = on_test_epoch_end
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Keep what was measured; why this process ends is said elsewhere."""
+        if isinstance(pl_module, ZeroShotEvaluation):
+            with suppress(OSError):
+                self._flush(pl_module)
+
+    def _flush(self, module: ZeroShotEvaluation) -> None:
+        fresh = [part for part in module.parts[self._flushed :] if len(part[ORIGINAL])]
+        if fresh:
+            self._journal.append({view: Outcomes.concatenate([part[view] for part in fresh]) for view in fresh[0]})
+        self._flushed, self._last_flush = len(module.parts), time.monotonic()
 
     def finish(self, trainer: Trainer, module: ZeroShotEvaluation) -> None:
-        outcomes = {view: Outcomes.concatenate([part[view] for part in self._parts]) for view in self._parts[0]}
-        gathered = gather((outcomes, self._paths, module.data.skipped))
-        if not gathered:
+        run = module.whole_run()
+        if run is None:
             return
-        outcomes = {view: Outcomes.concatenate([rank[0][view] for rank in gathered]) for view in outcomes}
-        paths = {index: path for rank in gathered for index, path in rank[1].items()}
-        skipped = sorted((image for rank in gathered for image in rank[2]), key=lambda image: image.index)
-        images = len(paths)
+        images = run.outcomes[ORIGINAL].index.tolist()
         if not images:
-            raise UserError(f"none of the {len(skipped)} images could be read: check the data root")
+            raise UserError(f"none of the {len(run.skipped)} images could be read: check the data root")
         record = {
-            "images": images,
+            "images": len(images),
             "metrics": module.measured,
-            "data": module.data.describe(),
-            "model": module.describe(),
-            "skipped": [vars(image) for image in skipped],
-            "software": software(),
+            **_subject(module),
+            "skipped": [vars(image) for image in run.skipped],
             "run": {
                 "command": trainer.state.fn,
                 "processes": trainer.world_size,
                 "seconds": round(time.time() - self._started, 3),
+                "images_taken_up": len(module.data.done),
             },
         }
         for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set in Trainer.__init__ by a connector
             if isinstance(callback, Recorder):
                 record |= callback.record()
-        self._folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(self._folder / TABLE, per_image_csv(outcomes, paths))
-        write_record(self._folder, record)
-        print(f"\n{screen_table(record)}\n\nwritten to {self._folder}")
+        table = per_image_csv(run.outcomes, {index: module.data.path(index) for index in images})
+        write_atomically(self._journal.run / TABLE, table)
+        write_record(self._journal.run, record)
+        self._journal.close()
+        print(f"\n{screen_table(record)}\n\nwritten to {self._journal.run}")
+
+
+def _subject(module: ZeroShotEvaluation) -> dict[str, Any]:
+    """What decides about the outcomes of a run."""
+    return {"model": module.describe(), "data": module.data.describe(), "software": software()}

@@ -20,10 +20,10 @@ from callbacks.figures import (
     quality_figure,
     to_pixels,
 )
-from callbacks.outcome_callback import OutcomeCallback, evaluation, gather
+from callbacks.outcome_callback import OutcomeCallback, evaluation
 from datamodules.base import DegradedDataModule
+from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
-from datamodules.views import Batch
 
 HEADLINES = {"precision": "precision", "loss": "loss (nats)"}
 
@@ -43,7 +43,6 @@ class TensorBoardReport(OutcomeCallback):
         if gallery < 0:
             raise UserError(f"gallery {gallery} is out of range: choose at least 0")
         self.gallery = gallery
-        self._flips: dict[str, list[Flip]] = {}
 
     def check_run(self, trainer: Trainer, data: DegradedDataModule) -> None:
         """Refuse a logger that cannot show pictures; see `bench.cli.Checks`."""
@@ -55,33 +54,10 @@ class TensorBoardReport(OutcomeCallback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self.check_run(trainer, evaluation(pl_module).data)
-        self._flips = {}
-
-    def collect(self, module: ZeroShotEvaluation, outcomes: dict[str, Outcomes], batch: Batch) -> None:
-        names = module.data.class_names
-        before = outcomes["original"]
-        for view, after in outcomes.items():
-            flips = self._flips.setdefault(view, [])
-            if len(flips) >= self.gallery:
-                continue
-            changed = (before.prediction != after.prediction).nonzero()[:, 0]
-            for row in changed[: self.gallery - len(flips)].tolist():
-                label = int(after.label[row])
-                flips.append(
-                    Flip(
-                        index=int(after.index[row]),
-                        original=batch.views["original"][row].cpu(),
-                        degraded=batch.views[view][row].cpu(),
-                        label=names[label] if label >= 0 else None,
-                        before=names[int(before.prediction[row])],
-                        after=names[int(after.prediction[row])],
-                        confidences=(float(before.confidence[row]), float(after.confidence[row])),
-                    )
-                )
 
     def finish(self, trainer: Trainer, module: ZeroShotEvaluation) -> None:
-        gathered = gather(self._flips)
-        if not gathered:
+        run = module.whole_run()
+        if run is None:
             return
         assert isinstance(trainer.logger, TensorBoardLogger)
         writer: SummaryWriter = trainer.logger.experiment
@@ -91,8 +67,7 @@ class TensorBoardReport(OutcomeCallback):
             writer.add_image("report/per_class", to_pixels(class_figure(metrics, names)), dataformats="HWC")
             writer.add_image("report/confusion", to_pixels(confusion_figure(metrics, names)), dataformats="HWC")
         for view in list(metrics)[1:]:
-            flips = sorted((flip for rank in gathered for flip in rank.get(view, ())), key=lambda flip: flip.index)
-            pixels = to_pixels(flip_gallery(flips[: self.gallery], view))
+            pixels = to_pixels(flip_gallery(self._flips(module, run.outcomes, view), view))
             writer.add_image(f"report/flips/{view}", pixels, dataformats="HWC")
         self._write_text(writer, module, Path(trainer.logger.log_dir))
         headlines = {
@@ -111,6 +86,24 @@ class TensorBoardReport(OutcomeCallback):
             "images": data["images_selected"],
         }
         trainer.logger.log_hyperparams(parameters, headlines)
+
+    def _flips(self, module: ZeroShotEvaluation, outcomes: dict[str, Outcomes], view: str) -> list[Flip]:
+        before, after = outcomes[ORIGINAL], outcomes[view]
+        changed = (before.prediction != after.prediction).nonzero()[: self.gallery, 0]
+        names = module.data.class_names
+        samples = module.data.views_of(after.index[changed].tolist()).samples()
+        return [
+            Flip(
+                index=sample.index,
+                original=sample.views[ORIGINAL],
+                degraded=sample.views[view],
+                label=names[sample.label] if sample.label >= 0 else None,
+                before=names[int(before.prediction[row])],
+                after=names[int(after.prediction[row])],
+                confidences=(float(before.confidence[row]), float(after.confidence[row])),
+            )
+            for row, sample in zip(changed.tolist(), samples, strict=True)
+        ]
 
     def _write_curves(self, writer: SummaryWriter, metrics: dict[str, dict[str, Tensor]]) -> None:
         curves = quality_curves(list(metrics))

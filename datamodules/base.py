@@ -2,7 +2,7 @@
 
 import os
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, ClassVar, Literal
 
 from lightning.pytorch import LightningDataModule
@@ -36,6 +36,10 @@ class DegradedDataModule(LightningDataModule):
         on_error: Whether an unreadable image ends the run ("raise") or is left out and listed ("skip").
         validation_every: Fitting holds out every so-manieth image of the train split, at least 2.
         seed: Seed of the shuffling of training images, which also depends on the epoch.
+
+    Attributes:
+        done: Positions in the split that testing and predicting leave out, because an interrupted run went through
+            them; to be set before the loader is made.
 
     Raises:
         UserError: An argument is out of range.
@@ -80,8 +84,9 @@ class DegradedDataModule(LightningDataModule):
         self.split, self.batch_size, self.on_error = split, batch_size, on_error
         self.limit, self.every, self.chosen = limit, every, indices
         self.num_workers, self.validation_every, self.seed = num_workers, validation_every, seed
-        self.skipped: list[Unreadable] = []
+        self.done: Collection[int] = frozenset()
         self._sources: dict[str, Source] = {}
+        self._contents: dict[str, str] = {}
         self._current = split
 
     @abstractmethod
@@ -106,9 +111,12 @@ class DegradedDataModule(LightningDataModule):
     def describe(self) -> dict[str, Any]:
         """What a result record says about the data: JSON-able."""
         source = self._sources[self._current]
+        if self._current not in self._contents:
+            self._contents[self._current] = source.content()
         return {
             "name": self.dataset_name,
             "split": self._current,
+            "content": self._contents[self._current],
             "images_in_split": len(source),
             "images_selected": len(self._selection(source)),
             "limit": self.limit,
@@ -167,7 +175,7 @@ class DegradedDataModule(LightningDataModule):
     def test_dataloader(self) -> DataLoader[Batch]:
         """The chosen images of the chosen split, each once."""
         source = self._sources[self.split]
-        return self._exact_loader(source, self._selection(source))
+        return self._exact_loader(source, self._selection(source), self.done)
 
     def predict_dataloader(self) -> DataLoader[Batch]:
         """The same images as for testing; labels are not needed."""
@@ -178,13 +186,19 @@ class DegradedDataModule(LightningDataModule):
         """Positions in the chosen split of the images that a run goes through, in order."""
         return self._selection(self._sources[self._current])
 
+    def path(self, index: int) -> str | None:
+        """Where an image of the chosen split lies, relative to the data root; None if it is no file."""
+        return self._sources[self._current].path(index)
+
     def views_of(self, indices: Sequence[int]) -> DegradedViews:
         """Images of the chosen split once more, by position in it, decoded and degraded afresh."""
         return DegradedViews(self._sources[self._current], self.degradations, indices)
 
-    def _exact_loader(self, source: Source, indices: Sequence[int]) -> DataLoader[Batch]:
+    def _exact_loader(
+        self, source: Source, indices: Sequence[int], done: Collection[int] = frozenset()
+    ) -> DataLoader[Batch]:
         dataset = DegradedViews(source, self.degradations, indices)
-        return self._loader(dataset, ExactDistributedSampler(dataset, *self._place()))
+        return self._loader(dataset, ExactDistributedSampler(indices, self.batch_size, *self._place(), done))
 
     def _place(self) -> tuple[int, int]:
         """World size and rank of this process."""
@@ -217,6 +231,4 @@ class DegradedDataModule(LightningDataModule):
                     f"image {where} cannot be read ({image.reason}): replace it, or leave such images out with "
                     "--data.on_error skip"
                 )
-            if image not in self.skipped:  # training meets it in every epoch
-                self.skipped.append(image)
         return batch

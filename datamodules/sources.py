@@ -1,11 +1,12 @@
 """Where images come from: an indexed collection of lossless (or declared lossy) images with labels."""
 
+import hashlib
 import os
 import re
 import stat
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -50,6 +51,10 @@ class Source(ABC):
         """Where image `index` lies, relative to the data root, in valid UTF-8; None if it is no file."""
         return None
 
+    @abstractmethod
+    def content(self) -> str:
+        """A digest of images and labels, `sha256:<hex>`; equal for equal sources wherever they lie."""
+
     def lossy_formats(self) -> tuple[str, ...]:
         """Lossy formats that images of this source are stored in, sorted."""
         return ()
@@ -84,6 +89,11 @@ class ArraySource(Source):
 
     def label(self, index: int) -> int:
         return int(self.labels[index])
+
+    def content(self) -> str:
+        return digest(
+            [str(self.images.shape), *self.labels.tolist()], (np.ascontiguousarray(image).data for image in self.images)
+        )
 
 
 class FolderSource(Source):
@@ -151,6 +161,17 @@ class FolderSource(Source):
     def path(self, index: int) -> str:
         return _display(self.files[index])
 
+    def content(self) -> str:
+        """Of paths, sizes and labels: reading every file would take as long as the benchmark."""
+
+        def size(file: str) -> int | None:
+            try:
+                return (self.root / file).stat().st_size
+            except OSError:  # reading it later reports it with its name
+                return None
+
+        return digest((self.path(i), size(file), self.labels[i]) for i, file in enumerate(self.files))
+
     def lossy_formats(self) -> tuple[str, ...]:
         """Lossy formats by the extension of every file and by the header of a few, for files that lie."""
         by_extension = Image.registered_extensions()
@@ -170,6 +191,20 @@ class FolderSource(Source):
         by_extension = Image.registered_extensions()
         images = (file for file in files if by_extension.get(_extension(file.name)) in self.formats)
         return sorted(str(file.relative_to(self.root)) for file in images)
+
+
+def digest(facts: Iterable[object], blocks: Iterable[bytes | memoryview] = ()) -> str:
+    """`sha256:<hex>` of the representations of facts, a line each, and of blocks of bytes.
+
+    >>> digest(["a", 1]) == digest(["a", 1]) != digest(["a", "1"])
+    True
+    """
+    found = hashlib.sha256()
+    for fact in facts:
+        found.update(f"{fact!r}\n".encode("utf-8", "backslashreplace"))
+    for block in blocks:
+        found.update(block)
+    return f"sha256:{found.hexdigest()}"
 
 
 def visible(folder: Path) -> tuple[list[str], list[str]]:

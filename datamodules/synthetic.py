@@ -8,7 +8,7 @@ from PIL import Image
 
 from datamodules.base import DegradedDataModule
 from datamodules.errors import UserError
-from datamodules.sources import Source
+from datamodules.sources import Source, digest
 from datamodules.textures import SIZES, TEXTURES, render
 
 _STREAMS = {"train": 0, "test": 1}
@@ -40,6 +40,12 @@ class SyntheticSource(Source):
     def label(self, index: int) -> int:
         block, place = divmod(index, _CLASSES)
         return int(self._generator(1, block).permutation(_CLASSES)[place])
+
+    def content(self) -> str:
+        """Of the settings and the first picture of each size, which shows whether they are drawn as they were."""
+        shown = (index * _CLASSES for index in range(len(self.sizes)))
+        settings = [self.split, self.sizes, self.seed, len(self)]
+        return digest(settings, (np.asarray(self.load(index)).tobytes() for index in shown))
 
     def _generator(self, purpose: int, counter: int) -> Generator:
         key = np.array([self.seed, 2 * _STREAMS[self.split] + purpose], dtype=np.uint64)

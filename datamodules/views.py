@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from datamodules.degradations import Degradation
+from datamodules.errors import UserError
 from datamodules.sources import Source
 
 Images = Tensor | list[Tensor]
@@ -151,6 +152,21 @@ class DegradedViews(Dataset[Sample | Unreadable | None]):
                 for name, view in degraded.items()
             },
         )
+
+    def samples(self) -> list[Sample]:
+        """All of them.
+
+        Raises:
+            UserError: One cannot be read, which it could be when the run met it.
+        """
+        samples = []
+        for position, index in enumerate(self.indices):
+            sample = self[position]
+            if not isinstance(sample, Sample):
+                reason = sample.reason if sample else "it is gone"
+                raise UserError(f"image {index} can no longer be read ({reason}): leave the data alone during a run")
+            samples.append(sample)
+        return samples
 
     def collate(self, samples: Sequence[Sample | Unreadable | None]) -> Batch:
         """Stack samples into a batch, which may be empty."""

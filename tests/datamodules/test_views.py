@@ -13,7 +13,7 @@ from PIL import Image, ImageCms, ImageOps
 from torch.utils.data import DataLoader
 
 from datamodules.degradations import parse_all
-from datamodules.sources import UNLABELLED, ArraySource, Source
+from datamodules.sources import UNLABELLED, ArraySource, Source, digest
 from datamodules.views import NOT_ENCODED, PADDING, Batch, DegradedViews, Sample, Unreadable, to_rgb
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 7, 3), dtype=np.uint8)
@@ -39,6 +39,9 @@ class Files(Source):
 
     def path(self, index):
         return f"{index}.bin"
+
+    def content(self):
+        return digest([], self.contents)
 
 
 def encoded(image, format="PNG", **options):

@@ -1,0 +1,16 @@
+"""Bringing together what the processes of a run have found."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch.distributed
+
+
+def gather(value: Any) -> Sequence[Any]:
+    """The values of all processes, in rank order, on the first one; nothing on the others."""
+    if not torch.distributed.is_initialized():
+        return [value]
+    first = torch.distributed.get_rank() == 0
+    values: list[Any] | None = [None] * torch.distributed.get_world_size() if first else None
+    torch.distributed.gather_object(value, values)
+    return values if values is not None else []

@@ -1,0 +1,294 @@
+"""What becomes of a run that does not end as it should, and of the next one."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from bench import locks
+from bench.cli import main
+from bench.journal import UNFINISHED
+from bench.results import read_record
+
+QUICK = [
+    *("--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.enable_progress_bar=false"),
+    *("--data.num_workers=0", "--data.limit=50", "--data.batch_size=8"),
+]
+FLUSH = "{class_path: callbacks.ResultsWriter, init_args: {flush_seconds: 0}}"
+CALLBACKS = f"--trainer.callbacks=[{FLUSH}, {{class_path: callbacks.TensorBoardReport}}]"
+
+
+class Killed(BaseException):
+    """Stands in for the end of the process: nothing catches it."""
+
+
+@pytest.fixture
+def run(repository, tmp_path, monkeypatch, tiny_clip, capsys):
+    """Runs a command in an empty folder; gives what it printed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["lightning"])
+
+    def run(*options, command="test", config="demo"):
+        main([command, "--config", str(repository / "configs" / f"{config}.yaml"), *tiny_clip, *QUICK, *options])
+        return capsys.readouterr().out
+
+    yield run
+    for file in tmp_path.rglob("lock"):  # which the end of the process would have given back
+        locks.release(file)
+
+
+@pytest.fixture
+def interrupt(run, monkeypatch, tmp_path):
+    """A run that ends as if killed in a batch, by number; its folder."""
+
+    def interrupt(batch, *options, **choice):
+        from bench.evaluation import ZeroShotEvaluation
+
+        def step(self, data, batch_idx):
+            if batch_idx == batch:
+                raise Killed
+            return self._classify(data)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(ZeroShotEvaluation, "test_step", step)
+            patched.setattr(ZeroShotEvaluation, "predict_step", step)
+            patched.setattr("callbacks.ResultsWriter.on_exception", lambda *_: None)
+            with pytest.raises(Killed):
+                run(CALLBACKS, *options, **choice)
+        [folder] = (tmp_path / "runs" / choice.get("config", "demo")).iterdir()
+        for file in folder.rglob("lock"):
+            locks.release(file)
+        return folder
+
+    return interrupt
+
+
+@pytest.fixture(scope="module")
+def undisturbed(repository, tmp_path_factory, tiny_clip):
+    """The folder of a run that nothing happened to."""
+    root = tmp_path_factory.mktemp("undisturbed")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("sys.argv", ["lightning"])
+        options = [*tiny_clip, *QUICK, f"--trainer.logger.save_dir={root}"]
+        main(["test", "--config", str(repository / "configs/demo.yaml"), *options])
+    return root / "demo/version_0"
+
+
+def assert_complete(folder, undisturbed, taken_up):
+    record, expected = read_record(folder), read_record(undisturbed)
+    assert record["run"]["images_taken_up"] == taken_up
+    assert (folder / "images.csv").read_bytes() == (undisturbed / "images.csv").read_bytes()
+    for view, metrics in expected["metrics"].items():
+        for name, value in metrics.items():
+            np.testing.assert_allclose(record["metrics"][view][name], value, rtol=0, atol=1e-6, err_msg=name)
+    assert not (folder / UNFINISHED).exists()
+
+
+class TestTakingUp:
+    @pytest.mark.parametrize("batch", [0, 3, 6])
+    def test_the_same_command_completes_a_killed_run(self, run, interrupt, undisturbed, batch):
+        folder = interrupt(batch)
+        assert {"results.json", "images.csv"}.isdisjoint(file.name for file in folder.iterdir())
+        run(CALLBACKS)
+        assert [file.name for file in folder.parent.iterdir()] == [folder.name]
+        assert_complete(folder, undisturbed, taken_up=8 * batch)
+
+    def test_a_run_killed_between_its_last_batch_and_its_results_classifies_nothing_again(
+        self, run, interrupt, undisturbed, monkeypatch
+    ):
+        def kill(*_):
+            raise Killed
+
+        with monkeypatch.context() as patched:
+            patched.setattr("callbacks.results_writer.write_record", kill)
+            folder = interrupt(None)
+        run(CALLBACKS)
+        assert_complete(folder, undisturbed, taken_up=50)
+
+    def test_killed_again_and_again(self, run, interrupt, undisturbed):
+        folder = interrupt(1)
+        for _ in range(3):
+            interrupt(1)
+        run(CALLBACKS)
+        assert_complete(folder, undisturbed, taken_up=32)
+
+    def test_batches_of_another_size_may_finish_it(self, run, interrupt, undisturbed):
+        folder = interrupt(3)
+        run(CALLBACKS, "--data.batch_size=5")
+        assert read_record(folder)["run"]["images_taken_up"] == 24
+        found, expected = (read_record(path)["metrics"]["jpeg-25"] for path in (folder, undisturbed))
+        assert found["confusion"] == expected["confusion"]
+        assert "batch_size: 5" in (folder / "config.yaml").read_text()
+
+    def test_figures_show_flips_of_images_classified_before(self, run, interrupt, undisturbed):
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        folder = interrupt(5)
+        run(CALLBACKS)
+        pictures = []
+        for path in (folder, undisturbed):
+            events = EventAccumulator(str(path))
+            events.Reload()
+            pictures.append(events.Images("report/flips/jpeg-25")[-1].encoded_image_string)
+        assert pictures[0] == pictures[1]
+
+    def test_predicting_takes_up_too(self, run, interrupt):
+        folder = interrupt(2, command="predict")
+        run(CALLBACKS, command="predict")
+        assert read_record(folder)["run"]["images_taken_up"] == 16
+
+    def test_an_exception_keeps_what_was_measured(self, run, monkeypatch, tmp_path):
+        """A flush that time has not come for."""
+        from bench.evaluation import ZeroShotEvaluation
+
+        def step(self, data, batch_idx):
+            if batch_idx == 4:
+                raise KeyError("something")
+            return self._classify(data)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(ZeroShotEvaluation, "test_step", step)
+            with pytest.raises(KeyError):
+                run()
+        run()
+        assert read_record(tmp_path / "runs/demo/version_0")["run"]["images_taken_up"] == 32
+
+
+class TestNotTakingUp:
+    @pytest.mark.parametrize(
+        "change", ["--data.limit=40", "--data.degradations=[jpeg-75]", "--model.templates=['a {}']"]
+    )
+    def test_a_run_that_measures_something_else_gets_a_folder_of_its_own(self, run, interrupt, change):
+        folder = interrupt(3)
+        run(CALLBACKS, change)
+        assert read_record(folder.parent / "version_1")["run"]["images_taken_up"] == 0
+        assert (folder / UNFINISHED).exists()
+
+    def test_a_run_with_other_software_neither(self, run, interrupt, monkeypatch):
+        folder = interrupt(3)
+        monkeypatch.setattr("callbacks.results_writer.software", lambda: {"python": "2.7"})
+        run(CALLBACKS)
+        assert (folder.parent / "version_1/results.json").exists()
+
+    def test_a_finished_run_is_left_alone(self, run, tmp_path):
+        run()
+        run()
+        assert len(list(tmp_path.rglob("results.json"))) == 2
+
+    def test_a_folder_where_another_process_is_at_work_is_refused(self, repository, run, tmp_path, capsys):
+        folder = tmp_path / "own"
+        (folder / UNFINISHED).mkdir(parents=True)
+        hold = (
+            "import pathlib, sys; from bench import locks; locks.acquire(pathlib.Path(sys.argv[1])); "
+            "print(flush=True); input()"
+        )
+        with subprocess.Popen(
+            [sys.executable, "-c", hold, str(folder / UNFINISHED / "lock")],
+            cwd=repository, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        ) as holder:  # fmt: skip
+            holder.stdout.readline()
+            alone = "--trainer.callbacks=[callbacks.ResultsWriter]"
+            with pytest.raises(SystemExit, match="2"):
+                run("--trainer.logger=false", alone, f"--trainer.default_root_dir={folder}")
+            holder.kill()
+        assert "error: another process is at work in" in capsys.readouterr().err
+
+
+class TestDisk:
+    """Trouble with the disk is the user's to mend: one line, status 2, nothing half-written."""
+
+    def test_output_folder_below_a_file(self, run, tmp_path, capsys):
+        (tmp_path / "file").write_text("")
+        with pytest.raises(SystemExit, match="2"):
+            run(f"--trainer.logger.save_dir={tmp_path / 'file'}")
+        [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+        assert "Not a directory" in line
+
+    @pytest.mark.parametrize("name", ["images.csv", "results.json", "safetensors"])
+    def test_full_disk(self, run, tmp_path, monkeypatch, capsys, name):
+        def full(path, content):
+            if path.name.endswith(name):
+                raise OSError(28, "No space left on device", str(path))
+            path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+        with monkeypatch.context() as patched:
+            for module in ("bench.journal", "bench.results", "callbacks.results_writer"):
+                patched.setattr(f"{module}.write_atomically", full)
+            with pytest.raises(SystemExit, match="2"):
+                run(CALLBACKS)
+        [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+        assert "No space left on device" in line
+        assert "the same command goes on where it stopped" in line
+        assert not list(tmp_path.rglob("results.json"))
+        run(CALLBACKS)
+        assert (tmp_path / "runs/demo/version_0/results.json").exists()
+
+
+class TestManyProcesses:
+    @pytest.fixture
+    def start(self, repository, tmp_path, tiny_clip):
+        """Starts two ranks under Lightning's ddp; gives the process."""
+        started = []
+
+        def start(*options):
+            command = [
+                *(sys.executable, "-m", "bench", "test", "--config", repository / "configs/demo.yaml", *tiny_clip),
+                *QUICK, f"--trainer.logger.save_dir={tmp_path}", "--trainer.devices=2", "--trainer.strategy=ddp",
+                CALLBACKS, *options,
+            ]  # fmt: skip
+            environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(repository)}
+            process = subprocess.Popen(
+                command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                start_new_session=True,
+            )  # fmt: skip
+            started.append(process)
+            return process
+
+        yield start
+        for process in started:
+            with process:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+
+    @pytest.mark.parametrize("victim", [pytest.param("first", marks=pytest.mark.slow), "second"])
+    def test_the_death_of_a_rank_ends_the_job_and_the_next_completes_it(self, start, tmp_path, undisturbed, victim):
+        process = start("--data.limit=800", "--data.batch_size=8")
+        folder = tmp_path / "demo/version_0"
+        wait_for(lambda: len(list((folder / UNFINISHED).glob("*.safetensors"))) > 4, process)
+        children = ranks_below(process.pid)
+        os.kill(process.pid if victim == "first" else children[0], signal.SIGKILL)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode not in (0, None), errors
+        wait_for(lambda: not any(alive(child) for child in children))
+        assert not (folder / "results.json").exists()
+        assert not list(folder.glob(".*"))
+        again = start("--data.limit=800", "--data.batch_size=8")
+        assert again.wait(timeout=120) == 0
+        record = read_record(folder)
+        assert record["images"] == 800
+        assert record["run"]["images_taken_up"] > 0
+
+
+def ranks_below(parent):
+    """Process numbers of the ranks that another one started."""
+    found = subprocess.run(
+        ["ps", "-o", "pid=,args=", "--ppid", str(parent)], capture_output=True, text=True, check=True
+    )
+    return [int(line.split()[0]) for line in found.stdout.splitlines() if "bench" in line]
+
+
+def alive(process):
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(process)], capture_output=True, text=True, check=False)
+    return state.stdout.strip() not in ("", "Z", "Zl")
+
+
+def wait_for(condition, process=None, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        assert process is None or process.poll() is None, process.communicate()
+        time.sleep(0.05)
