@@ -90,7 +90,7 @@ class CLI(LightningCLI):
         self._check()
         # as the trainer is about to do
         self.model.trainer = self.datamodule.trainer = self.trainer
-        self.trainer.datamodule = self.datamodule
+        self.trainer.datamodule = self.datamodule  # type: ignore[attr-defined]  # a connector declares it
         if self.datamodule.incomplete() or not self.trainer.is_global_zero:
             return
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]  # a connector sets it

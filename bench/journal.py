@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
 
+from lightning.pytorch.utilities import rank_zero_info
+
 from bench import locks
 from bench.outcomes import Outcomes
 from bench.results import CONFIG, RESULTS, to_json, write_atomically
@@ -37,12 +39,20 @@ class Journal:
 
     @classmethod
     def find(cls, runs: Path, subject: Mapping[str, Any]) -> Self | None:
-        """The newest unfinished run among the folders in `runs` that has this subject and is not at work, claimed."""
-        found = [file for file in runs.glob(f"*/{UNFINISHED}/{_SUBJECT}") if _read(file) == to_json(subject)]
-        for file in sorted(found, key=lambda file: file.stat().st_mtime, reverse=True):
-            journal = cls(file.parents[1])
-            if journal._is_free():
+        """The newest unfinished run among the folders in `runs` that has this subject and is not at work, claimed.
+
+        Says why it is none if there is one that only other software keeps from being taken up.
+        """
+        files = sorted(runs.glob(f"*/{UNFINISHED}/{_SUBJECT}"), key=lambda file: file.stat().st_mtime, reverse=True)
+        for file in files:
+            journal, different = cls(file.parents[1]), _differences(_read(file), to_json(subject))
+            if not different and journal._is_free():
                 return journal
+            if different and all(name.startswith("software.") for name in different):
+                rank_zero_info(
+                    f"not taking up the unfinished run in {journal.run}: it was begun with another "
+                    f"{', '.join(name.removeprefix('software.') for name in different)}"
+                )
         return None
 
     def claim(self, subject: Mapping[str, Any]) -> None:
@@ -62,10 +72,10 @@ class Journal:
             raise UserError(f"{str(self.run)!r} holds the {CONFIG} of another run: {_MEND}")
         if not file.exists():
             write_atomically(file, json.dumps(to_json(subject), indent=1) + "\n")
-        elif _read(file) != to_json(subject):
+        elif different := _differences(_read(file), to_json(subject)):
             raise UserError(
-                f"{str(self.run)!r} holds an unfinished run with another model, other data or other software: finish "
-                f"it as it was begun, or delete {str(self.folder)!r}, or {_MEND}"
+                f"{str(self.run)!r} holds an unfinished run with another {', '.join(different)}: finish it as it was "
+                f"begun, or delete {str(self.folder)!r}, or {_MEND}"
             )
 
     def _is_free(self) -> bool:
@@ -109,6 +119,19 @@ class Journal:
 
 
 _MEND = "choose another folder with --trainer.logger.save_dir or --trainer.default_root_dir"
+
+
+def _differences(one: Any, other: Any, name: str = "") -> list[str]:
+    """Where two JSON values differ, as dotted names of the keys.
+
+    >>> _differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}})
+    ['a.c']
+    """
+    if isinstance(one, dict) and isinstance(other, dict):
+        keys = list(dict.fromkeys([*one, *other]))
+        parts = (_differences(one.get(key), other.get(key), f"{name}.{key}" if name else key) for key in keys)
+        return [difference for part in parts for difference in part]
+    return [] if one == other else [name or "subject"]
 
 
 def _read(file: Path) -> Any:

@@ -69,6 +69,17 @@ def test_a_killed_run_of_the_same_is_found_and_no_other(journal, tmp_path):
     assert Journal.find(tmp_path / "nowhere", SUBJECT) is None
 
 
+def test_a_run_that_only_software_keeps_from_being_taken_up_is_named(journal, tmp_path, caplog):
+    locks.release(journal.folder / "lock")
+    subject = {**SUBJECT, "software": {"packages": {"torch": "3"}, "git_commit": None}}
+    assert Journal.find(tmp_path / "runs", subject) is None
+    assert "begun with another packages.torch, git_commit" not in caplog.text  # which it did not have at all
+    (journal.folder / "subject.json").write_text(json.dumps(subject))
+    subject["software"] = {"packages": {"torch": "4"}, "git_commit": "a"}
+    assert Journal.find(tmp_path / "runs", subject) is None
+    assert "begun with another packages.torch, git_commit" in caplog.text
+
+
 def test_a_damaged_subject_is_not_taken_up(journal, tmp_path):
     (journal.folder / "subject.json").write_text('{"model"')
     assert Journal.find(tmp_path / "runs", SUBJECT) is None
@@ -85,7 +96,7 @@ def test_closing_leaves_nothing(journal):
     [
         ("results.json", "{}", "holds the results of another run"),
         ("config.yaml", "", "holds the config.yaml of another run"),
-        (f"{UNFINISHED}/subject.json", json.dumps({"model": "b"}), "an unfinished run with another model"),
+        (f"{UNFINISHED}/subject.json", json.dumps({"model": "b"}), "an unfinished run with another model: finish it"),
     ],
 )
 def test_a_folder_of_another_run_is_refused_and_left_as_it_is(tmp_path, file, content, message):
