@@ -1,0 +1,30 @@
+"""Degradations: what happens to an image at its native size before any encoder sees it.
+
+A degradation's specification is its name everywhere (YAML, metric keys, columns, TensorBoard tags, file names):
+`original`, `jpeg-75`, `jpeg-75-444`, `webp-50`, `resize-0.5+jpeg-50`. Each has one name, of letters, digits and `-.+`.
+"""
+
+from datamodules.degradations.base import ORIGINAL, Degradation, Original, Setting
+from datamodules.degradations.formats import Degraded, FileFormat
+from datamodules.degradations.jpeg import Jpeg
+from datamodules.degradations.specs import MOST_VIEWS, Chain, codec_versions, curves, parse, parse_all
+
+DEFAULT_DEGRADATIONS = (ORIGINAL, "jpeg-75", "jpeg-50", "jpeg-25")
+"""The views of Chen, Namboodiri and Padget (2023)."""
+
+__all__ = [
+    "DEFAULT_DEGRADATIONS",
+    "MOST_VIEWS",
+    "ORIGINAL",
+    "Chain",
+    "Degradation",
+    "Degraded",
+    "FileFormat",
+    "Jpeg",
+    "Original",
+    "Setting",
+    "codec_versions",
+    "curves",
+    "parse",
+    "parse_all",
+]

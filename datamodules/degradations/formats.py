@@ -1,0 +1,94 @@
+"""Image file formats, and the round trip of an image through one of them, in memory."""
+
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import version
+from io import BytesIO
+from typing import Any
+
+from PIL import Image, features
+
+from datamodules.errors import UserError
+
+
+@dataclass(frozen=True)
+class Degraded:
+    """An RGB image after a degradation, and the size of its encoded form in bytes (None where nothing was encoded)."""
+
+    image: Image.Image
+    encoded_bytes: int | None
+
+
+@dataclass(frozen=True)
+class FileFormat:
+    """A file format that Pillow writes and reads, by itself or with a plugin.
+
+    Attributes:
+        key: Pillow's name of the format.
+        title: What people call it.
+        feature: Pillow's name of the build option that brings it; None where a plugin does.
+        library: What the version is asked of: Pillow's name of a library, or the package that holds the plugin.
+        plugin: The module whose import makes the format known to Pillow.
+        longest_side: Pixels that fit on a side; None where memory ends first.
+    """
+
+    key: str
+    title: str
+    feature: str | None
+    library: str
+    plugin: str | None = None
+    longest_side: int | None = None
+
+    def require(self) -> None:
+        """Make the format known to Pillow.
+
+        Raises:
+            UserError: This installation lacks it.
+        """
+        if self.feature is not None and not features.check(self.feature):
+            raise UserError(
+                f"this Pillow lacks {self.title}: install a newer one, as a wheel, with "
+                "`pip install --upgrade --force-reinstall --only-binary :all: pillow`"
+            )
+        if self.plugin is not None:
+            try:
+                import_module(self.plugin)
+            except ImportError as error:
+                raise UserError(f"{self.title} needs a plugin: `pip install {self.library}`") from error
+
+    def version(self) -> str | None:
+        """The version of the library, for the record; the format is there."""
+        return features.version(self.library) if self.plugin is None else version(self.library)
+
+    def round_trip(self, image: Image.Image, **options: Any) -> Degraded:
+        """Encode and decode an RGB image; of the decoded file only the pixels are kept.
+
+        Args:
+            image: It is left as it is.
+            **options: Of Pillow's `Image.save`.
+
+        Raises:
+            ValueError: The codec cannot hold an image of this size.
+            UserError: This installation lacks the format.
+        """
+        self.require()  # a loader worker may be a fresh process, which knows no plugin yet
+        size = f"{image.width} x {image.height} pixels"
+        if self.longest_side is not None and max(image.size) > self.longest_side:
+            raise ValueError(f"{size}: {self.title} holds at most {self.longest_side} on a side")
+        buffer = BytesIO()
+        try:
+            image.save(buffer, format=self.key, **options)
+            pixels = Image.open(buffer, formats=[self.key]).convert("RGB")
+        except (OSError, RuntimeError) as error:
+            raise ValueError(f"{size}: {self.title} failed: {error}") from error
+        pixels.info = {}  # Pillow would write one codec's comment or colour profile into the next one's file
+        return Degraded(pixels, buffer.getbuffer().nbytes)
+
+
+# 65500 is libjpeg's own limit, a little below the format's 65535; libavif encodes 65536, but decodes 32768.
+JPEG = FileFormat("JPEG", "JPEG", "jpg", "libjpeg_turbo", longest_side=65500)
+WEBP = FileFormat("WEBP", "WebP", "webp", "webp", longest_side=16383)
+AVIF = FileFormat("AVIF", "AVIF", "avif", "avif", longest_side=32768)
+JPEG_2000 = FileFormat("JPEG2000", "JPEG 2000", "jpg_2000", "jpg_2000")
+JPEG_XL = FileFormat("JXL", "JPEG XL", None, "pillow-jxl-plugin", plugin="pillow_jxl")
+HEIC = FileFormat("HEIF", "HEIC", None, "pillow-heif", plugin="pillow_heif.HeifImagePlugin")

@@ -1,0 +1,203 @@
+"""Specifications: texts to degradations, ranges to views, views to curves."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from difflib import get_close_matches
+from itertools import chain, product, zip_longest
+
+from PIL import Image
+
+from datamodules.degradations.base import ORIGINAL, Degradation, Kind, Original, Setting
+from datamodules.degradations.codecs import Avif, Heic, Jpeg2000Psnr, Jpeg2000Ratio, JpegXl, LosslessWebP, WebP
+from datamodules.degradations.formats import Degraded, FileFormat
+from datamodules.degradations.jpeg import Cifar10CJpeg, ImageNetCJpeg, Jpeg
+from datamodules.degradations.references import Blur, DownUp, Noise, Resize
+from datamodules.errors import UserError
+
+MOST_VIEWS = 200
+_LONGEST_NAME = 100  # characters; a name is part of file names
+
+_KINDS: tuple[type[Kind], ...] = (
+    Original,
+    Jpeg,
+    Cifar10CJpeg,
+    ImageNetCJpeg,
+    WebP,
+    LosslessWebP,
+    Avif,
+    Jpeg2000Ratio,
+    Jpeg2000Psnr,
+    JpegXl,
+    Heic,
+    Resize,
+    DownUp,
+    Blur,
+    Noise,
+)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Degradations one after the other; the encoded size is that of the last codec among them.
+
+    Args:
+        links: At least two, in the order of work.
+
+    >>> Chain((Resize(0.5), Jpeg(50))).name
+    'resize-0.5+jpeg-50'
+    """
+
+    links: tuple[Degradation, ...]
+
+    @property
+    def name(self) -> str:
+        return "+".join(link.name for link in self.links)
+
+    @property
+    def settings(self) -> tuple[Setting, ...]:
+        """Every number of every link, the last link's first."""
+        names = [link.name for link in self.links]
+        return tuple(
+            setting._replace(curve="+".join([*names[:place], setting.curve, *names[place + 1 :]]))
+            for place, link in reversed(list(enumerate(self.links)))
+            for setting in link.settings
+        )
+
+    @property
+    def formats(self) -> tuple[FileFormat, ...]:
+        return tuple(chain.from_iterable(link.formats for link in self.links))
+
+    def __call__(self, image: Image.Image) -> Degraded:
+        encoded_bytes = None
+        for link in self.links:
+            degraded = link(image)
+            image = degraded.image
+            encoded_bytes = encoded_bytes if degraded.encoded_bytes is None else degraded.encoded_bytes
+        return Degraded(image, encoded_bytes)
+
+
+def parse(spec: str) -> Degradation:
+    """Turn a specification into its degradation, whether or not this installation has the codec.
+
+    Raises:
+        UserError: The degradation is unknown, a parameter is out of range, or this is not its name.
+
+    >>> parse("webp-50")
+    WebP(quality=50)
+    """
+    if "+" not in spec:
+        return _parse_link(spec)
+    try:
+        links = tuple(_parse_link(link) for link in spec.split("+"))
+    except UserError as error:
+        raise UserError(f"{error}; this is in the chain {spec!r}") from None
+    if any(isinstance(link, Original) for link in links):
+        raise UserError(f"degradation {spec!r}: {ORIGINAL} does nothing in a chain, leave it out")
+    if len(spec) > _LONGEST_NAME:
+        raise UserError(f"degradation {spec!r} is too long for a file name: stay within {_LONGEST_NAME} characters")
+    return Chain(links)
+
+
+def _parse_link(spec: str) -> Degradation:
+    kinds = [kind for kind in _KINDS if spec == kind.head or spec.startswith(f"{kind.head}-")]
+    if not kinds:
+        bare = spec.lower().rstrip("-.0123456789")
+        close = get_close_matches(bare, [kind.head for kind in _KINDS], n=1)
+        hint = f" (is it {close[0]}?)" if close else ""
+        forms = ", ".join(kind.form() for kind in _KINDS)
+        raise UserError(f"unknown degradation {spec!r}{hint}: choose from {forms}, or several joined by +")
+    degradation = max(kinds, key=lambda kind: len(kind.head)).from_spec(spec)
+    if degradation.name != spec:
+        raise UserError(f"degradation {spec!r} has one name only: write {degradation.name}")
+    return degradation
+
+
+def parse_all(specs: Sequence[str]) -> tuple[Degradation, ...]:
+    """Parse the views of a run; `original` always comes first, whether it was listed or not.
+
+    Ranges are written as in bash: `jpeg-{95..5..10}`, `webp-{75,50}`, `resize-0.{25,5}+jpeg-{75,50}`.
+
+    Raises:
+        UserError: A specification is wrong or listed twice, there are too many, or a codec is missing here.
+
+    >>> [degradation.name for degradation in parse_all(["jpeg-{75..25..25}"])]
+    ['original', 'jpeg-75', 'jpeg-50', 'jpeg-25']
+    """
+    if isinstance(specs, str):
+        raise UserError(f"degradations {specs!r} is one text: write a list such as [original, jpeg-75]")
+    names = [name for spec in specs for name in _expand(spec)]
+    if len(names) > MOST_VIEWS:
+        raise UserError(f"the degradations are {len(names)} views: a run holds at most {MOST_VIEWS}")
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise UserError(f"degradation {min(repeated)!r} is listed twice: list each view once")
+    degradations = Original(), *(parse(name) for name in names if name != ORIGINAL)
+    for degradation in degradations:
+        try:
+            for file_format in degradation.formats:
+                file_format.require()
+        except UserError as error:
+            raise UserError(f"degradation {degradation.name!r}: {error}") from error
+    return degradations
+
+
+def _expand(spec: str) -> list[str]:
+    literals, braces = (parts := re.split(r"\{([^{}]*)\}", spec))[::2], parts[1::2]
+    choices = [_choices(spec, brace) for brace in braces]
+    if math.prod(len(choice) for choice in choices) > MOST_VIEWS:
+        raise UserError(f"degradation {spec!r} is more than {MOST_VIEWS} views: take larger steps")
+    return [
+        "".join(chain.from_iterable(zip_longest(literals, map(str, chosen), fillvalue="")))
+        for chosen in product(*choices)
+    ]
+
+
+def _choices(spec: str, brace: str) -> Sequence[str | int]:
+    """What stands in a pair of braces: a list, or a range of integers that includes its end."""
+    if "," in brace:
+        return brace.split(",")
+    number = "(0|[1-9][0-9]{0,8})"
+    match = re.fullmatch(rf"{number}\.\.{number}(?:\.\.-?{number})?", brace)
+    if match is None or match[3] == "0":
+        raise UserError(f"degradation {spec!r}: {brace!r} is no range, write one like {{95..5..10}} or {{90,50}}")
+    first, last, step = int(match[1]), int(match[2]), int(match[3] or 1)
+    return range(first, last + 1, step) if first <= last else range(first, last - 1, -step)
+
+
+def curves(views: Iterable[str], quantity: str | None = None) -> dict[str, list[tuple[float, str]]]:
+    """Views that differ in one number only: (number, view) in increasing order, by what they have in common.
+
+    A view can lie on several curves. One that shares none with another view is a curve of its own, along its first
+    number; views without a number, and names that are no specifications, lie on none.
+
+    Args:
+        views: Names.
+        quantity: Only the curves along this quantity (`Setting.quantity`), which an axis can share; None takes all.
+
+    >>> curves(["original", "jpeg-75", "jpeg-50", "jpeg-50-444"])
+    {'jpeg': [(50, 'jpeg-50'), (75, 'jpeg-75')], 'jpeg-444': [(50, 'jpeg-50-444')]}
+    >>> curves(["jpeg-75", "jpeg-75-x5", "blur-1"], "generations")
+    {'jpeg-75-x': [(1, 'jpeg-75'), (5, 'jpeg-75-x5')]}
+    """
+    settings: dict[str, tuple[Setting, ...]] = {}
+    for view in views:
+        with suppress(UserError):
+            settings[view] = parse(view).settings
+    sizes = Counter(setting.curve for found in settings.values() for setting in found)
+    points: dict[str, list[tuple[float, str]]] = {}
+    for view, found in settings.items():
+        shared = [setting for setting in found if sizes[setting.curve] > 1]
+        for setting in shared or found[:1]:
+            if quantity in (None, setting.quantity):
+                points.setdefault(setting.curve, []).append((setting.value, view))
+    return {curve: sorted(on_curve) for curve, on_curve in points.items()}
+
+
+def codec_versions(degradations: Iterable[Degradation]) -> dict[str, str | None]:
+    """Versions of the libraries behind the codecs, by format, for the record; the codecs are there."""
+    formats = {file_format for degradation in degradations for file_format in degradation.formats}
+    return {one.title: one.version() for one in sorted(formats, key=lambda one: one.title)}
