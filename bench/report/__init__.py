@@ -1,0 +1,1 @@
+"""`lightning report`: result files in; tables, figures and a page out."""

@@ -1,0 +1,113 @@
+"""Which runs are compared with which, under what names."""
+
+import os
+
+import made_up
+import pytest
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
+
+from bench.report.groups import group_runs
+from bench.report.runs import read_run
+
+COUNTS = {"original": 90, "jpeg-75": 80, "jpeg-50": 70}
+
+
+@pytest.fixture
+def grouped(tmp_path):
+    """Groups of made-up runs, given as changes of a record; later ones are newer."""
+
+    def group(*changes, counts=COUNTS):
+        runs = []
+        for number, change in enumerate(changes):
+            content = made_up.record(made_up.nested(change.pop("counts", counts), change.pop("images", 100)), **change)
+            path = made_up.write(tmp_path / f"run{number}", content)
+            os.utime(path, ns=(number, number))
+            runs.append(read_run(path))
+        return group_runs(runs)
+
+    return group
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"split": "train"}, "cifar10/train, 100 images"),
+        ({"data": "stl10"}, "stl10/test, 100 images"),
+        ({"content": "sha256:other"}, "content sha256:other"),
+        ({"content": None}, "content none"),
+        ({"limit": 100}, "limit 100"),
+        ({"every": 2}, "every 2"),
+        ({"indices": [4, 5]}, "indices 4, 5"),
+        ({"class_names": [f"kind {c}" for c in range(10)]}, "class_names 10 values"),
+        ({"images": 200, "counts": {"original": 150}}, "200 images"),
+    ],
+)
+def test_runs_over_other_images_are_never_in_one_table_and_the_title_says_what_differs(grouped, change, told):
+    groups, replaced = grouped({}, {"encoder": "RN101", **change})
+    assert [len(group.entries) for group in groups] == [1, 1]
+    assert any(told in group.title for group in groups)
+    assert len({group.name for group in groups}) == 2
+    assert replaced == []
+
+
+def test_other_views_and_encoders_of_the_same_images_share_a_table(grouped):
+    groups, _ = grouped({"encoder": "ViT-B/32"}, {"encoder": "RN50", "counts": {"original": 90, "webp-50": 60}})
+    assert [entry.label for entry in groups[0].entries] == ["RN50", "ViT-B-32"]  # the paper's order
+    assert groups[0].views == ("original", "webp-50", "jpeg-75", "jpeg-50")  # the newest run's codec first
+
+
+def test_the_newest_of_two_measurements_is_kept_and_the_other_named(grouped):
+    groups, replaced = grouped({}, {"counts": {"original": 91, "jpeg-75": 81}})
+    cells = groups[0].entries[0].cells
+    assert {view: cell.result.correct for view, cell in cells.items()} == {
+        "original": 91,
+        "jpeg-75": 81,
+        "jpeg-50": 70,
+    }
+    assert [(path.parent.name, text.split(":")[0]) for path, text in replaced] == [("run0", "RN50, original, jpeg-75")]
+
+
+def test_spelling_of_encoder_and_path_of_weights_make_no_difference_but_their_hash_does(grouped):
+    same = {"weights_sha256": "1234567890"}
+    groups, replaced = grouped(
+        {"encoder": "ViT-B/32", "model": same},
+        {"encoder": "ViT-B-32-quickgelu", "model": same},
+        {"encoder": "ViT-B-32", "model": {**same, "weights_sha256": "0987654321"}},
+    )
+    assert [entry.label for entry in groups[0].entries] == [
+        "ViT-B-32, weights_sha256 09876543",
+        "ViT-B-32, weights_sha256 12345678",
+    ]
+    assert len(replaced) == 1
+
+
+def test_labels_tell_models_apart_by_what_differs(grouped):
+    groups, _ = grouped(
+        {},
+        {"model": {"templates": ["{}"]}},
+        {"model": {"pretrained": "weights/mine.safetensors", "weights_sha256": "ff"}},
+        {"encoder": "enc10"},
+        {"encoder": "enc9"},
+    )
+    assert [entry.label for entry in groups[0].entries] == [
+        "RN50 (mine)",
+        'RN50, templates "This is an image of a {}."',
+        'RN50, templates "{}"',
+        "enc9",
+        "enc10",
+    ]
+
+
+def test_cells_have_the_statistics_of_their_counts(grouped):
+    groups, _ = grouped({}, {"encoder": "RN101", "counts": {"original": 90, "jpeg-75": 88}})
+    cells = {(entry.label, view): cell for entry, view, cell in groups[0].cells}
+    raw = [mcnemar([[0, broken], [0, 0]], exact=True).pvalue for broken in (10, 20, 2)]
+    tested = [("RN50", "jpeg-75"), ("RN50", "jpeg-50"), ("RN101", "jpeg-75")]
+    assert [cells[one].p for one in tested] == pytest.approx(raw)
+    assert [cells[one].p_holm for one in tested] == pytest.approx(multipletests(raw, method="holm")[1])
+    cell = cells["RN50", "jpeg-50"]
+    assert (cell.precision, cell.drop) == (0.7, 0.2)
+    assert cell.relative_drop == pytest.approx(0.25)
+    assert cell.drop in cell.drop_interval
+    assert cells["RN50", "original"].p_holm == 1
