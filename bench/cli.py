@@ -4,7 +4,7 @@ import errno
 import re
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, runtime_checkable
 
@@ -101,6 +101,21 @@ class CLI(LightningCLI):
     before_test = before_predict = _prepare
 
 
+def _sweep(args: Sequence[str]) -> int:
+    from bench.sweep.command import main
+
+    return main(args)
+
+
+def _report(args: Sequence[str]) -> None:
+    from bench.report.command import main
+
+    main(args)
+
+
+_OWN_COMMANDS: dict[str, Callable[[Sequence[str]], int | None]] = {"sweep": _sweep, "report": _report}
+
+
 def causes(error: BaseException) -> list[BaseException]:
     """An error, what caused it, what caused that, and so on: jsonargparse wraps an error once per level of nesting."""
     return [error] + (causes(error.__cause__) if error.__cause__ is not None else [])
@@ -118,9 +133,12 @@ def main(args: Sequence[str] | None = None) -> None:
     Args:
         args: Arguments in place of those of the process.
     """
+    words = list(sys.argv[1:] if args is None else args)
     # Lightning 2.6 asks torch's pytree in a way that torch 2.14 deprecates: nothing a user of this program can mend.
     warnings.filterwarnings("ignore", message=".*LeafSpec")
     try:
+        if words and words[0] in _OWN_COMMANDS:
+            raise SystemExit(_OWN_COMMANDS[words[0]](words[1:]))
         CLI(
             LightningModule,
             LightningDataModule,
@@ -129,7 +147,10 @@ def main(args: Sequence[str] | None = None) -> None:
             auto_configure_optimizers=False,
             parser_class=Parser,
             save_config_callback=SaveConfig,
-            args=None if args is None else list(args),
+            parser_kwargs={
+                "description": "Also: `lightning sweep` and `lightning report`, with a --help of their own."
+            },
+            args=None if args is None else words,
         )
     except Exception as error:
         mistakes = [cause for cause in causes(error) if isinstance(cause, UserError | MisconfigurationException)]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from bench.blueprints import Blueprint, find_blueprint
@@ -105,6 +106,31 @@ def load_encoder(encoder: str, pretrained: str | None = None, activation: Activa
         return _encoder(encoder, blueprint, weights, model, chosen)
 
 
+def untrained(encoder: str, pretrained: str | None = None) -> tuple[nn.Module, int]:
+    """The architecture of an encoder on the meta device, and the side of its input in pixels; reads no weights.
+
+    Raises:
+        UserError: unknown encoder or tag.
+    """
+    with _quiet(), torch.device("meta"):
+        blueprint = find_blueprint(encoder, pretrained)
+        chosen = blueprint.declarations[0].activation if blueprint.declarations else "gelu"
+        model = _build(blueprint, chosen if _offers_choice(blueprint.config) else None)
+        return model, _image_size(model, blueprint)
+
+
+def _image_size(model: nn.Module, blueprint: Blueprint) -> int:
+    from open_clip.transform import PreprocessCfg, merge_preprocess_dict
+
+    size = getattr(model.visual, "image_size", merge_preprocess_dict(PreprocessCfg(), blueprint.preprocess)["size"])
+    height, width = (size, size) if isinstance(size, int) else size
+    if height != width:
+        raise UserError(
+            f"encoder {blueprint.name} takes images of {height}x{width} pixels: only square inputs are supported"
+        )
+    return int(height)
+
+
 def _require_agreement(name: str, voices: Sequence[Declaration]) -> None:
     for voice in voices[1:]:
         if voice.activation != voices[0].activation:
@@ -180,10 +206,6 @@ def _encoder(
     from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 
     preprocess = merge_preprocess_dict(PreprocessCfg(), blueprint.preprocess)
-    size = getattr(model.visual, "image_size", preprocess["size"])
-    height, width = (size, size) if isinstance(size, int) else size
-    if height != width:
-        raise UserError(f"encoder {asked} takes images of {height}x{width} pixels: only square inputs are supported")
     text = blueprint.config["text_cfg"]
     try:
         if blueprint.tokenizer_name is None and not text.get("hf_tokenizer_name"):
@@ -207,7 +229,7 @@ def _encoder(
     return Encoder(
         name=blueprint.name if asked.endswith(".json") else asked,
         model=model,
-        image_size=height,
+        image_size=_image_size(model, blueprint),
         mean=tuple(preprocess["mean"]),
         std=tuple(preprocess["std"]),
         interpolation=preprocess["interpolation"],

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any, Self
@@ -20,6 +20,7 @@ from datamodules.errors import UserError
 UNFINISHED = "unfinished"
 _SUBJECT = "subject.json"
 _LOCK = "lock"
+_SHARDS = "*.safetensors"
 
 
 class Journal:
@@ -51,12 +52,14 @@ class Journal:
             if different and all(name.startswith("software.") for name in different):
                 rank_zero_info(
                     f"not taking up the unfinished run in {journal.run}: it was begun with another "
-                    f"{', '.join(name.removeprefix('software.') for name in different)}"
+                    f"{_software(different)}"
                 )
         return None
 
     def claim(self, subject: Mapping[str, Any]) -> None:
         """Make the run's folder this process's own, until `close` or until the process ends.
+
+        Outcomes in it that only other software keeps from being taken up are dropped.
 
         Raises:
             UserError: It holds results, a run that is at work, or an unfinished run of another subject.
@@ -73,10 +76,26 @@ class Journal:
         if not file.exists():
             write_atomically(file, json.dumps(to_json(subject), indent=1) + "\n")
         elif different := _differences(_read(file), to_json(subject)):
+            if all(name.startswith("software.") for name in different):
+                rank_zero_info(f"starting over in {self.run}: it was begun with another {_software(different)}")
+                for shard in self.folder.glob(_SHARDS):
+                    shard.unlink()
+                write_atomically(file, json.dumps(to_json(subject), indent=1) + "\n")
+                return
             raise UserError(
                 f"{str(self.run)!r} holds an unfinished run with another {', '.join(different)}: finish it as it was "
                 f"begun, or delete {str(self.folder)!r}, or {_MEND}"
             )
+
+    def is_at_work(self) -> bool:
+        """Whether another process has claimed the run's folder."""
+        lock = self.folder / _LOCK
+        if not lock.exists():
+            return False
+        free = locks.acquire(lock)
+        if free:
+            locks.release(lock)
+        return not free
 
     def _is_free(self) -> bool:
         return locks.acquire(self.folder / _LOCK) and not (self.run / RESULTS).exists()
@@ -100,7 +119,7 @@ class Journal:
         from safetensors.torch import load
 
         parts: list[dict[str, Outcomes]] = []
-        for file in sorted(self.folder.glob("*.safetensors")):
+        for file in sorted(self.folder.glob(_SHARDS)):
             try:
                 columns = load(file.read_bytes())
             except SafetensorError as error:
@@ -132,6 +151,10 @@ def _differences(one: Any, other: Any, name: str = "") -> list[str]:
         parts = (_differences(one.get(key), other.get(key), f"{name}.{key}" if name else key) for key in keys)
         return [difference for part in parts for difference in part]
     return [] if one == other else [name or "subject"]
+
+
+def _software(different: Sequence[str]) -> str:
+    return ", ".join(name.removeprefix("software.") for name in different)
 
 
 def _read(file: Path) -> Any:

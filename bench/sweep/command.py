@@ -1,0 +1,110 @@
+"""The command line of `lightning sweep`."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bench.sweep.grid import CONFIG_KEY, only, read_sweep
+from datamodules.errors import UserError
+
+_TERAFLOPS = 10.0  # float32 on an A100
+
+
+def main(args: Sequence[str]) -> int:
+    """Run a sweep; the exit status: 0 if no cell failed, else 1.
+
+    Raises:
+        UserError: The arguments or the configuration are wrong.
+    """
+    options, extra = _parse(args)
+    cells = only(read_sweep(options.config, options.output, extra), options.only)
+    if options.dry_run:
+        from bench.sweep.costs import dry_run
+
+        print(dry_run(cells, options.tflops))
+        return 0
+    return _sweep(cells, options)
+
+
+def _sweep(cells: Sequence[Any], options: argparse.Namespace) -> int:
+    from bench.sweep.costs import cell_cost
+    from bench.sweep.runner import run_cells
+
+    def work(cell: Any) -> float | None:
+        try:
+            return cell_cost(cell).flops
+        except UserError:  # running it will say so
+            return None
+
+    outcome = run_cells(
+        cells, retry=options.retry, wait=options.wait, work=work, say=lambda line: print(line, flush=True)
+    )
+    made = sum(outcome.done.values())
+    print(f"\n{len(cells)} cells: {made} done now, {len(outcome.done) - made} done before", end="")
+    print(f", {len(outcome.failed)} failed, {len(outcome.elsewhere)} at work elsewhere")
+    for name, reason in outcome.failed.items():
+        print(f"  {name}: {reason}")
+    if outcome.failed:
+        print("the same command with --retry runs the failed cells again")
+    if outcome.done:
+        folder = cells[0].folder.parents[len(cells[0].labels) - 1]
+        print(f"lightning report {folder} makes tables and figures of them")
+    return 1 if outcome.failed else 0
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> Any:
+        raise UserError(f"{message}; `lightning sweep --help` lists what there is")
+
+
+def _parse(args: Sequence[str]) -> tuple[argparse.Namespace, dict[str, Any]]:
+    parser = _Parser(
+        prog="lightning sweep",
+        description="Run a grid of `lightning test` runs. The same command again goes on where it stopped; several may "
+        "share one grid.",
+        epilog="Other options, such as --data.limit 100 or --trainer.devices 8, are set in every cell.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", type=Path, required=True, help="YAML with output, options and grid")
+    parser.add_argument("--output", help="folder of the results, in place of the configuration's")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="AXIS=LABEL[,LABEL]", help="a part of the grid; may be repeated"
+    )
+    parser.add_argument("--retry", action="store_true", help="run cells again that failed before")
+    parser.add_argument(
+        "--wait",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="in the end, wait for cells that other processes are at work on",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print the grid and what it will cost")
+    parser.add_argument(
+        "--tflops", type=_positive, default=_TERAFLOPS, help="sustained TFLOP/s that --dry-run reckons with"
+    )
+    options, rest = parser.parse_known_args(args)
+    return options, _extra(rest)
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"{text} is not positive")
+    return value
+
+
+def _extra(rest: Sequence[str]) -> dict[str, Any]:
+    """Options for every cell, `--a.b value` or `--a.b=value`."""
+    extra = {}
+    words = iter(rest)
+    for word in words:
+        key, equals, value = word.removeprefix("--").partition("=")
+        if not word.startswith("--") or ("." not in key and key not in (CONFIG_KEY, "seed_everything")):
+            raise UserError(f"{word!r} is no option of a sweep nor of its cells; see `lightning sweep --help`")
+        text = value if equals else next(words, None)
+        if text is None:
+            raise UserError(f"{word} needs a value")
+        extra[key] = yaml.safe_load(text)
+    return extra

@@ -1,0 +1,149 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bench.sweep.grid import Cell, only, read_sweep
+from datamodules.errors import UserError
+
+BASE = {
+    "seed_everything": 0,
+    "trainer": {"devices": "auto", "callbacks": [{"class_path": "callbacks.ResultsWriter"}]},
+    "model": {"class_path": "bench.ZeroShotEvaluation", "init_args": {"encoder": "RN50", "pretrained": "openai"}},
+    "data": {"class_path": "datamodules.CIFAR10", "init_args": {"split": "test", "root": "data", "batch_size": 128}},
+}
+
+
+@pytest.fixture
+def base(tmp_path):
+    file = tmp_path / "base.yaml"
+    file.write_text(yaml.safe_dump(BASE))
+    return str(file)
+
+
+@pytest.fixture
+def sweep(tmp_path, base):
+    def sweep(grid, extra=None, **content):
+        file = tmp_path / "sweep.yaml"
+        content = {"output": "runs/x", "options": {"config": base}, "grid": grid, **content}
+        file.write_text(yaml.safe_dump(content, sort_keys=False))
+        return read_sweep(file, None, extra or {})
+
+    return sweep
+
+
+def test_cells_are_the_product_of_the_axes_the_last_running_fastest(sweep):
+    cells = sweep({"model.encoder": ["RN50", "ViT-L/14@336px"], "data.split": ["test", "train"]})
+    assert [cell.name for cell in cells] == ["RN50/test", "RN50/train", "ViT-L-14@336px/test", "ViT-L-14@336px/train"]
+    assert cells[3].options == {"model.encoder": "ViT-L/14@336px", "data.split": "train"}
+    assert cells[3].folder == Path("runs/x/ViT-L-14@336px/train")
+
+
+def test_a_value_may_set_several_options_and_the_configuration(sweep, base):
+    cells = sweep(
+        {"data": {"small": {"config": base, "data.limit": 5}, "all": {"config": base}}, "seed_everything": [0, 1]}
+    )
+    assert [cell.name for cell in cells] == [
+        "small/seed_everything-0", "small/seed_everything-1", "all/seed_everything-0", "all/seed_everything-1",
+    ]  # fmt: skip
+    assert cells[0].options == {"data.limit": 5, "seed_everything": 0}
+
+
+def test_options_of_the_command_win_over_the_cells_and_these_over_the_common_ones(sweep, base):
+    [cell] = sweep(
+        {"data.limit": [5]}, options={"config": base, "data.limit": 3, "data.every": 2}, extra={"data.every": 7}
+    )
+    assert cell.options == {"data.limit": 5, "data.every": 7}
+
+
+def test_arguments_are_those_of_a_run_by_hand_in_the_cells_folder(sweep, base):
+    cell = sweep(
+        {"data.split": ["test"], "data.degradations": {"low": {"data.degradations": ["jpeg-5"], "data.limit": None}}}
+    )[0]
+    assert cell.arguments() == [
+        "test", "--config", base, "--data.split=test", "--data.degradations=[jpeg-5]", "--data.limit=null",
+        "--trainer.logger.save_dir=runs/x", "--trainer.logger.name=test", "--trainer.logger.version=low",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("filters", "names"),
+    [
+        ([], ["RN50/test", "RN50/train", "ViT-B-32/test", "ViT-B-32/train"]),
+        (["encoder=RN50"], ["RN50/test", "RN50/train"]),
+        (["model.encoder=ViT-B/32", "split=train"], ["ViT-B-32/train"]),
+        (["encoder=RN50,ViT-B-32", "split=test"], ["RN50/test", "ViT-B-32/test"]),
+    ],
+)
+def test_filters_choose_by_label_or_value(sweep, filters, names):
+    cells = sweep({"model.encoder": ["RN50", "ViT-B/32"], "data.split": ["test", "train"]})
+    assert [cell.name for cell in only(cells, filters)] == names
+
+
+@pytest.mark.parametrize("text", ["encoder=RN51", "coder=RN50", "encoder", "encoder=", "split=test,tset"])
+def test_filters_that_choose_nothing_are_refused(sweep, text):
+    cells = sweep({"model.encoder": ["RN50"], "data.split": ["test"]})
+    with pytest.raises(UserError, match="chooses nothing"):
+        only(cells, [text])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("grid: [", "cannot be read"),
+        ("- 1", "no mapping"),
+        ("output: x\ngrid: {}", "mapping of axes"),
+        ("output: x\ngrid: {a.b: 3}", "list of values"),
+        ("output: x\ngrid: {a.b: []}", "list of values"),
+        ("output: x\ngrid: {a.b: [x, {y: 1}]}", "names the configuration"),
+        ("output: x\noptions: {config: c}\ngrid: {a.b: [x/y, x-y]}", "two values of axis 'a.b' have one label"),
+        ("grid: {a.b: [1]}", "name the folder"),
+        ("output: x\ngrid: {a.b: [1]}\nbogus: 1", "'bogus' is unknown"),
+        ("output: x\ngrid: {a.b: [1]}", "names the configuration"),
+    ],
+)
+def test_mistakes_in_the_file_are_one_line(tmp_path, content, message):
+    file = tmp_path / "sweep.yaml"
+    file.write_text(content)
+    with pytest.raises(UserError, match=message) as caught:
+        read_sweep(file, None, {})
+    assert len(str(caught.value).splitlines()) == 1
+
+
+class TestDifferences:
+    @pytest.fixture
+    def differences(self, tmp_path, base):
+        def differences(change, options=None):
+            cell = Cell({"a": "b"}, base, options or {}, tmp_path / "cell")
+            cell.folder.mkdir()
+            saved = yaml.safe_load(yaml.safe_dump(BASE))
+            saved["trainer"] |= {"precision": None, "logger": {"init_args": {"name": "x"}}}
+            saved["data"]["init_args"] |= {"limit": None, "num_workers": 3}
+            change(saved)
+            (cell.folder / "config.yaml").write_text(yaml.safe_dump(saved))
+            return cell.differences()
+
+        return differences
+
+    def test_a_saved_configuration_with_all_defaults_is_no_different(self, differences):
+        assert differences(lambda saved: None) == []
+
+    def test_how_a_run_is_run_makes_no_difference(self, differences):
+        def change(saved):
+            saved["trainer"]["devices"] = 8
+            saved["data"]["init_args"] |= {"batch_size": 4, "root": "elsewhere"}
+
+        assert differences(change) == []
+
+    @pytest.mark.parametrize(
+        ("options", "found"),
+        [
+            ({"model.encoder": "RN101"}, ["model.encoder"]),
+            ({"data.limit": 5}, ["data.limit"]),
+            ({"seed_everything": 1}, ["seed_everything"]),
+            ({"trainer.precision": "bf16-mixed"}, ["trainer.precision"]),
+            ({"trainer.devices": 3}, []),
+        ],
+    )
+    def test_what_is_measured_makes_one(self, differences, options, found):
+        assert differences(lambda saved: None, options) == found

@@ -1,0 +1,194 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bench import locks
+from bench.journal import Journal
+from bench.results import write_record
+from bench.sweep import runner
+from bench.sweep.grid import Cell
+from bench.sweep.runner import FAILED, LOG, State, run_cells, state
+
+BASE = {"data": {"init_args": {"split": "test"}}}
+
+
+@pytest.fixture
+def cells(tmp_path):
+    config = tmp_path / "base.yaml"
+    config.write_text(yaml.safe_dump(BASE))
+    return [
+        Cell({"n": name}, str(config), {"data.limit": limit}, tmp_path / name) for limit, name in enumerate("abc", 1)
+    ]
+
+
+def complete(cell):
+    """What a test run leaves."""
+    saved = {"data": {"init_args": {"split": "test", "limit": cell.options["data.limit"], "every": 1}}}
+    (cell.folder / "config.yaml").write_text(yaml.safe_dump(saved))
+    write_record(cell.folder, {"metrics": {}, "run": {"seconds": 2.0}})
+    return 0
+
+
+@pytest.fixture
+def sweep(cells, monkeypatch):
+    """Runs a sweep whose runs are a function; gives its outcome, the cells that ran and the lines said."""
+
+    def sweep(run=complete, *, retry=False, wait=False, work=lambda cell: 1.0, cells=cells):
+        ran, lines = [], []
+
+        def recorded(cell):
+            ran.append(cell.name)
+            return run(cell)
+
+        monkeypatch.setattr(runner, "_run", recorded)
+        return run_cells(cells, retry=retry, wait=wait, work=work, say=lines.append), ran, lines
+
+    return sweep
+
+
+def failing(name, code=1, said="error: out of memory"):
+    def run(cell):
+        if cell.name != name:
+            return complete(cell)
+        (cell.folder / LOG).write_text(f"Traceback\n{said}\n")
+        return code
+
+    return run
+
+
+def test_every_cell_once_and_the_second_time_none(sweep):
+    outcome, ran, lines = sweep()
+    assert ran == ["a", "b", "c"]
+    assert outcome.done == {"a": True, "b": True, "c": True}
+    assert lines[-1].startswith("[3/3] c: done in")
+    outcome, ran, _ = sweep()
+    assert ran == []
+    assert outcome.done == {"a": False, "b": False, "c": False}
+
+
+def test_goes_on_past_a_failing_cell_and_runs_it_again_on_demand_only(sweep, cells):
+    outcome, ran, lines = sweep(failing("b"))
+    assert ran == ["a", "b", "c"]
+    assert list(outcome.failed) == ["b"]
+    assert outcome.failed["b"].startswith("out of memory; see ")
+    assert any("FAILED: out of memory" in line for line in lines)
+    assert json.loads((cells[1].folder / FAILED).read_text())["command"][:3] == ["lightning", "test", "--config"]
+    outcome, ran, _ = sweep()
+    assert (ran, list(outcome.failed)) == ([], ["b"])
+    outcome, ran, _ = sweep(retry=True)
+    assert (ran, outcome.failed) == (["b"], {})
+    assert not (cells[1].folder / FAILED).exists()
+
+
+def test_a_killed_cell_says_by_what(sweep):
+    outcome, _, _ = sweep(failing("a", code=-9))
+    assert outcome.failed["a"].startswith("killed by SIGKILL, perhaps for want of memory")
+
+
+def test_a_cell_that_ends_well_without_results_has_failed(sweep):
+    outcome, _, _ = sweep(failing("a", code=0, said="bye"))
+    assert outcome.failed["a"].startswith("bye; see")
+
+
+def test_results_of_another_configuration_are_neither_used_nor_overwritten(sweep, cells):
+    sweep()
+    before = (cells[0].folder / "results.json").read_bytes()
+    changed = Cell(cells[0].labels, cells[0].config, {"data.limit": 9}, cells[0].folder)
+    outcome, ran, _ = sweep(cells=[changed], retry=True)
+    assert ran == []
+    assert "holds results with another data.limit: remove it" in outcome.failed["a"]
+    assert (cells[0].folder / "results.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]"])
+def test_damaged_results_are_reported(sweep, cells, content):
+    sweep()
+    (cells[0].folder / "results.json").write_text(content)
+    outcome, ran, _ = sweep()
+    assert ran == []
+    assert "remove it" in outcome.failed["a"]
+
+
+class TestBesideAnotherProcess:
+    @pytest.fixture
+    def elsewhere(self, repository):
+        """Another process that holds a lock until it is released."""
+        code = (
+            "import pathlib, sys; from bench import locks; assert locks.acquire(pathlib.Path(sys.argv[1])); "
+            "print(flush=True); input()"
+        )
+        started = []
+
+        def elsewhere(file: Path):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            process = subprocess.Popen(
+                [sys.executable, "-c", code, str(file)], cwd=repository, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            )
+            started.append(process)
+            process.stdout.readline()
+            return process
+
+        yield elsewhere
+        for process in started:
+            with process:
+                process.kill()
+
+    @pytest.mark.parametrize("lock", [".sweep.lock", "unfinished/lock"])
+    def test_a_cell_at_work_there_is_left_alone(self, sweep, cells, elsewhere, lock):
+        elsewhere(cells[1].folder / lock)
+        outcome, ran, _ = sweep()
+        assert ran == ["a", "c"]
+        assert outcome.elsewhere == ["b"]
+
+    def test_waiting_takes_over_what_came_to_nothing_there(self, sweep, cells, elsewhere):
+        process = elsewhere(cells[1].folder / ".sweep.lock")
+
+        def run(cell):
+            if cell.name == "c":
+                process.kill()
+                process.wait()
+            return complete(cell)
+
+        outcome, ran, _ = sweep(run, wait=True)
+        assert ran == ["a", "c", "b"]
+        assert list(outcome.done) == ["a", "c", "b"]
+
+    def test_a_run_that_is_refused_because_another_is_at_work_has_not_failed(self, sweep, cells, elsewhere):
+        def run(cell):
+            elsewhere(cell.folder / "unfinished/lock")
+            return 2
+
+        outcome, _, _ = sweep(run, cells=cells[:1])
+        assert (outcome.failed, outcome.elsewhere) == ({}, ["a"])
+        assert state(cells[0])[0] is State.OPEN
+
+
+def test_a_lock_left_by_a_killed_run_is_no_obstacle(sweep, cells):
+    journal = Journal(cells[0].folder)
+    journal.claim({"a": 1})
+    locks.release(journal.folder / "lock")
+    assert sweep()[1] == ["a", "b", "c"]
+
+
+class TestTimeLeft:
+    def test_learns_from_done_cells_in_proportion_to_their_work(self, cells):
+        progress = runner._Progress(cells, lambda cell: {"a": 1.0, "b": 2.0, "c": 5.0}[cell.name])
+        assert progress.seconds_left() is None
+        progress.finished(cells[0], 10.0)
+        assert progress.seconds_left() == pytest.approx(70)
+        progress.finished(cells[1], 50.0)
+        assert progress.seconds_left() == pytest.approx(100)
+
+    def test_counts_cells_where_work_is_unknown(self, cells):
+        progress = runner._Progress(cells, lambda cell: None if cell.name == "c" else 1.0)
+        progress.finished(cells[0], 10.0)
+        assert progress.seconds_left() == pytest.approx(20)
+
+    def test_a_failed_cell_teaches_nothing(self, cells):
+        progress = runner._Progress(cells, lambda cell: 1.0)
+        progress.finished(cells[0], None)
+        assert progress.seconds_left() is None
