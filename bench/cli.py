@@ -156,6 +156,8 @@ def main(args: Sequence[str] | None = None) -> None:
         mistakes = [cause for cause in causes(error) if isinstance(cause, UserError | MisconfigurationException)]
         if mistakes:
             fail(str(mistakes[-1]))
+        if isinstance(error, UnicodeDecodeError):
+            fail(f"a configuration is no text in UTF-8 ({error.reason} at byte {error.start}): save it as UTF-8")
         if isinstance(error, OSError) and error.errno in _DISK_TROUBLE:
             where = f"{str(error.filename)!r}: " if error.filename else ""
             fail(f"{where}{error.strerror}; once that is mended, the same command goes on where it stopped")

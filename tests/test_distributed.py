@@ -4,14 +4,12 @@ import os
 import subprocess
 import sys
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from bench.results import read_record
 
-EXACT = ["index", "label", "view", "prediction", "rank", "encoded_bytes"]
-CLOSE = ["probability", "confidence", "loss"]
+SUMMED = ("loss", "probability", "confidence", "loss_increase", "calibration_error")  # in another order
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +21,7 @@ def evaluate(repository, tmp_path_factory, tiny_clip):
         options = [
             *("test", "--config", repository / "configs/demo.yaml", *tiny_clip),
             *("--trainer.accelerator=cpu", f"--trainer.devices={world}", "--trainer.enable_progress_bar=false"),
-            *("--data.num_workers=0", "--data.batch_size=64", f"--data.limit={images}"),
+            *("--data.num_workers=0", "--data.batch_size=16", f"--data.limit={images}"),
             f"--trainer.logger.save_dir={folder}",
         ]
         if world > 1:
@@ -36,31 +34,29 @@ def evaluate(repository, tmp_path_factory, tiny_clip):
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280, check=False)
         assert done.returncode == 0, done.stderr[-3000:]
         [run] = (folder / "demo").iterdir()
-        return pd.read_csv(run / "images.csv"), read_record(run)
+        return run / "images.csv", read_record(run)
 
     return evaluate
 
 
-def assert_same(measured, expected):
-    """Same images, predictions and counts; probabilities and losses as close as batches of other shapes allow."""
+def assert_same(measured, expected, images):
+    """Every image once, and the same bytes: batches are the same whatever rank they go to."""
     table, record = measured
     expected_table, expected_record = expected
-    pd.testing.assert_frame_equal(table[EXACT], expected_table[EXACT])
-    np.testing.assert_allclose(table[CLOSE], expected_table[CLOSE], atol=1e-5, rtol=0)
+    assert pd.read_csv(table)["index"].unique().tolist() == list(range(images))
+    assert table.read_bytes() == expected_table.read_bytes()
     for view, metrics in expected_record["metrics"].items():
-        for name in ("precision", "precision_macro", "precision_per_class", "recall_per_class", "confusion"):
-            assert record["metrics"][view][name] == metrics[name]
-        for name in ("loss", "calibration_error"):
-            assert record["metrics"][view][name] == pytest.approx(metrics[name], abs=1e-5)
-        for name in ("drop", "flip_rate", "broken", "repaired"):
-            assert record["metrics"][view].get(name) == metrics.get(name)
+        for name, value in metrics.items():
+            if name in SUMMED:
+                assert record["metrics"][view][name] == pytest.approx(value, rel=1e-6), name
+            else:
+                assert record["metrics"][view][name] == value, name
 
 
 def test_two_processes_equal_one_on_an_odd_number_of_images(evaluate):
-    measured = evaluate("ddp", 2, 7)
+    measured = evaluate("ddp", 2, 37)
     assert measured[1]["run"]["processes"] == 2
-    assert sorted(measured[0]["index"].unique()) == list(range(7))
-    assert_same(measured, evaluate("ddp", 1, 7))
+    assert_same(measured, evaluate("ddp", 1, 37), 37)
 
 
 @pytest.mark.slow
@@ -68,8 +64,7 @@ def test_two_processes_equal_one_on_an_odd_number_of_images(evaluate):
 @pytest.mark.parametrize("images", [1, 2, 7, 100, 1001])
 def test_every_world_size_and_launcher_equals_one_process(evaluate, images):
     expected = evaluate("ddp", 1, images)
-    assert sorted(expected[0]["index"].unique()) == list(range(images))
     for world in (1, 2, 3):
-        assert_same(evaluate("torchrun", world, images), expected)
+        assert_same(evaluate("torchrun", world, images), expected, images)
     for world in (2, 3):
-        assert_same(evaluate("ddp", world, images), expected)
+        assert_same(evaluate("ddp", world, images), expected, images)

@@ -144,6 +144,8 @@ def read_yaml(file: Path) -> dict[str, Any]:
     Raises:
         UserError: It is missing or damaged, or is no mapping.
     """
+    if not file.is_file():  # a device would never end
+        raise UserError(f"{str(file)!r} is no file: give a YAML file")
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
