@@ -1,5 +1,6 @@
 """Writes what a run measured, bit by bit while it runs, and takes up what an interrupted run has written."""
 
+import os
 import time
 import warnings
 from contextlib import suppress
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info
@@ -53,6 +55,7 @@ class ResultsWriter(OutcomeCallback):
         self._journal = Journal(Path())
         self._resumed: dict[str, Outcomes] | None = None
         self._flushed = 0
+        self._parent: int | None = None  # of a process that the first one has started
         self._started = self._last_flush = 0.0
 
     def prepare(self, trainer: Trainer, module: LightningModule) -> None:
@@ -82,6 +85,9 @@ class ResultsWriter(OutcomeCallback):
         done = self._resumed[ORIGINAL].index if self._resumed else torch.empty(0, dtype=torch.int64)
         module.data.done = frozenset(trainer.strategy.broadcast(done).tolist())
         self._flushed, self._started, self._last_flush = 0, time.time(), time.monotonic()
+        environment = getattr(trainer.strategy, "cluster_environment", None)
+        launched = isinstance(environment, LightningEnvironment) and trainer.local_rank > 0
+        self._parent = os.getppid() if launched else None
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take up what was measured before, now that metrics are on their device."""
@@ -103,7 +109,9 @@ class ResultsWriter(OutcomeCallback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Flush when it is time."""
+        """Flush when it is time; end with the first process, which torch would notice after the last batch only."""
+        if self._parent is not None and os.getppid() != self._parent:
+            raise RuntimeError("the first process of this run has died: what was measured is kept, run it again")
         if time.monotonic() - self._last_flush >= self.flush_seconds:
             self._flush(evaluation(pl_module))
 
@@ -137,7 +145,7 @@ class ResultsWriter(OutcomeCallback):
         record = {
             "images": len(images),
             "metrics": module.measured,
-            **_subject(module),
+            **_provenance(module),
             "skipped": [vars(image) for image in run.skipped],
             "run": {
                 "command": trainer.state.fn,
@@ -156,6 +164,11 @@ class ResultsWriter(OutcomeCallback):
         print(f"\n{screen_table(record)}\n\nwritten to {self._journal.run}")
 
 
-def _subject(module: ZeroShotEvaluation) -> dict[str, Any]:
-    """What decides about the outcomes of a run."""
+def _provenance(module: ZeroShotEvaluation) -> dict[str, Any]:
     return {"model": module.describe(), "data": module.data.describe(), "software": software()}
+
+
+def _subject(module: ZeroShotEvaluation) -> dict[str, Any]:
+    """What decides about the outcomes of a run: machines of one cluster may differ in their kernel."""
+    found = _provenance(module)
+    return found | {"software": {name: value for name, value in found["software"].items() if name != "platform"}}
