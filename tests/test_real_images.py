@@ -12,7 +12,10 @@ import torch
 from open_clip.transform import image_transform
 from PIL import Image
 from safetensors.torch import load_file
+from scipy.stats import binomtest, bootstrap
 from sklearn.metrics import accuracy_score
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
 
 from bench.cli import main
 from bench.results import read_record
@@ -104,3 +107,35 @@ def test_predictions_equal_a_plain_loop_over_pillow_and_open_clip(run, shared, c
 
 def test_second_run_writes_a_byte_identical_table(run, evaluate):
     assert (run / "images.csv").read_bytes() == (evaluate("--data.num_workers=1") / "images.csv").read_bytes()
+
+
+def test_every_statistic_of_the_report_equals_that_of_scipy_and_statsmodels(run, tmp_path):
+    main_with(["report", str(run), "--output", str(tmp_path / "report")])
+    cells = pd.read_csv(tmp_path / "report/tables/cells.csv").set_index("view")
+    images = pd.read_csv(run / "images.csv")
+    right = images.assign(right=images["prediction"] == images["label"]).pivot(index="index", columns="view")["right"]
+    n, p_values = len(right), []
+    for view in DEFAULT_DEGRADATIONS:
+        cell = cells.loc[view]
+        assert cell["precision"] == pytest.approx(right[view].mean(), abs=1e-12)
+        low, high = binomtest(int(right[view].sum()), n).proportion_ci(method="wilson")
+        assert [cell["precision_low"], cell["precision_high"]] == pytest.approx([low, high], abs=1e-12)
+        if view == "original":
+            continue
+        drops = right["original"].astype(int) - right[view].astype(int)
+        assert cell["drop"] == pytest.approx(drops.mean(), abs=1e-12)
+        interval = bootstrap((drops.to_numpy(),), np.mean, n_resamples=2000, method="percentile", rng=0)
+        expected = interval.confidence_interval
+        spread = drops.std() / n**0.5
+        np.testing.assert_allclose([cell["drop_low"], cell["drop_high"]], [*expected], rtol=0, atol=0.2 * spread)
+        table = pd.crosstab(right["original"], right[view])
+        p_values.append(mcnemar(table, exact=True).pvalue)
+        np.testing.assert_allclose(cell["mcnemar_p"], p_values[-1], rtol=1e-9)
+    adjusted = cells.loc[list(DEFAULT_DEGRADATIONS[1:]), "mcnemar_p_holm"]
+    np.testing.assert_allclose(adjusted, multipletests(p_values, method="holm")[1], rtol=1e-9)
+
+
+def main_with(arguments):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert not caught.value.code
