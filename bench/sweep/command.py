@@ -43,8 +43,10 @@ def _sweep(cells: Sequence[Any], options: argparse.Namespace) -> int:
         cells, retry=options.retry, wait=options.wait, work=work, say=lambda line: print(line, flush=True)
     )
     made = sum(outcome.done.values())
-    print(f"\n{len(cells)} cell{'s' * (len(cells) != 1)}: {made} done now, {len(outcome.done) - made} done before", end="")
-    print(f", {len(outcome.failed)} failed, {len(outcome.elsewhere)} at work elsewhere")
+    print(
+        f"\n{len(cells)} cell{'s' * (len(cells) != 1)}: {made} done now, {len(outcome.done) - made} done before, "
+        f"{len(outcome.failed)} failed, {len(outcome.elsewhere)} at work elsewhere"
+    )
     for name, reason in outcome.failed.items():
         print(f"  {name}: {reason}")
     if outcome.failed:
