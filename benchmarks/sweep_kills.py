@@ -7,6 +7,7 @@ on without it, and of all its processes; the same command follows, until the kil
 """
 
 import argparse
+import csv
 import os
 import random
 import signal
@@ -80,13 +81,17 @@ def _tables(folder: Path) -> dict[str, bytes]:
     return {str(file.parent.relative_to(folder)): file.read_bytes() for file in folder.rglob(TABLE)}
 
 
-def _report(folder: Path) -> dict[str, str]:
-    """All tables of numbers of a report; its list of sources names folders and times."""
+def _report(folder: Path) -> dict[str, list[dict[str, str]]]:
+    """All tables of a report without the names of the files they come from."""
     with tempfile.TemporaryDirectory() as output:
         command = [sys.executable, "-m", "bench", "report", str(folder), "--output", output]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        tables = Path(output, "tables").glob("*.csv")
-        return {table.name: table.read_text() for table in tables if table.stem != "sources"}
+        found = {}
+        for table in Path(output, "tables").glob("*.csv"):
+            with table.open(newline="") as file:
+                rows = list(csv.DictReader(file))
+            found[table.name] = [{key: value for key, value in row.items() if key != "results"} for row in rows]
+        return found
 
 
 if __name__ == "__main__":
