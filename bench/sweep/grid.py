@@ -15,7 +15,7 @@ from datamodules.errors import UserError
 
 CONFIG_KEY = "config"
 _KEYS = ("output", "options", "grid")
-_HOW = ("batch_size", "num_workers", "root", "download")  # of the data: they do not change what is measured
+_HOW = ("batch_size", "num_workers", "prefetch", "root", "download")  # of the data: they do not change what is measured
 _WHAT = ("precision", "callbacks")  # of the trainer: everything else does not
 
 
