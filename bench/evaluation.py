@@ -8,6 +8,7 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 
 from bench.encoders import load_encoder
+from bench.fidelity import bits_per_pixel, fidelity
 from bench.gathering import gather
 from bench.metrics import ViewMetrics
 from bench.outcomes import Outcomes
@@ -43,6 +44,8 @@ class ZeroShotEvaluation(LightningModule):
         normalise: Whether the encoder sees pixels normalised with the mean and standard deviation it was trained with.
             Without, results are worse; it is there to follow the Integrated Gradients code of Chen, Namboodiri and
             Padget (2023).
+        fidelity: Whether PSNR and SSIM of the views are measured, which takes about half a second per megapixel and
+            view on one CPU core: little for thumbnails, much for photographs.
 
     Raises:
         UserError: The encoder, its weights or the prompts are unusable.
@@ -58,13 +61,14 @@ class ZeroShotEvaluation(LightningModule):
         activation: Literal["quickgelu", "gelu"] | None = None,
         templates: Sequence[str] = (PAPER_TEMPLATE,),
         normalise: bool = True,
+        fidelity: bool = True,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
         check_templates(templates)
         loaded = load_encoder(encoder, pretrained, activation)
         self.encoder = loaded if normalise else replace(loaded, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
-        self.templates = tuple(templates)
+        self.templates, self.fidelity = tuple(templates), fidelity
         self.measured: dict[str, dict[str, Tensor]] = {}
         self.parts: list[dict[str, Outcomes]] = []
         self.skipped: list[Unreadable] = []
@@ -109,7 +113,7 @@ class ZeroShotEvaluation(LightningModule):
             **self.encoder.provenance(),
             "templates": list(self.templates),
             "precision": self.trainer.precision,
-            "device": self.trainer.strategy.root_device.type,
+            "fidelity": self.fidelity,
         }
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Outcomes]:
@@ -121,13 +125,18 @@ class ZeroShotEvaluation(LightningModule):
         return self._classify(batch)
 
     def _classify(self, batch: Batch) -> dict[str, Outcomes]:
-        outcomes = {
-            view: Outcomes.from_logits(self.classifier(images), batch.labels, batch.indices, batch.encoded_bytes[view])
-            for view, images in batch.views.items()
-        }
+        outcomes = {view: self._outcomes(batch, view) for view in batch.views}
         self.skipped += batch.unreadable
         self.take_in(outcomes)
         return outcomes
+
+    def _outcomes(self, batch: Batch, view: str) -> Outcomes:
+        images, originals, encoded_bytes = batch.views[view], batch.views[ORIGINAL], batch.encoded_bytes[view]
+        rows = Outcomes.from_logits(self.classifier(images), batch.labels, batch.indices, encoded_bytes)
+        rows = replace(rows, bits_per_pixel=bits_per_pixel(encoded_bytes, originals))
+        if self.fidelity and view != ORIGINAL:
+            rows = replace(rows, **fidelity(originals, images)._asdict())
+        return rows
 
     def take_in(self, outcomes: dict[str, Outcomes]) -> None:
         """Add outcomes by view, fresh or read back from an interrupted run, to the metrics and to `parts`."""

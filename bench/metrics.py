@@ -15,7 +15,9 @@ from torchmetrics.classification import (
 )
 
 from bench.outcomes import Outcomes
+from datamodules.views import NOT_ENCODED
 
+RATES = ("encoded_bytes", "bits_per_pixel", "psnr", "ssim")
 CALIBRATION_BINS = 15
 TOP_K = 5
 
@@ -29,6 +31,10 @@ class ViewMetrics(nn.Module):
     Paired with the same images' original view, as shares of all images: `drop` = precision(original) - precision(view),
     `flip_rate` (prediction changed), `broken` (right before, wrong now), `repaired` (wrong before, right now), and
     `loss_increase` in nats. So drop = broken - repaired.
+
+    `encoded_bytes`, `bits_per_pixel`, `psnr` (in decibels) and `ssim` are means over the images that have one, each
+    image counting the same whatever its size; without any the metric is left out. The infinite PSNR of an image that a
+    view left as it was does not enter the mean of the others; its SSIM, which is 1, does.
 
     Args:
         num_classes: C, number of candidate classes.
@@ -54,7 +60,8 @@ class ViewMetrics(nn.Module):
             means += ["flip_rate"] + (["broken", "repaired", "drop", "loss_increase"] if labelled else [])
         self.classified = nn.ModuleDict(classified)
         self.means = nn.ModuleDict({name: MeanMetric(nan_strategy="disable") for name in means})
-        for _, metric in self._items(self.means):
+        self.rates = nn.ModuleDict({name: MeanMetric(nan_strategy="disable") for name in RATES})
+        for _, metric in chain(self._items(self.means), self._items(self.rates)):
             metric.set_dtype(torch.float64)  # so that the order of the images does not show
         self.calibration = BinaryCalibrationError(n_bins=CALIBRATION_BINS, norm="l1") if labelled else None
 
@@ -80,6 +87,10 @@ class ViewMetrics(nn.Module):
             metric.update(columns[name])
         for _, metric in self._items(self.classified):
             metric.update(outcomes.prediction, outcomes.label)
+        encoded = outcomes.encoded_bytes != NOT_ENCODED
+        for name, metric in self._items(self.rates):
+            values: Tensor = getattr(outcomes, name)
+            metric.update(values[encoded if name == "encoded_bytes" else values.isfinite()])
 
     def compute(self) -> dict[str, Tensor]:
         """Scalars, per-class vectors [C] and the confusion matrix [C, C] (rows are true classes), by name."""
@@ -87,7 +98,8 @@ class ViewMetrics(nn.Module):
         values = {name: metric.compute() for name, metric in every}
         if self.calibration is not None:
             values["calibration_error"] = self.calibration.compute()
-        return values
+        rates = {name: metric.compute() for name, metric in self._items(self.rates)}
+        return values | {name: value for name, value in rates.items() if not value.isnan()}
 
     @staticmethod
     def _items(metrics: nn.ModuleDict) -> Iterator[tuple[str, Metric]]:

@@ -23,6 +23,9 @@ class Outcomes:
         loss: float32 [B], cross-entropy of the true class in nats; NaN where unlabelled.
         rank: int64 [B], number of classes ranked before the true one; -1 where unlabelled.
         encoded_bytes: int64 [B], size of the encoded view; -1 where nothing was encoded.
+        bits_per_pixel: float32 [B], of the encoded view per pixel of the source image; NaN where nothing was encoded.
+        psnr: float32 [B], see `bench.fidelity`; NaN where not measured.
+        ssim: float32 [B], see `bench.fidelity`; NaN where not measured.
     """
 
     index: Tensor
@@ -33,6 +36,9 @@ class Outcomes:
     loss: Tensor
     rank: Tensor
     encoded_bytes: Tensor
+    bits_per_pixel: Tensor
+    psnr: Tensor
+    ssim: Tensor
 
     def __len__(self) -> int:
         return len(self.index)
@@ -44,7 +50,7 @@ class Outcomes:
 
     @classmethod
     def from_logits(cls, logits: Tensor, labels: Tensor, indices: Tensor, encoded_bytes: Tensor) -> Self:
-        """Reduce logits [B, C] to outcomes, in float32.
+        """Reduce logits [B, C] to outcomes, in float32, of views that are not measured otherwise.
 
         Raises:
             UserError: A logit is not finite.
@@ -68,6 +74,7 @@ class Outcomes:
         true_logit = logits.gather(1, column)
         earlier = torch.arange(logits.shape[1], device=logits.device)[None] < column
         before = (logits > true_logit) | ((logits == true_logit) & earlier)
+        unknown = torch.full_like(true_log_probability, torch.nan)
         return cls(
             index=indices,
             label=labels,
@@ -77,6 +84,9 @@ class Outcomes:
             loss=(-true_log_probability).masked_fill(unlabelled, torch.nan),
             rank=before.sum(1).masked_fill(unlabelled, -1),
             encoded_bytes=encoded_bytes,
+            bits_per_pixel=unknown,
+            psnr=unknown,
+            ssim=unknown,
         )
 
     @classmethod

@@ -4,7 +4,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +15,8 @@ import torch
 from PIL import features
 from torch import Tensor
 
+from datamodules.degradations import Degradation, codec_versions
+
 SCHEMA = 1
 RESULTS = "results.json"
 TABLE = "images.csv"
@@ -22,9 +24,17 @@ CONFIG = "config.yaml"
 _PACKAGES = ("lightning", "torch", "torchvision", "open_clip_torch", "torchmetrics", "pillow", "numpy")
 
 
+def software(degradations: Iterable[Degradation] = ()) -> dict[str, Any]:
+    """Versions of everything that can change a result: Python, packages, this project's git commit, and codecs.
+
+    Args:
+        degradations: Those whose codecs are at work; `libjpeg_turbo` also decodes sources.
+    """
+    return _installed() | {"codecs": codec_versions(degradations)}
+
+
 @cache
-def software() -> dict[str, Any]:
-    """Versions of everything that can change a result: Python, packages, codecs, this project's git commit."""
+def _installed() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),

@@ -11,22 +11,30 @@ import torch
 from bench.outcomes import Outcomes
 
 COLUMNS = (
-    "index", "path", "label", "view", "prediction", "probability", "confidence", "loss", "rank", "encoded_bytes"
+    "index", "path", "label", "view", "prediction", "probability", "confidence", "loss", "rank", "encoded_bytes",
+    "bits_per_pixel", "psnr", "ssim",
 )  # fmt: skip
 _SCREEN_ROWS = {
-    "precision": "precision",
-    "drop": "drop",
-    "flip_rate": "flips",
-    "precision_macro": "precision (macro)",
-    "calibration_error": "calibration error",
-    "loss": "loss",
-    "probability": "p(true class)",
-    "confidence": "confidence",
+    "precision": ("precision", 4),
+    "drop": ("drop", 4),
+    "flip_rate": ("flips", 4),
+    "precision_macro": ("precision (macro)", 4),
+    "calibration_error": ("calibration error", 4),
+    "loss": ("loss", 4),
+    "probability": ("p(true class)", 4),
+    "confidence": ("confidence", 4),
+    "encoded_bytes": ("bytes per image", 0),
+    "bits_per_pixel": ("bits per pixel", 3),
+    "psnr": ("PSNR (dB)", 2),
+    "ssim": ("SSIM", 4),
 }
+"""Metrics by name: what they are called on the screen, and decimals."""
 
 
 def per_image_csv(outcomes: Mapping[str, Outcomes], paths: Mapping[int, str | None]) -> str:
     """One line per image and view, sorted by image index; classes are indices, unknown values are empty.
+
+    The PSNR of a view that equals its original is `inf`.
 
     Args:
         outcomes: By view; every view has the same images in the same order.
@@ -61,6 +69,9 @@ def _columns(rows: Outcomes) -> Iterator[tuple[str, ...]]:
         real(rows.loss),
         whole(rows.rank),
         whole(rows.encoded_bytes),
+        real(rows.bits_per_pixel),
+        real(rows.psnr),
+        real(rows.ssim),
         strict=True,
     )
 
@@ -70,10 +81,10 @@ def screen_table(record: Mapping[str, Any]) -> str:
     metrics: Mapping[str, Mapping[str, Any]] = record["metrics"]
     views = list(metrics)
     rows = [["", *views]]
-    for name, title in _SCREEN_ROWS.items():
+    for name, (title, decimals) in _SCREEN_ROWS.items():
         values = [metrics[view].get(name) for view in views]
         if any(value is not None for value in values):
-            rows.append([title, *("" if value is None else f"{value:.4f}" for value in values)])
+            rows.append([title, *("" if value is None else f"{value:.{decimals}f}" for value in values)])
     data, model = record["data"], record["model"]
     skipped = f" ({len(record['skipped'])} skipped)" if record["skipped"] else ""
     head = (

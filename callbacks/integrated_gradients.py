@@ -188,7 +188,7 @@ class IntegratedGradients(Callback):
 
     def _batch(self, module: ZeroShotEvaluation, indices: Sequence[int]) -> Batch:
         views = module.data.views_of(indices)
-        return views.collate(views.samples()).to(module.device)
+        return views.collate(list(views.samples())).to(module.device)
 
     def _piece(self, module: ZeroShotEvaluation, one: Explained, draw: bool) -> _Piece:
         figure, arrays, names = None, None, module.data.class_names

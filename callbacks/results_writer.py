@@ -150,6 +150,7 @@ class ResultsWriter(OutcomeCallback):
             "run": {
                 "command": trainer.state.fn,
                 "processes": trainer.world_size,
+                "device": module.device.type,
                 "seconds": round(time.time() - self._started, 3),
                 "images_taken_up": len(module.data.done),
             },
@@ -165,10 +166,11 @@ class ResultsWriter(OutcomeCallback):
 
 
 def _provenance(module: ZeroShotEvaluation) -> dict[str, Any]:
-    return {"model": module.describe(), "data": module.data.describe(), "software": software()}
+    return {"model": module.describe(), "data": module.data.describe(), "software": software(module.data.degradations)}
 
 
 def _subject(module: ZeroShotEvaluation) -> dict[str, Any]:
     """What decides about the outcomes of a run: machines of one cluster may differ in their kernel."""
     found = _provenance(module)
-    return found | {"software": {name: value for name, value in found["software"].items() if name != "platform"}}
+    same = {name: value for name, value in found["software"].items() if name != "platform"}
+    return {**found, "software": same, "device": module.trainer.strategy.root_device.type}

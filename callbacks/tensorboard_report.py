@@ -10,19 +10,22 @@ from torch.utils.tensorboard import SummaryWriter
 
 from bench.evaluation import ZeroShotEvaluation
 from bench.outcomes import Outcomes
+from bench.rates import codec_curves
 from bench.results import software, to_json
 from callbacks.figures import (
     Flip,
     class_figure,
     confusion_figure,
+    encoded_bits,
     flip_gallery,
-    quality_curves,
     quality_figure,
+    rate_figure,
+    side_by_side,
     to_pixels,
 )
 from callbacks.outcome_callback import OutcomeCallback, evaluation
 from datamodules.base import DegradedDataModule
-from datamodules.degradations import ORIGINAL
+from datamodules.degradations import ORIGINAL, curves
 from datamodules.errors import UserError
 
 HEADLINES = {"precision": "precision", "loss": "loss (nats)"}
@@ -31,8 +34,9 @@ HEADLINES = {"precision": "precision", "loss": "loss (nats)"}
 class TensorBoardReport(OutcomeCallback):
     """Writes to the run's TensorBoardLogger, from the first process, when a test or predict run is complete.
 
-    Scalars: `quality/<metric>/<codec>` with the quality as the step. Images: `report/curves`, `per_class`, `confusion`,
-    and `flips/<view>`, a gallery of images whose prediction changed. Text: `config`, `provenance`. HParams: the run's
+    Scalars: `quality/<metric>/<codec>` with the quality as the step, `rate/precision/<codec>` with the mean bytes per
+    image as the step. Images: `report/curves`, `rate` (precision against bits per pixel), `per_class`, `confusion`, and
+    `flips/<view>`, a gallery of images whose prediction changed. Text: `config`, `provenance`. HParams: the run's
     data and model with the headline metrics.
 
     Args:
@@ -91,12 +95,11 @@ class TensorBoardReport(OutcomeCallback):
         before, after = outcomes[ORIGINAL], outcomes[view]
         changed = (before.prediction != after.prediction).nonzero()[: self.gallery, 0]
         names = module.data.class_names
-        samples = module.data.views_of(after.index[changed].tolist()).samples()
+        samples = module.data.views_of(after.index[changed].tolist(), [view]).samples()
         return [
             Flip(
                 index=sample.index,
-                original=sample.views[ORIGINAL],
-                degraded=sample.views[view],
+                pair=side_by_side(sample.views[ORIGINAL], sample.views[view]),
                 label=names[sample.label] if sample.label >= 0 else None,
                 before=names[int(before.prediction[row])],
                 after=names[int(after.prediction[row])],
@@ -106,18 +109,29 @@ class TensorBoardReport(OutcomeCallback):
         ]
 
     def _write_curves(self, writer: SummaryWriter, metrics: dict[str, dict[str, Tensor]]) -> None:
-        curves = quality_curves(list(metrics))
+        qualities = curves(metrics, "quality")
         for metric in HEADLINES:
-            for codec, points in curves.items():
+            for codec, points in qualities.items():
                 for quality, view in points:
-                    writer.add_scalar(f"quality/{metric}/{codec}", float(metrics[view][metric]), quality)
+                    writer.add_scalar(f"quality/{metric}/{codec}", float(metrics[view][metric]), int(quality))
                 for quality in {points[0][0], points[-1][0]}:
-                    writer.add_scalar(f"quality/{metric}/original", float(metrics["original"][metric]), quality)
-        if curves:
+                    writer.add_scalar(f"quality/{metric}/original", float(metrics[ORIGINAL][metric]), int(quality))
+        if qualities:
             writer.add_image("report/curves", to_pixels(quality_figure(metrics, HEADLINES)), dataformats="HWC")
+        rates = codec_curves(encoded_bits(metrics))
+        for codec, views in rates.items():
+            for view in views:
+                size = round(float(metrics[view]["encoded_bytes"]))
+                writer.add_scalar(f"rate/precision/{codec}", float(metrics[view]["precision"]), size)
+        if rates:
+            writer.add_image("report/rate", to_pixels(rate_figure(metrics)), dataformats="HWC")
 
     def _write_text(self, writer: SummaryWriter, module: ZeroShotEvaluation, folder: Path) -> None:
-        provenance = {"model": module.describe(), "data": module.data.describe(), "software": software()}
+        provenance = {
+            "model": module.describe(),
+            "data": module.data.describe(),
+            "software": software(module.data.degradations),
+        }
         writer.add_text("provenance", _code("json", json.dumps(to_json(provenance), indent=1)))
         config = folder / "config.yaml"
         if config.exists():

@@ -17,8 +17,8 @@ class ImageFolder(DegradedDataModule):
     splits; otherwise `root` is the one split there is, and fitting sees the images that testing sees.
     Images that lie directly in the split's folder have no labels, which is enough for `predict`.
 
-    A batch holds its views at native size: photographs of 12 megapixels in four views are 144 MB per image, and each
-    loader process holds two batches. Choose `batch_size` and `num_workers` accordingly.
+    A batch holds its views at native size: a photograph of 12 megapixels in four views is 144 MB. At most
+    (num_workers * prefetch + 2) * batch_size such images are in memory, however many there are.
 
     Args:
         root: The folder.

@@ -1,7 +1,7 @@
 """An image and its degraded views travel together: samples, batches and the data set that makes them."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -12,7 +12,7 @@ from PIL import ExifTags, Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from datamodules.degradations import Degradation
+from datamodules.degradations import Degradation, Degraded
 from datamodules.errors import UserError
 from datamodules.sources import Source
 
@@ -126,6 +126,7 @@ class DegradedViews(Dataset[Sample | Unreadable | None]):
     ) -> None:
         self.source, self.degradations = source, tuple(degradations)
         self.indices = range(len(source)) if indices is None else indices
+        self.names = tuple(degradation.name for degradation in degradations)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -133,13 +134,23 @@ class DegradedViews(Dataset[Sample | Unreadable | None]):
     def __getitem__(self, position: int) -> Sample | Unreadable | None:
         if position == PADDING:
             return None
-        index = self.indices[position]
+        return self.sample(self.indices[position], lambda image: ((one.name, one(image)) for one in self.degradations))
+
+    def sample(
+        self, index: int, degrade: Callable[[Image.Image], Iterable[tuple[str, Degraded]]]
+    ) -> Sample | Unreadable:
+        """Decode an image of the source and degrade it.
+
+        Args:
+            index: Position in the source.
+            degrade: From the RGB image to its views by name.
+        """
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # on odd metadata, once per image and worker; what matters raises
                 with self.source.load(index) as image:
                     rgb = to_rgb(image)
-                degraded = {degradation.name: degradation(rgb) for degradation in self.degradations}
+                degraded = dict(degrade(rgb))
         except Exception as error:  # decoders raise whatever their format drove them to
             return Unreadable(index, self.source.path(index), _reason(error))
         return Sample(
@@ -153,31 +164,29 @@ class DegradedViews(Dataset[Sample | Unreadable | None]):
             },
         )
 
-    def samples(self) -> list[Sample]:
-        """All of them.
+    def samples(self) -> Iterator[Sample]:
+        """All of them, one after the other.
 
         Raises:
             UserError: One cannot be read, which it could be when the run met it.
         """
-        samples = []
         for position, index in enumerate(self.indices):
             sample = self[position]
             if not isinstance(sample, Sample):
                 reason = sample.reason if sample else "it is gone"
                 raise UserError(f"image {index} can no longer be read ({reason}): leave the data alone during a run")
-            samples.append(sample)
-        return samples
+            yield sample
 
     def collate(self, samples: Sequence[Sample | Unreadable | None]) -> Batch:
         """Stack samples into a batch, which may be empty."""
         read = [sample for sample in samples if isinstance(sample, Sample)]
-        names = [degradation.name for degradation in self.degradations]
         return Batch(
-            views={name: _stack([sample.views[name] for sample in read]) for name in names},
+            views={name: _stack([sample.views[name] for sample in read]) for name in self.names},
             labels=torch.tensor([sample.label for sample in read], dtype=torch.int64),
             indices=torch.tensor([sample.index for sample in read], dtype=torch.int64),
             encoded_bytes={
-                name: torch.tensor([sample.encoded_bytes[name] for sample in read], dtype=torch.int64) for name in names
+                name: torch.tensor([sample.encoded_bytes[name] for sample in read], dtype=torch.int64)
+                for name in self.names
             },
             paths=[sample.path for sample in read],
             unreadable=[sample for sample in samples if isinstance(sample, Unreadable)],

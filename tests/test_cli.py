@@ -1,6 +1,7 @@
 """The `lightning` command as a user types it, in this process."""
 
 import shutil
+from io import BytesIO
 
 import numpy as np
 import pandas as pd
@@ -12,8 +13,10 @@ from sklearn.metrics import accuracy_score
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from bench.cli import main
+from bench.metrics import RATES
 from bench.results import read_record
 from datamodules import Synthetic
+from datamodules.degradations import curves
 
 VIEWS = ["original", "jpeg-75", "jpeg-50", "jpeg-25"]
 QUICK = [
@@ -77,6 +80,16 @@ class TestConfigs:
         folder, _ = run("test", "stl10", "--data.verify_checksums=false", "--data.split=train")
         assert read_record(folder)["images"] == 7
 
+    def test_codecs(self, run, tmp_path):
+        write_cifar10(tmp_path / "data", count=3)
+        folder, _ = run("test", "codecs", "--data.verify_checksums=false")
+        record = read_record(folder)
+        assert list(curves(record["metrics"])) == ["jpeg", "webp", "avif", "jp2-psnr"]
+        assert len(record["metrics"]) == 21
+        assert set(record["software"]["codecs"]) == {"JPEG", "WebP", "AVIF", "JPEG 2000"}
+        for view, values in record["metrics"].items():
+            assert set(RATES) & set(values) == (set() if view == "original" else set(RATES))
+
     def test_image_folder(self, run, photos):
         folder, _ = run("test", "image_folder", f"--data.root={photos}", "--data.class_names={dog: a good dog}")
         record = read_record(folder)
@@ -106,8 +119,11 @@ class TestOutputs:
         degraded = table[table["view"] == "jpeg-25"]
         flips = (original["prediction"].to_numpy() != degraded["prediction"].to_numpy()).mean()
         assert record["metrics"]["jpeg-25"]["flip_rate"] == pytest.approx(flips)
-        assert original["encoded_bytes"].isna().all()
+        assert original[list(RATES)].isna().all(axis=None)
         assert (degraded["encoded_bytes"] > 100).all()
+        for name in RATES:
+            assert record["metrics"]["jpeg-25"][name] == pytest.approx(degraded[name].mean())
+        assert degraded["bits_per_pixel"].tolist() == pytest.approx((degraded["encoded_bytes"] / 128).tolist())
 
     def test_record_says_what_was_measured_on_what_with_what(self, finished):
         record = read_record(finished[0])
@@ -124,7 +140,13 @@ class TestOutputs:
         tags = events.Tags()
         curve = {event.step: event.value for event in events.Scalars("quality/precision/jpeg")}
         assert curve == pytest.approx({q: record["metrics"][f"jpeg-{q}"]["precision"] for q in (25, 50, 75)})
-        pictures = ["curves", "per_class", "confusion", *(f"flips/{view}" for view in VIEWS[1:])]
+        for name, values in record["metrics"].items():
+            if name != "original":
+                (event,) = [
+                    one for one in events.Scalars("rate/precision/jpeg") if one.step == round(values["encoded_bytes"])
+                ]
+                assert event.value == pytest.approx(values["precision"])
+        pictures = ["curves", "rate", "per_class", "confusion", *(f"flips/{view}" for view in VIEWS[1:])]
         assert set(tags["images"]) == {f"report/{picture}" for picture in pictures}
         assert {"config/text_summary", "provenance/text_summary"} <= set(tags["tensors"])
         text = events.Tensors("config/text_summary")[0].tensor_proto.string_val[0].decode()
@@ -147,8 +169,41 @@ class TestOutputs:
         table, record = pd.read_csv(folder / "images.csv"), read_record(folder)
         assert table["label"].isna().all()
         assert table["prediction"].isin([0, 1]).all()
-        assert set(record["metrics"]["jpeg-25"]) == {"confidence", "flip_rate"}
+        assert set(record["metrics"]["jpeg-25"]) == {"confidence", "flip_rate", "encoded_bytes", "bits_per_pixel"}
         assert "flips" in printed
+
+    def test_a_folder_of_photos_of_different_sizes_ends_in_a_report_that_answers_the_question(
+        self, run, photos, tmp_path
+    ):
+        for number, (width, height) in enumerate([(700, 500), (90, 640)]):
+            pixels = np.random.default_rng(number).integers(0, 256, (height, width, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(photos / "dog" / f"large {number}.png")
+        options = [f"--data.root={photos}", "--model.fidelity=true", "--data.num_workers=2"]
+        folder, _ = run("test", "image_folder", *options)
+        table = pd.read_csv(folder / "images.csv").query("view == 'jpeg-50'").set_index("path")
+        with Image.open(photos / "dog" / "large 1.png") as image:
+            buffer = BytesIO()
+            image.save(buffer, "JPEG", quality=50)
+        row = table.loc["dog/large 1.png"]
+        assert row["encoded_bytes"] == buffer.getbuffer().nbytes
+        assert row["bits_per_pixel"] == pytest.approx(8 * buffer.getbuffer().nbytes / (90 * 640))
+        assert table[["psnr", "ssim"]].notna().all(axis=None)
+        with pytest.raises(SystemExit, match="None"):  # as the program ends when all went well
+            main(["report", str(folder), "--drop", "100", "--output", str(tmp_path / "report")])
+        page = (tmp_path / "report" / "report.md").read_text()
+        sizes = {
+            view: values["encoded_bytes"]
+            for view, values in read_record(folder)["metrics"].items()
+            if view != "original"
+        }
+        smallest = min(sizes, key=sizes.get)
+        assert "Smallest bytes per image with a drop under 100 points" in page
+        assert f"**{smallest}** | {sizes[smallest]:,.0f}" in page
+
+    def test_fidelity_can_be_left_out(self, run):
+        folder, _ = run("test", "demo", "--data.limit=20", "--model.fidelity=false")
+        assert pd.read_csv(folder / "images.csv")[["psnr", "ssim"]].isna().all(axis=None)
+        assert {"psnr", "ssim"}.isdisjoint(read_record(folder)["metrics"]["jpeg-25"])
 
     def test_bfloat16_on_request(self, run):
         folder, _ = run("test", "demo", "--data.limit=20", "--trainer.precision=bf16-mixed")

@@ -9,7 +9,7 @@ import yaml
 
 from bench.cli import main
 
-CONFIGS = ["demo", "demo_ig", "cifar10", "stl10", "image_folder", "paper_ig"]
+CONFIGS = ["demo", "demo_ig", "cifar10", "stl10", "image_folder", "paper_ig", "codecs"]
 SWEEPS = ["paper", "encoders", "demo_sweep"]
 JUNK = [
     None, True, -1, 0, 1, 2**70, -0.5, float("nan"), float("inf"), "", " ", "\x00", "é\u2028", "../..", "a" * 3000,

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.rates import RESAMPLES as RATE_RESAMPLES
 from bench.report.elements import Block, Cell, Listing, Section, Table, Text
 from bench.report.groups import Group
-from bench.report.runs import LeftOut
+from bench.report.runs import LeftOut, codecs
 from bench.statistics import RESAMPLES
 
 _DEFINITIONS = (
@@ -36,6 +37,44 @@ _DEFINITIONS = (
         "(p0 - p) / (p0 - 1/C) with C classes: the share that was lost of what the original had over guessing, "
         "corrected for chance as Cohen's (1960) kappa is. 1 is down to guessing. It compares encoders and data sets "
         "that start from different precisions.",
+    ),
+    (
+        "Bits per pixel",
+        "8 times the bytes of the encoded view, headers included, per pixel of the source image; the mean over images, "
+        "each counting the same. So is the number of bytes.",
+    ),
+    (
+        "PSNR and SSIM",
+        "peak signal-to-noise ratio over all samples of the 8-bit RGB image, and structural similarity (Wang et al., "
+        "2004, IEEE Transactions on Image Processing 13; Gaussian window of 11 x 11, standard deviation 1.5), of the "
+        "view against its original at native size; means over images. An image that the view left as it was has an "
+        "infinite PSNR, which does not enter the mean. A view of another size than its original has neither.",
+    ),
+    (
+        "Smallest setting",
+        "the measured view of the fewest bytes per image whose drop is under the limit (--drop). Chosen as smallest "
+        "among many, it tends to be a little worse on other images; “surely” asks for the upper end of the drop's "
+        "interval to be under the limit, too.",
+    ),
+    (
+        "Codec's curve",
+        "views that differ in the setting of their last codec only, joined by straight lines over the logarithm of the "
+        "bits per pixel (or bytes). Mean precision is the area under it on a range of bits, divided by its width.",
+    ),
+    (
+        "Bytes where the drop reaches the limit",
+        "coming from the largest files, the first place on the curve where the drop is no longer under the limit: with "
+        "more bytes it is, whatever the curve does further down.",
+    ),
+    (
+        "Codecs at equal bits",
+        "Bjøntegaard's (2001, ITU-T VCEG-M33) average difference between two curves over the bits that both span, with "
+        "straight lines between the measured settings instead of his cubic, which can overshoot.",
+    ),
+    (
+        "Interval of a curve",
+        f"paired percentile bootstrap at 95%: images are drawn with replacement {RATE_RESAMPLES:,} times, each with "
+        "its correctness and its bytes in every view, and everything is computed anew.",
     ),
     ("Flips", "share of images whose prediction changed, right or wrong."),
     ("Loss increase", "growth of the mean cross-entropy of the true class over the original, in nats."),
@@ -72,7 +111,7 @@ def sources_section(
 ) -> Section:
     """Every result file: used with its provenance, replaced by a newer one, or left out."""
     header = (
-        "encoder", "weights", "SHA-256", "arithmetic", "images", "torch", "Pillow", "libjpeg-turbo", "commit", "file"
+        "encoder", "weights", "SHA-256", "arithmetic", "images", "torch", "Pillow", "codecs", "commit", "file"
     )  # fmt: skip
     rows = []
     for group in groups:
@@ -86,7 +125,7 @@ def sources_section(
                 group.title,
                 packages.get("torch"),
                 packages.get("pillow"),
-                run.software.get("libjpeg_turbo"),
+                ", ".join(f"{name} {version}" for name, version in codecs(run).items()),
                 _short_commit(run.software.get("git_commit")),
                 run.path,
             )

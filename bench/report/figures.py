@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from bench.drawing import MOST_COLOURS, draw_rates, plain, style
+from bench.rates import codec_curves
 from bench.report.groups import Entry, Group
 from datamodules.degradations import ORIGINAL
 
@@ -14,8 +16,6 @@ if TYPE_CHECKING:
 
 MOST_PANELS = 12
 MOST_CLASSES = 40
-_MOST_COLOURS = 10
-_MARKERS = "osD^vP*Xhp"
 _PANELS_ACROSS = 3
 _COLUMNS_ACROSS = 18
 _MOST_NUMBERED_CLASSES = 16
@@ -32,7 +32,7 @@ def precision_curves(group: Group) -> "Figure":
     grid = figure.subplots(down, across, squeeze=False, sharey=True)
     for axes in grid.flat[len(codecs) :]:
         axes.axis("off")
-    styles = {entry.label: _style(index) for index, entry in enumerate(group.entries)}
+    styles = {entry.label: style(index) for index, entry in enumerate(group.entries)}
     for axes, (codec, points) in zip(grid.flat, codecs.items(), strict=False):
         qualities = [value for value, _ in points]
         step = (qualities[-1] - qualities[0]) / (len(qualities) - 1) if len(qualities) > 1 else 1
@@ -51,13 +51,6 @@ def precision_curves(group: Group) -> "Figure":
     return figure
 
 
-def _style(index: int) -> dict[str, Any]:
-    """Colour and marker of the first encoders; grey for all others."""
-    if index >= _MOST_COLOURS:
-        return {"color": "0.75", "linewidth": 0.8, "zorder": 1}
-    return {"color": f"C{index}", "marker": _MARKERS[index], "markersize": 5, "linewidth": 1.5, "zorder": 3}
-
-
 def _line(axes: Any, entry: Entry, points: Sequence[tuple[float, str]], style: dict[str, Any]) -> None:
     known = [(x, entry.cells[view]) for x, view in points if view in entry.cells]
     x = [place for place, _ in known]
@@ -68,17 +61,40 @@ def _line(axes: Any, entry: Entry, points: Sequence[tuple[float, str]], style: d
 
 def _legend(figure: "Figure", axes: Any, group: Group) -> None:
     lines = dict(zip((entry.label for entry in group.entries), axes.get_lines(), strict=False))
-    shown = sorted(group.entries[:_MOST_COLOURS], key=lambda one: -one.cells[ORIGINAL].precision)
-    names = [_plain(one.label) for one in shown]
+    shown = sorted(group.entries[:MOST_COLOURS], key=lambda one: -one.cells[ORIGINAL].precision)
+    names = [plain(one.label) for one in shown]
     handles = [lines[one.label] for one in shown]
     if more := len(group.entries) - len(shown):
         names, handles = [*names, f"{more} more"], [*handles, lines[group.entries[-1].label]]
     figure.legend(handles, names, loc="outside right upper", frameon=False, fontsize=9)
 
 
-def _plain(text: str) -> str:
-    """Text that Matplotlib draws as it is, without reading formulas in it."""
-    return text.replace("$", r"\$")
+def rate_figure(entries: Sequence[Entry]) -> "Figure":
+    """Precision against bits per pixel, a panel per encoder and a line per codec."""
+    from matplotlib.figure import Figure
+
+    across = min(len(entries), _PANELS_ACROSS)
+    down = -(-len(entries) // across)
+    figure = Figure(figsize=(4.6 * across + 2.4, 4.2 * down + 0.4), layout="constrained")
+    grid = figure.subplots(down, across, squeeze=False, sharey=True, sharex=True)
+    for axes in grid.flat[len(entries) :]:
+        axes.axis("off")
+    names = list(dict.fromkeys(curve for entry in entries for curve in codec_curves(entry.bits)))
+    for axes, entry in zip(grid.flat, entries, strict=False):
+        found = codec_curves(entry.bits)
+        points = {name: [_rate_point(entry, view) for view in found.get(name, ())] for name in names}
+        draw_rates(axes, points, entry.cells[ORIGINAL].precision)
+        axes.set_title(plain(entry.label))
+    for axes in grid[:, 0]:
+        axes.set_ylabel("precision")
+    lines = {line.get_label(): line for axes in grid.flat for line in axes.get_lines()}
+    figure.legend(lines.values(), lines, loc="outside right upper", frameon=False, fontsize=9)
+    return figure
+
+
+def _rate_point(entry: Entry, view: str) -> tuple[float, float, float, float]:
+    cell = entry.cells[view]
+    return entry.bits[view], cell.precision, cell.interval.low, cell.interval.high
 
 
 def recall_drop(entry: Entry, view: str) -> npt.NDArray[np.float64] | None:
@@ -112,8 +128,8 @@ def class_drops(group: Group, entries: Sequence[Entry]) -> "Figure":
         axes.axis("off")
     for axes, entry, drops in zip(grid.flat, entries, values, strict=False):
         image = axes.imshow(drops[:, rows].T, vmin=-bound, vmax=bound, cmap="RdBu_r", aspect="auto")
-        axes.set_title(_plain(entry.label), fontsize=9)
-        axes.set_yticks(range(len(rows)), [_plain(group.classes[row]) for row in rows.tolist()], fontsize=8)
+        axes.set_title(plain(entry.label), fontsize=9)
+        axes.set_yticks(range(len(rows)), [plain(group.classes[row]) for row in rows.tolist()], fontsize=8)
         axes.set_xticks(range(len(views)), views, fontsize=8, rotation=90 if len(views) > 4 else 30)
         if len(rows) <= _MOST_NUMBERED_CLASSES:
             _write_numbers(axes, drops[:, rows].T, bound)

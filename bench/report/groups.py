@@ -15,7 +15,10 @@ from bench.statistics import Interval, holm, mcnemar_exact, paired_bootstrap, re
 from datamodules.degradations import ORIGINAL, curves
 
 _NOT_THE_IMAGES = {"views", "lossy_source_formats"}
-_NOT_THE_MODEL = {"encoder", "architecture", "pretrained", "parameters", "open_clip"}  # spelling, or implied by weights
+_NOT_THE_MODEL = {
+    *("encoder", "architecture", "pretrained", "parameters", "open_clip"),  # spelling, or implied by weights
+    "fidelity",  # of the views
+}
 _HASH_DIGITS = 8
 _LONGEST_VALUE = 60
 
@@ -55,6 +58,12 @@ class Entry:
     encoder: str
     model: Mapping[str, Any]
     cells: Mapping[str, Measurement]
+
+    @cached_property
+    def bits(self) -> Mapping[str, float]:
+        """Bits per pixel of the encoded views."""
+        means = {view: cell.result.means for view, cell in self.cells.items()}
+        return {view: found["bits_per_pixel"] for view, found in means.items() if "bits_per_pixel" in found}
 
 
 @dataclass(frozen=True)

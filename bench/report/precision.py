@@ -6,6 +6,7 @@ from bench.report.against import compare
 from bench.report.elements import MISSING, Block, Cell, Plot, Section, Table, Text, number
 from bench.report.figures import precision_curves
 from bench.report.groups import Entry, Group, short
+from bench.report.runs import different_codecs
 from datamodules.degradations import ORIGINAL
 
 
@@ -69,9 +70,9 @@ def _remarks(group: Group) -> list[str]:
         )
     if lossy := group.data.get("lossy_source_formats"):
         remarks.append(f"The source images are compressed already ({short(lossy)}): every drop is biased down.")
-    codecs = sorted({f"libjpeg-turbo {run.software.get('libjpeg_turbo')}" for run in runs})
-    if len(codecs) > 1:
-        remarks.append(f"The runs used different codecs, so equal views may differ a little: {', '.join(codecs)}.")
+    different = different_codecs(runs)
+    if different:
+        remarks.append(f"The runs used different codecs, so equal views may differ a little: {', '.join(different)}.")
     return remarks
 
 

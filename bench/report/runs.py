@@ -1,6 +1,7 @@
 """Result files: found, read, checked and reduced to what a report needs."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +10,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bench.export import FINETUNING
+from bench.metrics import RATES
 from bench.results import RESULTS, SCHEMA, read_record
 from bench.statistics import whole_count
 from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
 
-MEANS = ("precision_macro", "calibration_error", "loss", "loss_increase", "probability", "confidence")
+MEANS = (
+    *("precision_macro", "calibration_error", "loss", "loss_increase", "probability", "confidence"),
+    *RATES,
+)
 _CONFIGURATION = "config.yaml"
 _MOST_CONFUSIONS = 10
 
@@ -119,7 +125,11 @@ def read_runs(places: Iterable[Path]) -> tuple[list[Run], list[LeftOut]]:
 def _find(place: Path) -> Iterator[Path]:
     if place.is_dir():
         found = {path.resolve() for path in place.rglob(RESULTS)}
-        unfinished = {path.resolve().with_name(RESULTS) for path in place.rglob(_CONFIGURATION)}
+        unfinished = {
+            path.resolve().with_name(RESULTS)
+            for path in place.rglob(_CONFIGURATION)
+            if not path.with_name(FINETUNING).exists()
+        }
         yield from sorted(found | unfinished)
     elif place.exists():
         yield place.resolve()
@@ -162,6 +172,19 @@ def read_run(path: Path) -> Run:
         views=_views(record["metrics"], images, len(classes)),
         attribution=_get(record, dict, "attribution") if "attribution" in record else None,
     )
+
+
+def codecs(run: Run) -> dict[str, str]:
+    """Versions of the libraries behind a run's codecs, by format."""
+    own = {"JPEG": run.software.get("libjpeg_turbo"), **(run.software.get("codecs") or {})}
+    return {name: str(version) for name, version in own.items() if version is not None}
+
+
+def different_codecs(runs: Iterable[Run]) -> list[str]:
+    """Codecs of which runs used several versions, as `JPEG 3.0`."""
+    found = {(name, version) for run in runs for name, version in codecs(run).items()}
+    times = Counter(name for name, _ in found)
+    return sorted(f"{name} {version}" for name, version in found if times[name] > 1)
 
 
 def _get(record: Any, kind: type, *keys: str) -> Any:

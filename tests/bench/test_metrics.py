@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from sklearn import metrics as sklearn_metrics
 
-from bench.metrics import CALIBRATION_BINS, ViewMetrics
+from bench.metrics import CALIBRATION_BINS, RATES, ViewMetrics
 from bench.outcomes import Outcomes
+from datamodules.views import NOT_ENCODED
 
 CLASSES, IMAGES = 7, 500
 
@@ -68,7 +71,31 @@ def test_unlabelled_images_are_measured_by_flips_alone():
     original, view = (random_outcomes(seed, torch.full((50,), -1)) for seed in (0, 1))
     metrics = ViewMetrics(CLASSES, labelled=False, paired=True)
     metrics.update(view, original)
-    assert set(metrics.compute()) == {"confidence", "flip_rate"}
+    assert set(metrics.compute()) - set(RATES) == {"confidence", "flip_rate"}
+
+
+def test_rates_are_means_over_the_images_that_have_one():
+    rows = replace(
+        random_outcomes(0, torch.zeros(4, dtype=torch.int64)),
+        encoded_bytes=torch.tensor([100, 200, NOT_ENCODED, 600]),
+        bits_per_pixel=torch.tensor([1.0, 2.0, torch.nan, 6.0]),
+        psnr=torch.tensor([torch.inf, 30.0, torch.nan, 40.0]),
+        ssim=torch.tensor([1.0, 0.5, torch.nan, 0.75]),
+    )
+    metrics = ViewMetrics(CLASSES, labelled=True, paired=True)
+    for part in torch.arange(4).split(3):
+        metrics.update(rows.select(part), rows.select(part))
+    values = {name: metrics.compute()[name].item() for name in RATES}
+    assert values == {"encoded_bytes": 300, "bits_per_pixel": 3, "psnr": 35, "ssim": 0.75}
+
+
+def test_rates_that_no_image_has_are_left_out():
+    rows = random_outcomes(0, torch.zeros(4, dtype=torch.int64))
+    for known, names in [({}, set()), ({"psnr": torch.full((4,), torch.inf), "ssim": torch.ones(4)}, {"ssim"})]:
+        view = replace(rows, encoded_bytes=torch.full((4,), NOT_ENCODED), **known)
+        metrics = ViewMetrics(CLASSES, labelled=True, paired=False)
+        metrics.update(view, view)
+        assert set(metrics.compute()) & set(RATES) == names
 
 
 def test_top5_is_left_out_where_it_means_nothing():

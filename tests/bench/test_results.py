@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from bench.results import RESULTS, read_record, software, to_json, write_atomically, write_record
+from datamodules.degradations import parse_all
 
 
 def test_record_survives_writing_and_reading(tmp_path):
@@ -22,6 +23,11 @@ def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     with pytest.raises(UnicodeEncodeError):
         write_atomically(file, "new \udcff")
     assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+
+
+def test_software_names_the_codecs_at_work_and_no_others():
+    assert set(software(parse_all(["webp-50+jpeg-75", "blur-1"]))["codecs"]) == {"WebP", "JPEG"}
+    assert software()["codecs"] == {}
 
 
 def test_software_names_everything_that_changes_pixels_or_logits():

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 import torch
@@ -13,7 +15,12 @@ def outcomes():
     none, some = torch.full((3,), -1), torch.tensor([700, 800, 900])
     return {
         "original": Outcomes.from_logits(torch.randn(3, 4), labels, index, none),
-        "jpeg-75": Outcomes.from_logits(torch.randn(3, 4), labels, index, some),
+        "jpeg-75": replace(
+            Outcomes.from_logits(torch.randn(3, 4), labels, index, some),
+            bits_per_pixel=torch.tensor([0.1, 0.2, 0.3]),
+            psnr=torch.tensor([30.0, torch.inf, torch.nan]),
+            ssim=torch.tensor([0.9, 1.0, torch.nan]),
+        ),
     }
 
 
@@ -30,7 +37,12 @@ def test_pandas_reads_the_table_back_without_loss(outcomes, tmp_path):
     assert rows["loss"].astype("float32").tolist() == view.loss.tolist()
     assert rows["probability"].astype("float32").tolist() == view.probability.tolist()
     assert rows["encoded_bytes"].tolist() == [800, 700, 900]
-    assert table[table["view"] == "original"]["encoded_bytes"].isna().all()
+    for column in ("bits_per_pixel", "psnr", "ssim"):
+        assert rows[column].astype("float32").tolist() == pytest.approx(
+            getattr(view, column).tolist(), nan_ok=True, abs=0
+        )
+    unknown = table[table["view"] == "original"][["encoded_bytes", "bits_per_pixel", "psnr", "ssim"]]
+    assert unknown.isna().all(axis=None)
 
 
 def test_table_does_not_depend_on_the_order_of_the_rows(outcomes):
@@ -43,14 +55,19 @@ def test_screen_table_has_a_column_per_view():
     record = {
         "images": 10,
         "skipped": [],
-        "metrics": {"original": {"precision": 0.75}, "jpeg-25": {"precision": 0.5, "drop": 0.25}},
+        "metrics": {
+            "original": {"precision": 0.75},
+            "jpeg-25": {"precision": 0.5, "drop": 0.25, "encoded_bytes": 912.4, "psnr": 30.125},
+        },
         "model": {"encoder": "RN50", "pretrained": "openai"},
         "data": {"name": "cifar10", "split": "test", "class_names": ["a", "b"]},
     }
     assert screen_table(record).splitlines() == [
         "RN50 (openai) on cifar10/test, 10 images, 2 classes",
         "",
-        "           original  jpeg-25",
-        "precision    0.7500   0.5000",
-        "drop                  0.2500",
+        "                 original  jpeg-25",
+        "precision          0.7500   0.5000",
+        "drop                        0.2500",
+        "bytes per image                912",
+        "PSNR (dB)                    30.12",
     ]

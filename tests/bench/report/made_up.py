@@ -73,16 +73,27 @@ def record(predictions, *, encoder="RN50", data="cifar10", split="test", model=N
     }
 
 
-def write(folder: Path, content, predictions=None) -> Path:
-    """Write a result file, and with predictions a per-image table."""
+def add_sizes(content, sizes):
+    """Add to a record what images of 32 x 32 pixels weigh: bytes by view, for all images or image by image."""
+    for view, size in sizes.items():
+        mean = float(np.mean(size))
+        content["metrics"][view] |= {"encoded_bytes": mean, "bits_per_pixel": 8 * mean / 1024}
+    return content
+
+
+def write(folder: Path, content, predictions=None, sizes=None) -> Path:
+    """Write a result file, and with predictions a per-image table; `sizes` as in `add_sizes`."""
     folder.mkdir(parents=True)
     (folder / "results.json").write_text(content if isinstance(content, str) else json.dumps(content))
     if predictions is not None:
         views = list(predictions)
-        lines = ["index,path,label,view,prediction,probability,confidence,loss,rank,encoded_bytes"]
+        lines = ["index,path,label,view,prediction,probability,confidence,loss,rank,encoded_bytes,bits_per_pixel"]
         columns = zip(*(predictions[view].tolist() for view in views), strict=True)
+        weights = {view: np.broadcast_to(size, len(predictions[view])) for view, size in (sizes or {}).items()}
         for index, row in enumerate(columns):
-            lines += [f"{index},,{index % CLASSES},{v},{p},0.5,0.5,0.5,0,900" for v, p in zip(views, row, strict=True)]
+            for view, prediction in zip(views, row, strict=True):
+                size = f"{weights[view][index]},{8 * weights[view][index] / 1024}" if view in weights else ","
+                lines.append(f"{index},,{index % CLASSES},{view},{prediction},0.5,0.5,0.5,0,{size}")
         (folder / "images.csv").write_text("\n".join(lines) + "\n")
     return folder / "results.json"
 
