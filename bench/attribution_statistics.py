@@ -19,6 +19,7 @@ class AttributionStatistics:
     """Per image, float64 [B] each.
 
     Attributes:
+        mass: sum of the absolute attribution, in nats: how much the compression error matters, whichever way.
         mass_top_1: share in [0, 1] of the absolute mass in the strongest 1% of pixels; see `mass_share`.
         mass_top_5: the same for 5%.
         mass_top_10: the same for 10%.
@@ -29,6 +30,7 @@ class AttributionStatistics:
         positive_share: share in [0, 1] of the absolute mass that raised the loss; see `positive_share`.
     """
 
+    mass: Tensor
     mass_top_1: Tensor
     mass_top_5: Tensor
     mass_top_10: Tensor
@@ -60,6 +62,7 @@ def attribution_statistics(
     nowhere = torch.full((len(mass),), float("nan"), dtype=torch.float64, device=mass.device)
     top_1, top_5, top_10 = (mass_share(mass, share) for share in _SHARES)
     return AttributionStatistics(
+        mass=mass.sum((1, 2)),
         mass_top_1=top_1,
         mass_top_5=top_5,
         mass_top_10=top_10,

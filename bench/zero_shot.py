@@ -90,13 +90,25 @@ class ZeroShotClassifier(nn.Module):
         if len(pixels) == 0:
             return pixels.new_zeros((0, len(self.text)), dtype=torch.float32)
         features = self.model.encode_image(self.preprocess.normalise(pixels))  # type: ignore[operator]
-        with torch.autocast(features.device.type, enabled=False):
-            features = functional.normalize(features.float(), dim=-1)
-            logits = self.model.logit_scale.exp().float() * features @ self.text.float().T  # type: ignore[operator]
-            bias = getattr(self.model, "logit_bias", None)
-            if bias is not None:
-                logits = logits + bias.float()
-        return logits
+        return class_logits(self.model, features, self.text)
+
+
+def class_logits(model: nn.Module, features: Tensor, text: Tensor) -> Tensor:
+    """The model's scale times the cosine of image and class embedding, plus its bias if it has one, in float32.
+
+    Args:
+        model: open_clip's.
+        features: Image embeddings of any length, float [B, D].
+        text: Unit embeddings of the classes, float [C, D].
+
+    Returns:
+        float32 [B, C].
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        features = functional.normalize(features.float(), dim=-1)
+        logits: Tensor = model.logit_scale.exp().float() * features @ text.float().T  # type: ignore[operator]
+        bias = getattr(model, "logit_bias", None)
+        return logits if bias is None else logits + bias.float()
 
 
 def _check_prompts(class_names: Sequence[str], templates: Sequence[str]) -> None:

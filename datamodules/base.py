@@ -2,6 +2,7 @@
 
 import os
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Any, ClassVar, Literal
 
@@ -9,10 +10,11 @@ from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_warn
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler
 
-from datamodules.degradations import DEFAULT_DEGRADATIONS, parse_all
+from datamodules.degradations import DEFAULT_DEGRADATIONS, ORIGINAL, parse_all
 from datamodules.errors import UserError
 from datamodules.sampler import ExactDistributedSampler
 from datamodules.sources import Source
+from datamodules.training import EpochSampler, RandomPairs, TrainingViews
 from datamodules.views import Batch, DegradedViews, Sample, Unreadable
 
 _MOST_WORKERS = 8  # decoding and encoding small images keeps one GPU busy with fewer
@@ -30,12 +32,15 @@ class DegradedDataModule(LightningDataModule):
         batch_size: Images per batch and process; each brings all its views.
         num_workers: Loader processes per process; None takes the usable cores, shared among the processes of this
             machine, at most 8.
+        prefetch: Batches that each loader process makes ahead.
         limit: Use only the first so many images (after `every` or `indices`).
         every: Use only every n-th image.
         indices: Use only these positions of the split.
         on_error: Whether an unreadable image ends the run ("raise") or is left out and listed ("skip").
         validation_every: Fitting holds out every so-manieth image of the train split, at least 2.
-        seed: Seed of the shuffling of training images, which also depends on the epoch.
+        training_views: What each training image is degraded with at random; without, fitting sees the same views as
+            validation.
+        seed: Seed of the shuffling of training images and of their random views, which also depend on the epoch.
 
     Attributes:
         done: Positions in the split that testing and predicting leave out, because an interrupted run went through
@@ -53,11 +58,13 @@ class DegradedDataModule(LightningDataModule):
         degradations: Sequence[str] = DEFAULT_DEGRADATIONS,
         batch_size: int = 128,
         num_workers: int | None = None,
+        prefetch: int = 2,
         limit: int | None = None,
         every: int = 1,
         indices: Sequence[int] | None = None,
         on_error: Literal["raise", "skip"] = "raise",
         validation_every: int = 10,
+        training_views: TrainingViews | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -65,6 +72,7 @@ class DegradedDataModule(LightningDataModule):
         for name, value, least in [
             ("batch_size", batch_size, 1),
             ("num_workers", num_workers, 0),
+            ("prefetch", prefetch, 1),
             ("limit", limit, 1),
             ("every", every, 1),
             ("validation_every", validation_every, 2),
@@ -83,7 +91,9 @@ class DegradedDataModule(LightningDataModule):
             raise UserError(f"--data.indices lists {repeated} twice: list each position once")
         self.split, self.batch_size, self.on_error = split, batch_size, on_error
         self.limit, self.every, self.chosen = limit, every, indices
-        self.num_workers, self.validation_every, self.seed = num_workers, validation_every, seed
+        self.num_workers, self.prefetch = num_workers, prefetch
+        self.validation_every, self.seed = validation_every, seed
+        self.training_views = training_views
         self.done: Collection[int] = frozenset()
         self._sources: dict[str, Source] = {}
         self._contents: dict[str, str] = {}
@@ -158,19 +168,36 @@ class DegradedDataModule(LightningDataModule):
         chosen = range(0, len(source), self.every) if self.chosen is None else self.chosen
         return chosen[: self.limit]
 
-    def train_dataloader(self) -> DataLoader[Batch]:
-        """The train split without its held-out part, shuffled."""
+    @property
+    def training_positions(self) -> Sequence[int]:
+        """Positions in the train split of the images to fit on: the chosen ones without the held-out part."""
+        chosen = self._selection(self._sources["train"])
+        return [index for position, index in enumerate(chosen) if position % self.validation_every]
+
+    @property
+    def validation_positions(self) -> Sequence[int]:
+        """Positions in the train split of the held-out images."""
+        return self._selection(self._sources["train"])[:: self.validation_every]
+
+    def training_labels(self) -> Counter[str]:
+        """Number of images to fit on by class name."""
         source = self._sources["train"]
-        kept = [i for position, i in enumerate(self._selection(source)) if position % self.validation_every]
+        return Counter(source.classes[source.label(index)] for index in self.training_positions)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """The train split without its held-out part, shuffled; with `training_views`, original and random view."""
+        source, kept = self._sources["train"], self.training_positions
         if not kept:
             raise UserError("one chosen image leaves none to fit on beside the held-out one: raise --data.limit")
-        dataset = DegradedViews(source, self.degradations, kept)
-        return self._loader(dataset, DistributedSampler(dataset, *self._place(), shuffle=True, seed=self.seed))
+        if self.training_views is None:
+            dataset = DegradedViews(source, self.degradations, kept)
+            return self._loader(dataset, DistributedSampler(dataset, *self._place(), shuffle=True, seed=self.seed))
+        pairs = RandomPairs(source, self.training_views, kept, self.seed)
+        return self._loader(pairs, EpochSampler(pairs, *self._place(), shuffle=True, seed=self.seed))
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """The held-out part of the train split."""
-        source = self._sources["train"]
-        return self._exact_loader(source, self._selection(source)[:: self.validation_every])
+        return self._exact_loader(self._sources["train"], self.validation_positions)
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """The chosen images of the chosen split, each once."""
@@ -190,9 +217,15 @@ class DegradedDataModule(LightningDataModule):
         """Where an image of the chosen split lies, relative to the data root; None if it is no file."""
         return self._sources[self._current].path(index)
 
-    def views_of(self, indices: Sequence[int]) -> DegradedViews:
-        """Images of the chosen split once more, by position in it, decoded and degraded afresh."""
-        return DegradedViews(self._sources[self._current], self.degradations, indices)
+    def views_of(self, indices: Sequence[int], views: Collection[str] | None = None) -> DegradedViews:
+        """Images of the chosen split once more, by position in it, decoded and degraded afresh.
+
+        Args:
+            indices: Positions in the split.
+            views: Names of the views wanted besides the original; None takes all.
+        """
+        wanted = [one for one in self.degradations if views is None or one.name in views or one.name == ORIGINAL]
+        return DegradedViews(self._sources[self._current], wanted, indices)
 
     def _exact_loader(
         self, source: Source, indices: Sequence[int], done: Collection[int] = frozenset()
@@ -206,11 +239,13 @@ class DegradedDataModule(LightningDataModule):
 
     def _loader(self, dataset: DegradedViews, sampler: Sampler[int]) -> DataLoader[Any]:
         loader: Dataset[Sample | Unreadable | None] = dataset
+        workers = self._workers()
         return DataLoader(
             loader,
             batch_size=self.batch_size,
             sampler=sampler,
-            num_workers=self._workers(),
+            num_workers=workers,
+            prefetch_factor=self.prefetch if workers else None,
             collate_fn=dataset.collate,
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
         )

@@ -1,6 +1,6 @@
 """Which sections a report has: a new one is a module with a function of a group, and a line here."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.report.about import reading_section, sources_section
@@ -9,9 +9,12 @@ from bench.report.attributions import attributions_section
 from bench.report.classes import classes_section
 from bench.report.drops import drops_section
 from bench.report.elements import Chapter, Report
+from bench.report.fits import Tuned
 from bench.report.groups import Group
 from bench.report.pairs import pairs_section
 from bench.report.precision import precision_section
+from bench.report.rate import rate_section
+from bench.report.robustness import robustness_section
 from bench.report.runs import LeftOut
 
 
@@ -22,19 +25,33 @@ def analyse(
     replaced: Sequence[tuple[Path, str]],
     *,
     against_paper: bool,
+    points: float,
+    fits: Mapping[str, Tuned],
 ) -> Report:
-    """A chapter per group of runs, after one on the paper if asked for, and one about what all this is."""
-    chapters = [_chapter(group, against_paper=against_paper) for group in groups]
+    """A chapter per group of runs, after one on the paper if asked for, and one about what all this is.
+
+    Args:
+        title: Of the page.
+        groups: What was measured.
+        left_out: Files that are not used.
+        replaced: Files of which a newer one measured something again, and what.
+        against_paper: Whether to compare with the paper.
+        points: The drop that is too much, in percentage points.
+        fits: Tuned encoders by SHA-256 of their weights.
+    """
+    chapters = [_chapter(group, fits, against_paper=against_paper, points=points) for group in groups]
     if against_paper:
         chapters.insert(0, Chapter("Against the paper", (against_section(groups),)))
     chapters.append(Chapter("About", (reading_section(), sources_section(groups, left_out, replaced))))
     return Report(title, _summary(groups, left_out), tuple(chapters))
 
 
-def _chapter(group: Group, *, against_paper: bool) -> Chapter:
+def _chapter(group: Group, fits: Mapping[str, Tuned], *, against_paper: bool, points: float) -> Chapter:
     sections = [
         precision_section(group, against_paper=against_paper),
+        rate_section(group, points),
         drops_section(group),
+        robustness_section(group, fits),
         classes_section(group),
         pairs_section(group),
         attributions_section(group),

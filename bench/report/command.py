@@ -3,15 +3,18 @@
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from shutil import copyfile
 from typing import NoReturn
 
 from bench.report.analysis import analyse
 from bench.report.elements import Gallery, Plot, Report, Table
+from bench.report.fits import read_fits
 from bench.report.groups import group_runs
 from bench.report.markup import picture_name, to_csv, to_latex, to_markdown
 from bench.report.page import GENERATOR, to_html
+from bench.report.rate import answers, limit
 from bench.report.runs import read_runs
 from bench.results import write_atomically
 from datamodules.errors import UserError
@@ -46,15 +49,42 @@ def main(args: Sequence[str]) -> None:
     )
     parser.add_argument("--output", type=Path, default=Path("report"), help="folder to write into (default: report)")
     parser.add_argument("--against", choices=["paper"], help="compare with the numbers of Chen et al. (2023)")
+    parser.add_argument(
+        "--drop", type=_points, default=1.0, help="drop that is too much, in percentage points (default: 1)"
+    )
     parser.add_argument("--title", default=TITLE, help="title of the report")
     options = parser.parse_args(list(args))
     runs, left_out = read_runs(options.runs)
     groups, replaced = group_runs(runs)
-    report = analyse(options.title, groups, left_out, replaced, against_paper=options.against == "paper")
+    report = analyse(
+        options.title,
+        groups,
+        left_out,
+        replaced,
+        against_paper=options.against == "paper",
+        points=options.drop,
+        fits=read_fits(options.runs),
+    )
     write_report(report, options.output)
     for one in left_out:
         print(f"not used: {one.path}: {one.reason}")
+    for group in groups:
+        if lines := answers(group, options.drop):
+            print(f"smallest bytes per image with a drop under {limit(options.drop)}, on {group.title}:")
+            print(*(f"  {line}" for line in lines), sep="\n")
     print(f"{report.summary}\nwritten to {options.output / _PAGE}")
+
+
+def _points(text: str) -> float:
+    """A drop in percentage points.
+
+    Raises:
+        ArgumentTypeError: It is no number above 0 and up to 100.
+    """
+    with suppress(ValueError):
+        if 0 < float(text) <= 100:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no drop in percentage points: choose a number above 0, up to 100")
 
 
 def write_report(report: Report, folder: Path) -> None:

@@ -74,8 +74,10 @@ def cell_cost(cell: Cell) -> CellCost:
     """Estimate one cell.
 
     Raises:
-        UserError: Its configuration names no encoder or no views that there are.
+        UserError: Its configuration names no encoder or no views that there are, or it is no test.
     """
+    if cell.command != "test":
+        raise UserError(f"what a {cell.command} costs is not estimated")
     config = cell.expected()
     model, data = (_arguments(config.get(part)) for part in ("model", "data"))
     encoder = encoder_cost(str(model.get("encoder", "ViT-B/32")), model.get("pretrained", "openai"))

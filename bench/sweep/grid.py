@@ -10,30 +10,42 @@ from typing import Any
 
 import yaml
 
-from bench.results import CONFIG
+from bench.export import FINETUNING
+from bench.results import CONFIG, RESULTS
 from datamodules.errors import UserError
 
 CONFIG_KEY = "config"
-_KEYS = ("output", "options", "grid")
-_HOW = ("batch_size", "num_workers", "prefetch", "root", "download")  # of the data: they do not change what is measured
-_WHAT = ("precision", "callbacks")  # of the trainer: everything else does not
+_KEYS = ("command", "output", "options", "grid")
+RECORDS = {"test": RESULTS, "fit": FINETUNING}
+"""What a command writes last, by command."""
+
+# Options of the data that do not change what is done, and those of the trainer that do.
+_HOW_DATA_COME = ("num_workers", "prefetch", "download", "root")
+_HOW: dict[str, tuple[str, ...]] = {"test": (*_HOW_DATA_COME, "batch_size"), "fit": _HOW_DATA_COME}
+_WHAT: dict[str, tuple[str, ...]] = {
+    "test": ("precision", "callbacks"),
+    "fit": ("precision", "callbacks", "max_epochs", "max_steps", "accumulate_grad_batches", "gradient_clip_val"),
+}
+_FOLDERS = "datamodules.ImageFolder"  # whose images are what lies in their root
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One test run of a grid.
+    """One run of a grid.
 
     Attributes:
         labels: What tells it from the others: a value's label by axis.
         config: Path of the configuration that the run starts from.
         options: What it sets beyond that, by dotted option name.
         folder: Where it runs.
+        command: "test" or "fit".
     """
 
     labels: dict[str, str]
     config: str
     options: dict[str, Any]
     folder: Path = field(compare=False)
+    command: str = "test"
 
     @property
     def name(self) -> str:
@@ -48,7 +60,12 @@ class Cell:
             "trainer.logger.version": self.folder.name,
         }
         options = {**self.options, **place}
-        return ["test", "--config", self.config, *(f"--{key}={_argument(value)}" for key, value in options.items())]
+        return [
+            self.command,
+            "--config",
+            self.config,
+            *(f"--{key}={_argument(value)}" for key, value in options.items()),
+        ]
 
     def expected(self) -> dict[str, Any]:
         """What the run's configuration has to say.
@@ -71,8 +88,12 @@ class Cell:
     def differences(self) -> list[str]:
         """Options of the configuration in the folder that are not what this cell asks for, as dotted names."""
         expected = self.expected()
-        trainer = expected.pop("trainer", {})
-        expected |= {"trainer": {key: trainer[key] for key in _WHAT if key in trainer}}
+        trainer, data = expected.pop("trainer", {}), expected.get("data", {})
+        expected |= {"trainer": {key: trainer[key] for key in _WHAT[self.command] if key in trainer}}
+        arguments = data.get("init_args", data)
+        for key in _HOW[self.command]:
+            if key != "root" or data.get("class_path") != _FOLDERS:
+                arguments.pop(key, None)
         return _differences(expected, {"trainer": {}, **read_yaml(self.folder / CONFIG)}, "")
 
 
@@ -80,9 +101,9 @@ def read_sweep(file: Path, output: str | None, extra: Mapping[str, Any]) -> list
     """The cells of a sweep's configuration, in the grid's order, the last axis running fastest.
 
     Args:
-        file: YAML with `output`, `options` (set in every cell) and `grid`: for each axis a list of values of the option
-            that the axis is named after, or, by label, the options that make a value. `config` stands for the
-            configuration that a run starts from.
+        file: YAML with `command` ("test", which is the default, or "fit"), `output`, `options` (set in every cell) and
+            `grid`: for each axis a list of values of the option that the axis is named after, or, by label, the options
+            that make a value. `config` stands for the configuration that a run starts from.
         output: In place of the file's.
         extra: Options for every cell, by dotted name, that win over the file's.
 
@@ -96,6 +117,9 @@ def read_sweep(file: Path, output: str | None, extra: Mapping[str, Any]) -> list
     grid, options = content.get("grid"), content.get("options") or {}
     if not isinstance(grid, dict) or not grid or not isinstance(options, dict):
         raise UserError(f"{file}: `grid` has to be a mapping of axes, and `options` one of options")
+    command = content.get("command", "test")
+    if command not in RECORDS:
+        raise UserError(f"{file}: `command` {command!r} cannot be swept, choose from {', '.join(RECORDS)}")
     root = output or content.get("output")
     if not isinstance(root, str):
         raise UserError(f"{file}: name the folder of the results with `output`")
@@ -112,7 +136,7 @@ def read_sweep(file: Path, output: str | None, extra: Mapping[str, Any]) -> list
         if not isinstance(config, str):
             raise UserError(f"{file}: no axis and no option `{CONFIG_KEY}` names the configuration to start from")
         labels = dict(zip((axis.rpartition(".")[2] for axis in axes), (label for label, _ in combination), strict=True))
-        cells.append(Cell(labels, config, chosen, Path(root, *labels.values())))
+        cells.append(Cell(labels, config, chosen, Path(root, *labels.values()), command))
     names = [cell.name for cell in cells]
     if repeated := [name for name in names if names.count(name) > 1]:
         raise UserError(f"{file}: two cells are called {repeated[0]}: give the axis labels of its own")
@@ -196,7 +220,6 @@ def _differences(expected: Any, found: Any, name: str) -> list[str]:
         return [
             difference
             for key, value in expected.items()
-            if not (name.startswith("data") and key in _HOW)
             for difference in _differences(value, found.get(key), f"{name}.{key}" if name else key)
         ]
     if isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):

@@ -13,12 +13,12 @@ from enum import Enum, auto
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from bench import locks
 from bench.journal import Journal
 from bench.results import read_record, write_atomically
-from bench.sweep.grid import Cell
+from bench.sweep.grid import RECORDS, Cell
 from datamodules.errors import UserError
 
 LOG = "sweep.log"
@@ -107,7 +107,7 @@ def state(cell: Cell) -> tuple[State, str]:
     A cell is done if its results are whole and its configuration is what the grid asks for.
     """
     try:
-        if "metrics" not in read_record(cell.folder):
+        if "metrics" not in _record(cell):
             raise ValueError("no metrics in it")
         different = cell.differences()
     except FileNotFoundError:
@@ -208,7 +208,12 @@ class _Progress:
 
 def _seconds(cell: Cell, seconds: float | None) -> float | None:
     """How long a done cell took; if not in this sweep, as its record says, without the start-up."""
-    return read_record(cell.folder).get("run", {}).get("seconds") if seconds is None else seconds
+    return _record(cell).get("run", {}).get("seconds") if seconds is None else seconds
+
+
+def _record(cell: Cell) -> dict[str, Any]:
+    """What its command wrote last."""
+    return read_record(cell.folder / RECORDS[cell.command])
 
 
 def _clock(seconds: float) -> str:

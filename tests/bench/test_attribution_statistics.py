@@ -116,6 +116,12 @@ def test_codec_period_is_eight_source_pixels_in_input_pixels():
     assert codec_period((480, 640), 224) == pytest.approx(8 * 224 / 480)
 
 
+def test_mass_is_the_sum_of_absolute_values_over_pixels_and_channels():
+    attribution = torch.zeros(1, 3, 16, 16)
+    attribution[0, 0, 3, 4], attribution[0, 2, 3, 4], attribution[0, 1, 9, 9] = 1.0, -2.0, 0.5
+    assert attribution_statistics(attribution, None, (16, 16)).mass.item() == pytest.approx(3.5)
+
+
 def test_positive_share_weighs_the_signs_over_all_channels():
     attribution = torch.zeros(2, 3, 2, 2)
     attribution[0, 0, 0, 0], attribution[0, 2, 1, 1] = 1.0, -3.0
@@ -132,7 +138,10 @@ def test_undefined_values_are_nan_and_left_out_of_the_means():
     attribution = torch.zeros(2, 3, 64, 64)
     attribution[1] = torch.randn(3, 64, 64, generator=torch.Generator().manual_seed(0))
     found = attribution_statistics(attribution, patch_period=8, source_size=(32, 32))
+    assert found.mass[0] == 0  # of all, it alone is defined for a map without any
     for name, mean in found.means().items():
+        if name == "mass":
+            continue
         first, second = getattr(found, name).tolist()
         assert math.isnan(first), name
         assert mean == second, name

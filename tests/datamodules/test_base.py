@@ -167,6 +167,7 @@ class TestStages:
     [
         ({"batch_size": 0}, "--data.batch_size 0 is out of range: choose at least 1"),
         ({"num_workers": -1}, "--data.num_workers -1 is out of range: choose at least 0"),
+        ({"prefetch": 0}, "--data.prefetch 0 is out of range: choose at least 1"),
         ({"limit": 0}, "--data.limit 0 is out of range: choose at least 1"),
         ({"every": 0}, "--data.every 0 is out of range: choose at least 1"),
         ({"validation_every": 1}, "--data.validation_every 1 is out of range: choose at least 2"),
@@ -182,6 +183,20 @@ def test_a_wrong_argument_is_refused_with_its_mend(options, complaint):
     with pytest.raises(UserError) as caught:
         Numbered(**options)
     assert str(caught.value) == complaint
+
+
+def test_chosen_images_come_with_chosen_views_one_after_the_other():
+    data = opened(degradations=["jpeg-75", "jpeg-50"])
+    assert [list(sample.views) for sample in data.views_of([3]).samples()] == [["original", "jpeg-75", "jpeg-50"]]
+    samples = data.views_of([7, 2], ["jpeg-50"]).samples()
+    first = next(samples)
+    assert (first.index, list(first.views)) == (7, ["original", "jpeg-50"])
+    assert [sample.index for sample in samples] == [2]
+
+
+@pytest.mark.parametrize("prefetch", [1, 3])
+def test_workers_make_so_many_batches_ahead(prefetch):
+    assert opened(num_workers=2, prefetch=prefetch).test_dataloader().prefetch_factor == prefetch
 
 
 def test_workers_share_the_cores_of_the_machine(monkeypatch):

@@ -135,6 +135,17 @@ class TestDifferences:
 
         assert differences(change) == []
 
+    def test_another_folder_holds_other_images(self, differences, base):
+        Path(base).write_text(
+            yaml.safe_dump({**BASE, "data": {**BASE["data"], "class_path": "datamodules.ImageFolder"}})
+        )
+
+        def change(saved):
+            saved["data"]["class_path"] = "datamodules.ImageFolder"
+            saved["data"]["init_args"]["root"] = "elsewhere"
+
+        assert differences(change) == ["data.root"]
+
     @pytest.mark.parametrize(
         ("options", "found"),
         [
@@ -147,3 +158,16 @@ class TestDifferences:
     )
     def test_what_is_measured_makes_one(self, differences, options, found):
         assert differences(lambda saved: None, options) == found
+
+
+def test_a_sweep_of_fits_holds_its_cells_to_what_changes_a_fit(sweep, tmp_path):
+    [cell] = sweep({"data.split": ["train"]}, command="fit")
+    assert cell.arguments()[0] == "fit"
+    own = Cell(cell.labels, cell.config, {"data.batch_size": 64, "trainer.max_epochs": 2}, tmp_path / "cell", "fit")
+    own.folder.mkdir()
+    saved = yaml.safe_load(yaml.safe_dump(BASE))
+    saved["trainer"] |= {"max_epochs": 3}
+    (own.folder / "config.yaml").write_text(yaml.safe_dump(saved))
+    assert own.differences() == ["data.batch_size", "trainer.max_epochs"]
+    with pytest.raises(UserError, match="'predict' cannot be swept"):
+        sweep({"data.split": ["train"]}, command="predict")

@@ -1,0 +1,165 @@
+"""What fine-tuning for robustness minimises: each objective is a function of one batch's embeddings."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from datamodules.errors import UserError
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Originals and their random views, embedded when an objective asks for it, at most once.
+
+    Attributes:
+        embed_original: Returns the student's embeddings of the originals, float [B, D].
+        embed_degraded: Returns the student's embeddings of the random views, float [B, D].
+        embed_target: Returns the frozen original encoder's embeddings of the originals, float [B, D], no gradient.
+        classify: Class logits float32 [B, C] of embeddings, by the frozen text classifier.
+        labels: int64 [B].
+    """
+
+    embed_original: Callable[[], Tensor]
+    embed_degraded: Callable[[], Tensor]
+    embed_target: Callable[[], Tensor]
+    classify: Callable[[Tensor], Tensor]
+    labels: Tensor
+
+    @cached_property
+    def original(self) -> Tensor:
+        """The student's embeddings of the originals."""
+        return self.embed_original()
+
+    @cached_property
+    def degraded(self) -> Tensor:
+        """The student's embeddings of the random views."""
+        return self.embed_degraded()
+
+    @cached_property
+    def target(self) -> Tensor:
+        """The frozen encoder's embeddings of the originals."""
+        return self.embed_target()
+
+
+class Objective(ABC):
+    """Something to minimise.
+
+    Attributes:
+        label_free: Whether it needs no labels. Such an objective asks for nothing but what the frozen encoder says, so
+            where no image is degraded there is nothing to learn: its clean-only control is the original itself.
+    """
+
+    label_free: ClassVar[bool] = False
+
+    @abstractmethod
+    def loss(self, pairs: Pairs) -> Tensor:
+        """A scalar, the mean over the batch."""
+
+
+@dataclass(frozen=True)
+class Augment(Objective):
+    """Cross-entropy of the random views against the frozen text classifier, in nats: degradation as augmentation."""
+
+    def loss(self, pairs: Pairs) -> Tensor:
+        return functional.cross_entropy(pairs.classify(pairs.degraded), pairs.labels)
+
+
+@dataclass(frozen=True)
+class Consistency(Objective):
+    """The embedding of a random view shall be that of the original in the frozen encoder; no label, no text.
+
+    `||f(degraded) - f0(original)||^2 + keep * ||f(original) - f0(original)||^2`, means over the batch, in units of its
+    mean ||f0(original)||^2 so that one weight suits any encoder. The objective of FARE (Schlarmann et al., 2024,
+    arXiv 2402.12336) with compression in place of an attack.
+
+    Attributes:
+        keep: Weight of the second term, at least 0.
+    """
+
+    keep: float = 1.0
+    label_free: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        _require(self.keep >= 0, f"Consistency(keep={self.keep}): choose at least 0")
+
+    def loss(self, pairs: Pairs) -> Tensor:
+        loss = relative_distance(pairs.degraded, pairs.target)
+        return loss + self.keep * relative_distance(pairs.original, pairs.target) if self.keep else loss
+
+
+@dataclass(frozen=True)
+class LogitDistillation(Objective):
+    """The class probabilities of a random view shall be the frozen encoder's for the original; text, but no label.
+
+    `T^2 * (KL(p0(original) || p(degraded)) + keep * KL(p0(original) || p(original)))` in nats, with logits divided by
+    the temperature T (Hinton et al., 2015, arXiv 1503.02531).
+
+    Attributes:
+        keep: Weight of the second term, at least 0.
+        temperature: T, above 0.
+    """
+
+    keep: float = 1.0
+    temperature: float = 1.0
+    label_free: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        _require(self.keep >= 0, f"LogitDistillation(keep={self.keep}): choose at least 0")
+        _require(self.temperature > 0, f"LogitDistillation(temperature={self.temperature}): choose one above 0")
+
+    def loss(self, pairs: Pairs) -> Tensor:
+        target = (pairs.classify(pairs.target) / self.temperature).log_softmax(1)
+
+        def divergence(features: Tensor) -> Tensor:
+            found = (pairs.classify(features) / self.temperature).log_softmax(1)
+            return self.temperature**2 * functional.kl_div(found, target, reduction="batchmean", log_target=True)
+
+        loss = divergence(pairs.degraded)
+        return loss + self.keep * divergence(pairs.original) if self.keep else loss
+
+
+@dataclass(frozen=True)
+class Sum(Objective):
+    """Several objectives together.
+
+    Attributes:
+        terms: At least one.
+        weights: As many, each above 0.
+    """
+
+    terms: Sequence[Objective]
+    weights: Sequence[float]
+
+    def __post_init__(self) -> None:
+        _require(bool(self.terms), "Sum(terms=[]): give at least one objective")
+        _require(
+            len(self.terms) == len(self.weights) and min(self.weights) > 0,
+            f"Sum has {len(self.terms)} terms and the weights {list(self.weights)}: give each a weight above 0",
+        )
+
+    def loss(self, pairs: Pairs) -> Tensor:
+        return sum(
+            (weight * term.loss(pairs) for term, weight in zip(self.terms, self.weights, strict=True)),
+            start=torch.zeros((), device=pairs.labels.device),
+        )
+
+
+def relative_distance(features: Tensor, target: Tensor) -> Tensor:
+    """Mean squared distance of rows [B, D] in units of the target's mean squared length: a scalar, 0 if equal.
+
+    >>> relative_distance(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 2.0]]))
+    tensor(1.2500)
+    """
+    distance, length = (features.float() - target.float()).square().sum(), target.float().square().sum()
+    return distance / length
+
+
+def _require(fits: bool, message: str) -> None:
+    if not fits:
+        raise UserError(message)

@@ -1,0 +1,129 @@
+"""Fine-tuning of an image tower, by gradients, so that compression costs it less."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor, nn
+
+from bench.evaluation import PAPER_TEMPLATE
+from bench.finetuning.objectives import Objective, Pairs
+from bench.finetuning.trainable import Trainable
+from bench.finetuning.tuning import EncoderTuning
+from datamodules.degradations import ORIGINAL
+from datamodules.errors import UserError
+from datamodules.training import RANDOM
+from datamodules.views import Batch
+
+
+class RobustFineTuning(EncoderTuning):
+    """Tunes the chosen weights for an objective with AdamW; the learning rate warms up, then falls as a cosine.
+
+    Args:
+        objective: What is minimised, of `bench.finetuning`.
+        trainable: What learns, of `bench.finetuning`.
+        encoder: As for `bench.ZeroShotEvaluation`.
+        pretrained: As for `bench.ZeroShotEvaluation`.
+        activation: As for `bench.ZeroShotEvaluation`.
+        templates: As for `bench.ZeroShotEvaluation`.
+        learning_rate: At its peak, above 0.
+        weight_decay: AdamW's, for matrices and kernels only, at least 0.
+        warmup: Share of all steps in which the learning rate rises, in [0, 1).
+
+    Raises:
+        UserError: The encoder, its weights, the prompts or a number is unusable.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        trainable: Trainable,
+        encoder: str = "ViT-B/32",
+        pretrained: str | None = "openai",
+        activation: Literal["quickgelu", "gelu"] | None = None,
+        templates: Sequence[str] = (PAPER_TEMPLATE,),
+        learning_rate: float = 1e-5,
+        weight_decay: float = 0.01,
+        warmup: float = 0.1,
+    ) -> None:
+        for name, value, fits, mend in [
+            ("learning_rate", learning_rate, learning_rate > 0, "choose one above 0"),
+            ("weight_decay", weight_decay, weight_decay >= 0, "choose at least 0"),
+            ("warmup", warmup, 0 <= warmup < 1, "choose a share of at least 0 and below 1"),
+        ]:
+            if not fits:
+                raise UserError(f"--model.{name} {value} is out of range: {mend}")
+        self._choice = trainable
+        super().__init__(encoder, pretrained, activation, templates)
+        self.save_hyperparameters(ignore=["objective", "trainable"])  # a checkpoint holds no objects of this project
+        self.objective = objective
+        self.learning_rate, self.weight_decay, self.warmup = learning_rate, weight_decay, warmup
+
+    def release(self, tower: nn.Module) -> frozenset[str]:
+        return self._choice.release(tower)
+
+    def method(self) -> dict[str, Any]:
+        return {
+            "objective": {**described(self.objective), "label_free": self.objective.label_free},
+            "trainable": described(self._choice),
+            "trained_parameters": sum(p.numel() for p in self.parameters() if p.requires_grad),
+            "learning_rate": self.learning_rate,
+            "weight_decay": self.weight_decay,
+            "warmup": self.warmup,
+        }
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The objective, a scalar."""
+        loss = self.objective.loss(
+            Pairs(
+                embed_original=lambda: self.embed(self.tower, batch.views[ORIGINAL]),
+                embed_degraded=lambda: self.embed(self.tower, batch.views[RANDOM]),
+                embed_target=lambda: self._target(batch),
+                classify=self.logits,
+                labels=batch.labels,
+            )
+        )
+        self.log("train/loss", loss, batch_size=len(batch), prog_bar=True)
+        return loss
+
+    def _target(self, batch: Batch) -> Tensor:
+        with torch.no_grad():
+            return self.embed(self.original, batch.views[ORIGINAL])
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """AdamW without decay of gains and biases; the schedule advances with every step."""
+        parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.AdamW(
+            [
+                {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": self.weight_decay},
+                {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+            ],
+            lr=self.learning_rate,
+        )
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: warmup_cosine(step, math.ceil(self.warmup * steps), steps)
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def warmup_cosine(step: int, warmup: int, steps: int) -> float:
+    """Share of the peak learning rate that a step is made with: linear to 1 in `warmup` steps, then a cosine to 0.
+
+    >>> [round(warmup_cosine(step, 2, 6), 3) for step in range(7)]
+    [0.5, 1.0, 1.0, 0.854, 0.5, 0.146, 0.0]
+    """
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
+
+
+def described(choice: Objective | Trainable) -> dict[str, Any]:
+    """A frozen dataclass as JSON, objectives within objectives too."""
+    values = asdict(choice)  # type: ignore[call-overload]  # every choice is a dataclass
+    if isinstance(terms := getattr(choice, "terms", None), Sequence):
+        values["terms"] = [described(term) for term in terms]
+    return {"name": type(choice).__name__, **values}

@@ -1,0 +1,202 @@
+"""What all ways of tuning an image tower share: what is frozen, validation on every view, and the tuned weights."""
+
+import hashlib
+import warnings
+from abc import abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any, Literal, Self
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor, nn
+
+from bench.encoders import Encoder, load_encoder
+from bench.evaluation import PAPER_TEMPLATE
+from bench.finetuning.trainable import merged_state
+from bench.finetuning.validation import Measures, Validation, mean_precision
+from bench.preprocess import Preprocess
+from bench.zero_shot import check_templates, class_logits, text_classifier
+from datamodules.base import DegradedDataModule
+from datamodules.errors import UserError
+from datamodules.views import Batch, Images
+
+_TOWER = "visual."
+
+
+class EncoderTuning(LightningModule):
+    """A CLIP of which weights of the image tower may change and nothing else does.
+
+    The text tower, the logit scale and all statistics of BatchNorm are frozen; the model stays in evaluation mode.
+
+    Args:
+        encoder: As for `bench.ZeroShotEvaluation`.
+        pretrained: As for `bench.ZeroShotEvaluation`.
+        activation: As for `bench.ZeroShotEvaluation`.
+        templates: As for `bench.ZeroShotEvaluation`.
+
+    Attributes:
+        moving: Names in the model's state dict of the weights that may change.
+        measured: What the last validation found.
+
+    Raises:
+        UserError: The encoder, its weights or the prompts are unusable.
+    """
+
+    def __init__(
+        self,
+        encoder: str = "ViT-B/32",
+        pretrained: str | None = "openai",
+        activation: Literal["quickgelu", "gelu"] | None = None,
+        templates: Sequence[str] = (PAPER_TEMPLATE,),
+    ) -> None:
+        super().__init__()
+        check_templates(templates)
+        self.source, self.templates = (encoder, pretrained, activation), tuple(templates)
+        self.encoder = load_encoder(encoder, pretrained, activation)
+        self.model = self.encoder.model
+        self._original = [deepcopy(self.tower)]  # in a list: a submodule would be in every checkpoint
+        self.preprocess = Preprocess(
+            self.encoder.image_size,
+            self.encoder.mean,
+            self.encoder.std,
+            self.encoder.resize_mode,
+            self.encoder.interpolation,
+        )
+        self.text = torch.empty(0)
+        self.validation: Validation | None = None
+        self.measured: Measures = {}
+        self.moving = frozenset(_TOWER + name for name in self.release(self.tower))
+        self.frozen_before = fingerprint(self.original_state(), without=self.moving)
+
+    @abstractmethod
+    def release(self, tower: nn.Module) -> frozenset[str]:
+        """Let weights of the frozen image tower change; their names in the tower's ordinary state dict."""
+
+    @abstractmethod
+    def method(self) -> dict[str, Any]:
+        """What a record says about how the weights were tuned: JSON-able."""
+
+    @property
+    def tower(self) -> nn.Module:
+        """The image tower that is tuned."""
+        tower = self.model.visual
+        assert isinstance(tower, nn.Module)
+        return tower
+
+    @property
+    def original(self) -> nn.Module:
+        """The image tower as it was."""
+        return self._original[0]
+
+    @property
+    def data(self) -> DegradedDataModule:
+        """The data module, which owns class names and views.
+
+        Raises:
+            UserError: The data module is of another kind.
+        """
+        data = getattr(self.trainer, "datamodule", None)
+        if not isinstance(data, DegradedDataModule):
+            raise UserError(f"--data {type(data).__name__} has no degraded views: choose a class of `datamodules`")
+        return data
+
+    def check_run(self, trainer: Trainer, data: DegradedDataModule) -> None:
+        """Refuse data without random views; see `bench.cli.Checks`."""
+        if data.training_views is None:
+            raise UserError(
+                "--data.training_views is not set, so there is nothing to become robust against: give codecs and "
+                'qualities such as {codecs: {"jpeg-{}": [10, 95]}}'
+            )
+
+    def setup(self, stage: str) -> None:
+        """Build the text classifier for the data's class names."""
+        if stage == "fit":
+            self.check_run(self.trainer, self.data)
+        warnings.filterwarnings("ignore", message=r"Found .* module\(s\) in eval mode")  # they have to be
+        self.text = text_classifier(self.encoder, self.data.class_names, self.templates)
+
+    def train(self, mode: bool = True) -> Self:
+        """Change the mode of everything but the model: statistics of BatchNorm must not move."""
+        super().train(mode)
+        self.model.eval()
+        return self
+
+    def on_fit_start(self) -> None:
+        """Move what is no submodule."""
+        self.original.to(self.device)
+
+    def embed(self, tower: nn.Module, images: Images) -> Tensor:
+        """Embeddings [B, D] of images by an image tower, as CLIP leaves them: not of unit length."""
+        features = tower(self.preprocess(images).contiguous(memory_format=torch.channels_last))
+        embeddings: Tensor = features[0] if isinstance(features, tuple) else features
+        return embeddings
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Class logits float32 [B, C] of embeddings."""
+        self.text = self.text.to(features.device)
+        return class_logits(self.model, features, self.text)
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin to count."""
+        self.validation = Validation(self.data.views, len(self.data.class_names)).to(self.device)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Classify every view."""
+        assert self.validation is not None
+        self.validation.update(lambda images: self.logits(self.embed(self.tower, images)), batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log `val/<metric>/<view>`, and the mean precision of all views as `val/precision_mean`."""
+        assert self.validation is not None
+        self.measured = self.validation.compute()
+        self.log("val/precision_mean", mean_precision(self.measured), sync_dist=True, prog_bar=True)
+        scalars = {
+            f"val/{name}/{view}": value for view, values in self.measured.items() for name, value in values.items()
+        }
+        self.log_dict(scalars, sync_dist=True)  # equal on every process; Lightning warns unless it may average them
+
+    def with_weights(self, state: Mapping[str, Tensor]) -> Encoder:
+        """The encoder as an ordinary model with these weights, on this module's device; nothing is shared."""
+        model = deepcopy(self.model, {id(self.tower): deepcopy(self.original)})  # without parametrisations
+        model.load_state_dict(dict(state))
+        return replace(self.encoder, model=model.to(self.device))
+
+    def original_state(self) -> dict[str, Tensor]:
+        """The weights before, with an ordinary model's names."""
+        return self._state(self.original)
+
+    def tuned_state(self) -> dict[str, Tensor]:
+        """The weights as they are, with an ordinary model's names.
+
+        Raises:
+            RuntimeError: A weight has changed that must not.
+            UserError: A weight is not finite.
+        """
+        state = self._state(self.tower)
+        if fingerprint(state, without=self.moving) != self.frozen_before:
+            raise RuntimeError("a frozen weight has changed: nothing is exported")
+        if not all(state[name].isfinite().all() for name in self.moving):
+            raise UserError("training diverged: choose a lower --model.learning_rate")
+        return state
+
+    def _state(self, tower: nn.Module) -> dict[str, Tensor]:
+        rest = {name: tensor for name, tensor in self.model.state_dict().items() if not name.startswith(_TOWER)}
+        return {**rest, **{_TOWER + name: tensor for name, tensor in merged_state(tower).items()}}
+
+
+def fingerprint(state: Mapping[str, Tensor], without: Collection[str] = ()) -> str:
+    """SHA-256 of the names, shapes, types and bits of tensors, as a hex digest, whatever their order and device.
+
+    >>> fingerprint({"a": torch.zeros(1)}) == fingerprint({"b": torch.ones(1), "a": torch.zeros(1)}, without=["b"])
+    True
+    >>> fingerprint({"a": torch.zeros(1)}) == fingerprint({"a": -torch.zeros(1)})
+    False
+    """
+    found = hashlib.sha256()
+    for name in sorted(set(state).difference(without)):
+        tensor = state[name].detach().cpu().contiguous()
+        found.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        found.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()

@@ -1,0 +1,133 @@
+"""Tested encoders that were tuned from another one: brought together by seed, with their controls, image by image."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.rates import Floats, resampled_means
+from bench.recovery import Recovery, Resampled, recover
+from bench.report.elements import MISSING
+from bench.report.fits import Tuned
+from bench.report.groups import Entry, Group
+from bench.report.images import read_correctness
+from datamodules.degradations import ORIGINAL
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way of tuning, tested with one seed or more.
+
+    Attributes:
+        title: For readers.
+        fits: By seed.
+        entries: What was tested, by seed.
+        controls: Entries of its clean-only control by seed; empty for label-free methods: theirs is the original.
+        control: What the control is, for readers.
+        recoveries: By view, the original among them, where its gain is that in clean precision.
+    """
+
+    title: str
+    fits: Mapping[int, Tuned]
+    entries: Mapping[int, Entry]
+    controls: Mapping[int, Entry]
+    control: str
+    recoveries: Mapping[str, Recovery]
+
+    @property
+    def has_control(self) -> bool:
+        """Whether anything can be subtracted."""
+        return bool(self.controls) or self.first.label_free
+
+    @property
+    def first(self) -> Tuned:
+        """Any of the fits."""
+        return next(iter(self.fits.values()))
+
+
+def compare(group: Group, base: Entry, fits: Mapping[str, Tuned]) -> list[Variant]:
+    """Every variant that was tuned from an encoder, with its control, on the same images.
+
+    Raises:
+        ValueError: Per-image tables are of other images, or contradict their result files.
+        OSError: One cannot be read.
+    """
+    tested = [(fits[digest], entry) for entry in group.entries if (digest := sha(entry)) in fits]
+    tested = [(fit, entry) for fit, entry in tested if fit.original == sha(base)]
+    means = _resample([base, *(entry for _, entry in tested)])
+    budgets: dict[str, dict[int, Entry]] = {}
+    groups: dict[str, dict[int, tuple[Tuned, Entry]]] = {}
+    for fit, entry in tested:
+        groups.setdefault(fit.variant, {})[fit.seed] = (fit, entry)
+        if fit.is_control:
+            budgets.setdefault(fit.budget, {})[fit.seed] = entry
+    variants = []
+    for members in groups.values():
+        fit = next(iter(members.values()))[0]
+        controls = {} if fit.is_control else budgets.get(fit.budget, {})
+        control = f"clean-only, seeds {seeds(controls)}" if controls else MISSING
+        if fit.label_free:
+            controls, control = {}, "the original itself: without degradation nothing is to be learnt"
+        entries = {seed: entry for seed, (_, entry) in sorted(members.items())}
+        variants.append(
+            Variant(
+                title=_title(fit),
+                fits={seed: fit for seed, (fit, _) in sorted(members.items())},
+                entries=entries,
+                controls=controls,
+                control="it is one" if fit.is_control else control,
+                recoveries={
+                    view: recover(_models(means, base, entries, controls, view))
+                    for view in group.views
+                    if view in base.cells and all(view in one.cells for one in (*entries.values(), *controls.values()))
+                },
+            )
+        )
+    return sorted(variants, key=lambda variant: (variant.first.is_control, variant.title))
+
+
+def sha(entry: Entry) -> str:
+    """SHA-256 of an entry's weights."""
+    return str(entry.model.get("weights_sha256"))
+
+
+def _title(fit: Tuned) -> str:
+    if fit.is_control:
+        return f"{fit.name} (clean-only control)"
+    return fit.name + (f" (only {fit.speciality})" if fit.speciality else "")
+
+
+def seeds(by_seed: Mapping[int, object]) -> str:
+    """Seeds as text."""
+    return ", ".join(map(str, sorted(by_seed)))
+
+
+def _resample(entries: Sequence[Entry]) -> dict[tuple[str, str], Floats]:
+    """Precision of all images and of bootstrap samples, [1 + R], by the entry's label and view; paired throughout."""
+    columns: dict[tuple[str, str], Floats] = {}
+    prints = set()
+    for entry in entries:
+        for run in {str(cell.run.path): cell.run for cell in entry.cells.values()}.values():
+            table = read_correctness(run)
+            prints.add(table.fingerprint)
+            for view, cell in entry.cells.items():
+                if cell.run is run:
+                    columns[entry.label, view] = np.unpackbits(table.bits[view], count=run.images).astype(np.float64)
+    if len(prints) > 1:
+        raise ValueError("their images.csv have other indices or labels")
+    return dict(zip(columns, resampled_means(np.stack(list(columns.values()), axis=1)).T, strict=True))
+
+
+def _models(
+    means: Mapping[tuple[str, str], Floats],
+    base: Entry,
+    entries: Mapping[int, Entry],
+    controls: Mapping[int, Entry],
+    view: str,
+) -> Resampled:
+    return Resampled(
+        original=means[base.label, view],
+        clean=means[base.label, ORIGINAL],
+        tuned={seed: means[entry.label, view] for seed, entry in entries.items()},
+        control={seed: means[entry.label, view] for seed, entry in controls.items()},
+    )

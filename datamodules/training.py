@@ -1,0 +1,179 @@
+"""Each training image together with itself degraded at random: a draw that seed, epoch and image decide alone."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from PIL import Image
+from torch.utils.data import DistributedSampler
+
+from datamodules.degradations import ORIGINAL, Degradation, Degraded, Original, parse, parse_all
+from datamodules.errors import UserError
+from datamodules.sources import Source
+from datamodules.views import DegradedViews, Sample, Unreadable
+
+RANDOM = "random"
+"""Name of the view that is degraded at random."""
+
+_HOLE = "{}"
+
+
+class Law(ABC):
+    """How a quality is drawn from a range."""
+
+    @abstractmethod
+    def quality(self, lowest: int, highest: int, share: float) -> int:
+        """The quality below which the law has `share` of its mass, `share` in [0, 1)."""
+
+
+@dataclass(frozen=True)
+class Uniform(Law):
+    """Every quality of the range is as likely as any other.
+
+    >>> [Uniform().quality(10, 12, share) for share in (0, 0.34, 0.99)]
+    [10, 11, 12]
+    """
+
+    def quality(self, lowest: int, highest: int, share: float) -> int:
+        return lowest + math.floor(share * (highest + 1 - lowest))
+
+
+@dataclass(frozen=True)
+class LogUniform(Law):
+    """Every octave of the range is as likely as any other, so that low qualities are drawn more often; at least 1.
+
+    >>> [LogUniform().quality(1, 99, share) for share in (0, 0.5, 0.99)]
+    [1, 10, 95]
+    """
+
+    def quality(self, lowest: int, highest: int, share: float) -> int:
+        return math.floor(lowest * math.exp(share * math.log((highest + 1) / lowest)))
+
+
+@dataclass(frozen=True)
+class TrainingViews:
+    """What the random view of a training image is drawn from.
+
+    Attributes:
+        codecs: Degradations with `{}` for the quality, and the lowest and highest quality of each, both included; each
+            codec is as likely as any other: `{"jpeg-{}": [10, 95]}`.
+        law: How a quality is drawn from its range.
+        clean: Share of random views that are the original, in [0, 1]. At 1 nothing is ever degraded, which is the
+            clean-only control of a configuration.
+        flip: Share of images that are mirrored left to right before anything else, original and random view alike.
+
+    Raises:
+        UserError: A codec is unknown, or a number out of range.
+    """
+
+    codecs: Mapping[str, Sequence[int]]
+    law: Law = Uniform()
+    clean: float = 0.0
+    flip: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.codecs:
+            raise UserError('--data.training_views.codecs is empty: give one such as {"jpeg-{}": [10, 95]}')
+        for codec, bounds in self.codecs.items():
+            if codec.count(_HOLE) != 1:
+                raise UserError(f"--data.training_views.codecs: {codec!r} needs exactly one {{}} for the quality")
+            if len(bounds) != 2 or bounds[0] > bounds[1] or (bounds[0] < 1 and isinstance(self.law, LogUniform)):
+                raise UserError(
+                    f"--data.training_views.codecs: {list(bounds)} is no range for {codec}: give the lowest and the "
+                    "highest quality"
+                )
+            parse_all(sorted({codec.replace(_HOLE, str(bound)) for bound in bounds}))
+        for name, share in [("clean", self.clean), ("flip", self.flip)]:
+            if not 0 <= share <= 1:
+                raise UserError(f"--data.training_views.{name} {share} is out of range: choose a share from 0 to 1")
+
+    def draw(self, seed: int, epoch: int, index: int) -> tuple[Degradation, bool]:
+        """The degradation of an image in an epoch, and whether the image is mirrored before: a pure function.
+
+        >>> TrainingViews({"jpeg-{}": [10, 95]}).draw(seed=0, epoch=1, index=2)
+        (Jpeg(quality=20, subsampling=None, progressive=False, optimise=False, generations=1, shift=0), False)
+        """
+        clean, flip, codec, share = np.random.default_rng([seed, epoch, index]).random(4).tolist()
+        mirrored = flip < self.flip
+        if clean < self.clean:
+            return Original(), mirrored
+        template, (lowest, highest) = self._ranges[int(codec * len(self._ranges))]
+        return parse(template.replace(_HOLE, str(self.law.quality(lowest, highest, share)))), mirrored
+
+    @cached_property
+    def _ranges(self) -> list[tuple[str, tuple[int, int]]]:
+        return [(codec, (bounds[0], bounds[1])) for codec, bounds in self.codecs.items()]
+
+    def describe(self) -> dict[str, object]:
+        """JSON-able."""
+        return {
+            "codecs": {codec: list(bounds) for codec, bounds in self.codecs.items()},
+            "law": type(self.law).__name__,
+            "clean": self.clean,
+            "flip": self.flip,
+        }
+
+
+def can_draw(codecs: Mapping[str, Sequence[int]], view: str) -> bool:
+    """Whether a view is one that ranges of codecs hold, so that tuning on them may have seen it.
+
+    >>> can_draw({"jpeg-{}": [10, 95]}, "jpeg-25"), can_draw({"jpeg-{}": [30, 95]}, "jpeg-25")
+    (True, False)
+    """
+    for codec, (lowest, highest) in codecs.items():
+        head, _, tail = codec.partition(_HOLE)
+        if view.startswith(head) and view.endswith(tail) and len(view) > len(head) + len(tail):
+            with suppress(ValueError):
+                if lowest <= int(view[len(head) : len(view) - len(tail)]) <= highest:
+                    return True
+    return False
+
+
+class RandomPairs(DegradedViews):
+    """The original and one random view of each image.
+
+    Indexing takes a ticket, epoch * length + position, as `EpochSampler` deals them: so that what is drawn depends on
+    the seed, the epoch and the image alone, not on which loader process or rank draws it, or on an interruption.
+
+    Args:
+        source: The images.
+        draws: What the random view is drawn from.
+        indices: Positions in the source.
+        seed: Of the draws.
+    """
+
+    def __init__(self, source: Source, draws: TrainingViews, indices: Sequence[int], seed: int) -> None:
+        super().__init__(source, (), indices)
+        self.names = (ORIGINAL, RANDOM)
+        self.draws, self.seed = draws, seed
+
+    def __getitem__(self, ticket: int) -> Sample | Unreadable | None:
+        epoch, position = divmod(ticket, len(self))
+        index = self.indices[position]
+        degradation, mirrored = self.draws.draw(self.seed, epoch, index)
+
+        def degraded(image: Image.Image) -> Iterator[tuple[str, Degraded]]:
+            if mirrored:
+                image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+            yield ORIGINAL, Degraded(image, None)
+            yield RANDOM, degradation(image)
+
+        return self.sample(index, degraded)
+
+
+class EpochSampler(DistributedSampler[int]):
+    """Shuffles like its parent and deals tickets: epoch * length of the data set + position.
+
+    >>> from torch.utils.data import TensorDataset
+    >>> sampler = EpochSampler(range(3), num_replicas=1, rank=0, shuffle=False)
+    >>> sampler.set_epoch(2); list(sampler)
+    [6, 7, 8]
+    """
+
+    def __iter__(self) -> Iterator[int]:
+        length = len(self.dataset)  # type: ignore[arg-type]  # torch's Dataset declares no length
+        return (self.epoch * length + position for position in super().__iter__())

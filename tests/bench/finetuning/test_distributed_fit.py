@@ -1,0 +1,46 @@
+"""Two processes tune as one does: the same pairs make up each step."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import yaml
+from safetensors.torch import load_file
+
+
+@pytest.fixture
+def fit(repository, tmp_path, clip):
+    """Fits in processes of its own, the same images per step whatever their number; gives the weights."""
+
+    def fit(method, world):
+        config = yaml.safe_load((repository / "configs/finetune" / f"{method}.yaml").read_text())
+        images = {"degradations": ["original", "jpeg-25"], "limit": 36, "validation_every": 9, "num_workers": 0}
+        views = config["data"]["init_args"]["training_views"]
+        batch = {"batch_size": 8 // world, "training_views": {**views, "flip": 0.0}}
+        config["data"] = {"class_path": "datamodules.Synthetic", "init_args": {**images, **batch}}
+        (tmp_path / f"{method}-{world}.yaml").write_text(yaml.safe_dump(config))
+        options = [
+            *("--model.encoder", clip["resnet"]["encoder"], "--model.pretrained", clip["resnet"]["pretrained"]),
+            *("--trainer.accelerator=cpu", f"--trainer.devices={world}", "--trainer.max_epochs=1"),
+            *("--trainer.enable_progress_bar=false", f"--trainer.logger.save_dir={tmp_path}/{world}"),
+            *(["--trainer.strategy=ddp"] if world > 1 else []),
+        ]
+        command = [sys.executable, "-m", "bench", "fit", "--config", f"{tmp_path}/{method}-{world}.yaml", *options]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(repository)}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return load_file(tmp_path / f"{world}" / "finetune" / method / "version_0" / f"{method}.safetensors")
+
+    return fit
+
+
+@pytest.mark.parametrize("method", ["augment", pytest.param("linear", marks=pytest.mark.slow)])
+def test_two_processes_give_the_weights_of_one(fit, clip, method):
+    one, two = fit(method, 1), fit(method, 2)
+    start = load_file(clip["resnet"]["pretrained"])
+    name = "visual.attnpool.c_proj.weight"
+    step = (one[name] - start[name]).abs().max()
+    assert step > 0
+    for key in one:  # sums in another order, which Adam's first steps divide by: so a share of the step
+        assert (one[key] - two[key]).abs().max() <= 0.02 * step, key

@@ -1,0 +1,65 @@
+"""The closed form against scikit-learn, and what it does to a tower."""
+
+from copy import deepcopy
+
+import numpy as np
+import pytest
+import torch
+from checkpoints import RESNET, VIT, build
+from sklearn.linear_model import Ridge
+
+from bench.finetuning.linear import fold, moments, near_identity
+from datamodules.errors import UserError
+
+TOWERS = pytest.mark.parametrize("config", [RESNET, VIT], ids=["resnet", "vit"])
+
+
+@pytest.fixture
+def pairs():
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(40, 5, generator=generator) + 1
+    return features, features @ torch.randn(5, 5, generator=generator) + torch.randn(40, 5, generator=generator)
+
+
+@pytest.mark.parametrize("offset", [True, False])
+@pytest.mark.parametrize("ridge", [1e-6, 0.1, 10.0])
+def test_the_solution_is_scikit_learns_ridge_of_the_difference(pairs, offset, ridge):
+    features, target = pairs
+    matrix, constant = near_identity(*moments(features, target), ridge, offset=offset)
+    x, y = features.double().numpy(), target.double().numpy()
+    oracle = Ridge(alpha=ridge * (x**2).sum() / 5, fit_intercept=offset).fit(x, y - x)
+    np.testing.assert_allclose(matrix, np.eye(5) + oracle.coef_, atol=1e-8)
+    np.testing.assert_allclose(constant, oracle.intercept_ if offset else np.zeros(5), atol=1e-8)
+
+
+def test_where_nothing_is_degraded_the_correction_is_the_identity(pairs):
+    matrix, constant = near_identity(*moments(pairs[0], pairs[0]), 0.1, offset=True)
+    torch.testing.assert_close(matrix, torch.eye(5, dtype=torch.float64))
+    torch.testing.assert_close(constant, torch.zeros(5, dtype=torch.float64))
+
+
+def test_moments_add_up_over_batches(pairs):
+    whole = moments(*pairs)
+    parts = [moments(*(part[rows] for part in pairs)) for rows in (slice(0, 13), slice(13, 40))]
+    for one, two, together in zip(*parts, whole, strict=True):
+        torch.testing.assert_close(one + two, together)
+
+
+@TOWERS
+def test_a_folded_tower_embeds_what_the_correction_makes_of_the_original_embedding(config):
+    original = build(config).visual
+    tower = deepcopy(original)
+    size, side = config["embed_dim"], config["vision_cfg"]["image_size"]
+    generator = torch.Generator().manual_seed(0)
+    matrix = torch.randn(size, size, generator=generator, dtype=torch.float64)
+    offset = torch.randn(size, generator=generator, dtype=torch.float64) if config is RESNET else torch.zeros(size)
+    fold(tower, original, matrix, offset)
+    images = torch.randn(3, 3, side, side, generator=generator)
+    with torch.no_grad():
+        expected = original(images) @ matrix.float().T + offset.float()
+        torch.testing.assert_close(tower(images), expected, rtol=1e-4, atol=1e-4)  # float32 sums in another order
+
+
+def test_towers_without_a_known_projection_are_refused():
+    with pytest.raises(UserError, match="cannot be folded into Linear"):
+        fold(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2), torch.eye(2), torch.zeros(2))
