@@ -62,8 +62,8 @@ def model_card(record: Mapping[str, Any]) -> str:
         "",
         "## Method",
         "",
-        f"- objective: {_choice(record['method']['objective'])}",
-        f"- trained: {_choice(record['method']['trainable'])}" + (f", {parameters:,} numbers" if parameters else ""),
+        f"- objective: {in_words(record['method']['objective'])}",
+        f"- trained: {in_words(record['method']['trainable'])}" + (f", {parameters:,} numbers" if parameters else ""),
         *(f"- {name.replace('_', ' ')}: {value}" for name, value in record["training"].items() if name != "views"),
         "",
         "## Data",
@@ -96,16 +96,16 @@ def model_card(record: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _choice(described: Mapping[str, Any] | None) -> str:
-    """A described choice in one line.
+def in_words(described: Mapping[str, Any] | None) -> str:
+    """A choice, as a record describes it, in one line.
 
-    >>> _choice({"name": "LoRA", "rank": 8}), _choice(None)
+    >>> in_words({"name": "LoRA", "rank": 8}), in_words(None)
     ('LoRA (rank 8)', 'the last projection')
     """
     if described is None:
         return "the last projection"
     inner = ", ".join(
-        " + ".join(_choice(term) for term in value) if name == "terms" else f"{name} {value}"
+        " + ".join(in_words(term) for term in value) if name == "terms" else f"{name} {value}"
         for name, value in described.items()
         if name not in ("name", "label_free")
     )

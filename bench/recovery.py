@@ -43,6 +43,7 @@ class Recovery:
         gain: precision(tuned) - precision(frozen) on the view, mean over seeds.
         control: The same of the control; 0 where there is none.
         net: gain - control.
+        left: drop - net, what is not recovered.
         share: gain / drop, the recovered share; NaN where the drop's interval holds 0.
         control_share: control / drop, NaN likewise.
         net_share: net / drop, NaN likewise.
@@ -52,6 +53,7 @@ class Recovery:
     gain: Estimate
     control: Estimate
     net: Estimate
+    left: Estimate
     share: Estimate
     control_share: Estimate
     net_share: Estimate
@@ -78,11 +80,12 @@ def recover(models: Resampled, seed: int = 0) -> Recovery:
         control = _mean(models.control, chosen if paired else _choices(len(models.control), rows, draws))
     drop = models.clean - models.original
     gain, gained = tuned - models.original, control - models.original
-    found = {"drop": drop, "gain": gain, "control": gained, "net": gain - gained}
+    net = gain - gained
+    found = {"drop": drop, "gain": gain, "control": gained, "net": net, "left": drop - net}
     real = _estimate(drop).interval.low > 0
     shares = {
         name: np.divide(values, drop, out=np.full_like(values, np.nan), where=real & (drop > 0))
-        for name, values in (("share", gain), ("control_share", gained), ("net_share", gain - gained))
+        for name, values in (("share", gain), ("control_share", gained), ("net_share", net))
     }
     return Recovery(**{name: _estimate(values) for name, values in (found | shares).items()})
 

@@ -115,7 +115,7 @@ def test_every_statistic_of_the_report_equals_that_of_scipy_and_statsmodels(run,
     images = pd.read_csv(run / "images.csv")
     right = images.assign(right=images["prediction"] == images["label"]).pivot(index="index", columns="view")["right"]
     n, p_values = len(right), []
-    for view in DEFAULT_DEGRADATIONS:
+    for view in cells.index:
         cell = cells.loc[view]
         assert cell["precision"] == pytest.approx(right[view].mean(), abs=1e-12)
         low, high = binomtest(int(right[view].sum()), n).proportion_ci(method="wilson")
@@ -131,7 +131,7 @@ def test_every_statistic_of_the_report_equals_that_of_scipy_and_statsmodels(run,
         table = pd.crosstab(right["original"], right[view])
         p_values.append(mcnemar(table, exact=True).pvalue)
         np.testing.assert_allclose(cell["mcnemar_p"], p_values[-1], rtol=1e-9)
-    adjusted = cells.loc[list(DEFAULT_DEGRADATIONS[1:]), "mcnemar_p_holm"]
+    adjusted = cells["mcnemar_p_holm"].dropna()
     np.testing.assert_allclose(adjusted, multipletests(p_values, method="holm")[1], rtol=1e-9)
 
 

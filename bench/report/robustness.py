@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 
+from bench.export import in_words
 from bench.recovery import Estimate
 from bench.report.attribution_change import attribution_blocks
 from bench.report.elements import MISSING, Block, Cell, Listing, Plot, Section, Table, Text, number
@@ -81,7 +82,9 @@ def _protocol(group: Group, base: Entry, variants: Sequence[Variant]) -> Listing
         data = one.first.record["data"]
         same = (data["name"], data["split"]) == (group.data["name"], group.data["split"])
         where = f"{sum(one.first.record['images_per_class'].values()):,} images of {data['name']}/{data['split']}"
-        remarks = [f"tuned on {where}", f"seeds {seeds(one.fits)}", f"control: {one.control}"]
+        method = one.first.record["method"]
+        remarks = [f"{in_words(method['objective'])}, trained: {in_words(method['trainable'])}"]
+        remarks += [f"tuned on {where}", f"seeds {seeds(one.fits)}", f"control: {one.control}"]
         remarks += ["TESTED ON THE SPLIT IT WAS TUNED ON"] if same else []
         remarks += ["fewer than three seeds"] if len(one.fits) < _FEW_SEEDS else []
         items.append((one.title, "; ".join(remarks) + "."))
@@ -144,7 +147,6 @@ def _gaps(name: str, variants: Sequence[Variant]) -> Table | None:
         found = one.recoveries.get(view) if view and one.first.alpha == 1 else None
         if view is None or found is None:
             continue
-        left = found.drop.value - found.net.value
         whole = found.drop.value or float("nan")
         rows.append(
             (
@@ -152,7 +154,7 @@ def _gaps(name: str, variants: Sequence[Variant]) -> Table | None:
                 Cell(one.title),
                 Cell(number(found.drop.value), value=found.drop.value),
                 _cell(found.net, (f"{found.net.value / whole:.0%} of the drop",)),
-                Cell(number(left), (f"{left / whole:.0%} of the drop",), left),
+                _cell(found.left, (f"{found.left.value / whole:.0%} of the drop",)),
             )
         )
     note = (

@@ -1,7 +1,9 @@
 """Tested encoders that were tuned from another one: brought together by seed, with their controls, image by image."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -62,7 +64,8 @@ def compare(group: Group, base: Entry, fits: Mapping[str, Tuned]) -> list[Varian
         if fit.is_control:
             budgets.setdefault(fit.budget, {})[fit.seed] = entry
     variants = []
-    for members in groups.values():
+    titles = _titles([next(iter(members.values()))[0] for members in groups.values()])
+    for title, members in zip(titles, groups.values(), strict=True):
         fit = next(iter(members.values()))[0]
         controls = {} if fit.is_control else budgets.get(fit.budget, {})
         control = f"clean-only, seeds {seeds(controls)}" if controls else MISSING
@@ -71,7 +74,7 @@ def compare(group: Group, base: Entry, fits: Mapping[str, Tuned]) -> list[Varian
         entries = {seed: entry for seed, (_, entry) in sorted(members.items())}
         variants.append(
             Variant(
-                title=_title(fit),
+                title=title,
                 fits={seed: fit for seed, (fit, _) in sorted(members.items())},
                 entries=entries,
                 controls=controls,
@@ -95,6 +98,31 @@ def _title(fit: Tuned) -> str:
     if fit.is_control:
         return f"{fit.name} (clean-only control)"
     return fit.name + (f" (only {fit.speciality})" if fit.speciality else "")
+
+
+def _titles(fits: Sequence[Tuned]) -> list[str]:
+    """A title for each, with what tells it from others of the same one."""
+    titles = [_title(fit) for fit in fits]
+    for title, times in Counter(titles).items():
+        same = [place for place, other in enumerate(titles) if other == title]
+        settings = [dict(_flat({**fits[place].record["method"], **fits[place].record["training"]})) for place in same]
+        keys = [key for key in settings[0] if len({one.get(key) for one in settings}) > 1] if times > 1 else []
+        for place, one in zip(same, settings, strict=True):
+            titles[place] = ", ".join([title, *(f"{key} {one.get(key)}" for key in keys)])
+    return titles
+
+
+def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """The leaves of nested mappings as text, by the last part of their name.
+
+    >>> list(_flat({"a": {"b": 1}, "c": [2]}))
+    [('b', '1'), ('c', '[2]')]
+    """
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _flat(inner, key)
+    else:
+        yield name, str(value)
 
 
 def seeds(by_seed: Mapping[int, object]) -> str:

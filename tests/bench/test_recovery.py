@@ -32,6 +32,7 @@ def test_shares_are_those_of_a_case_worked_by_hand():
     assert found.gain.value == pytest.approx(0.12)
     assert found.control.value == pytest.approx(0.03)
     assert found.net.value == pytest.approx(0.09)
+    assert found.left.value == pytest.approx(0.11)
     assert found.share.value == pytest.approx(0.6)
     assert found.control_share.value == pytest.approx(0.15)
     assert found.net_share.value == pytest.approx(0.45)

@@ -146,6 +146,14 @@ def test_interpolated_weights_are_a_variant_of_their_own(report, tmp_path):
     assert {row["tuned"] for row in rows(report, tmp_path)} == {"augment", "augment, alpha 0.5"}
 
 
+def test_variants_of_one_name_are_told_apart_by_what_differs(report, tmp_path):
+    original(tmp_path)
+    measured(tmp_path, fit(tmp_path), VIEWS)
+    views = {"codecs": {"jpeg-{}": [10, 95]}, "law": "Uniform", "clean": 0.2, "flip": 0.5}
+    measured(tmp_path, fit(tmp_path, seed=1, training={"views": views, "epochs": 9}), VIEWS)
+    assert {row["tuned"] for row in rows(report, tmp_path)} == {"augment, epochs 3", "augment, epochs 9"}
+
+
 def test_the_same_images_are_required(report, tmp_path):
     original(tmp_path)
     digest = fit(tmp_path)
