@@ -46,6 +46,8 @@ def test_every_encoder_that_is_tested_is_one_that_is_fitted(study):
         assert files <= {f"{name}.safetensors", f"{name}-0.5.safetensors"}
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_fits_then_tests_then_the_report(study, tmp_path, tiny_clip, capsys):
     fits, _ = study
     chosen = ["--only", "seed=seed-0", "--only", f"method={METHODS}"]
