@@ -129,7 +129,7 @@ class EncoderTuning(LightningModule):
 
     def embed(self, tower: nn.Module, images: Images) -> Tensor:
         """Embeddings [B, D] of images by an image tower, as CLIP leaves them: not of unit length."""
-        features = tower(self.preprocess(images).contiguous(memory_format=torch.channels_last))
+        features = tower(self.preprocess(images))
         embeddings: Tensor = features[0] if isinstance(features, tuple) else features
         return embeddings
 
