@@ -6,30 +6,20 @@ repetition and are measured in processor time, so other load on the machine dist
 """
 
 import argparse
-import platform
 import statistics
 import time
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
-import PIL
 import torch
-import torchvision
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize, ToTensor
 
 from bench.preprocess import Preprocess
+from benchmarks.timing import machine, ratios, spread, take_turns
 
 SIDES = (64, 224, 288, 336, 384, 448)
-
-
-def seconds(run: Callable[[], object]) -> float:
-    """Processor seconds of this thread for one call."""
-    start = time.thread_time()
-    run()
-    return time.thread_time() - start
 
 
 def compare(height: int, width: int, side: int, repetitions: int) -> tuple[float, float, list[float], list[float]]:
@@ -60,9 +50,10 @@ def compare(height: int, width: int, side: int, repetitions: int) -> tuple[float
     device = partial(preprocess.pixels, batch)
     if not torch.equal(device(), pillow()):
         raise RuntimeError(f"{height}x{width} to {side}: the device resize differs from Pillow")
-    rows = [[seconds(run) for run in (device, pillow, bare)] for _ in range(repetitions)]
-    rates = [count / statistics.median(column) for column in zip(*rows, strict=True)]
-    return rates[0], rates[1], [p / d for d, p, _ in rows], [b / d for d, _, b in rows]
+    contestants = {"device": device, "pillow": pillow, "bare": bare}
+    seconds = take_turns(contestants, repetitions, clock=time.thread_time)
+    rates = {name: count / statistics.median(of) for name, of in seconds.items()}
+    return rates["device"], rates["pillow"], *(ratios(seconds[name], seconds["device"]) for name in ("pillow", "bare"))
 
 
 def main() -> None:
@@ -73,26 +64,13 @@ def main() -> None:
     torch.set_num_threads(1)
     odd = np.random.default_rng(1).integers(20, 320, (4, 2)) * 2 + 1
     sources = [(32, 32), (96, 96), *((int(h), int(w)) for h, w in odd)]
-    print(f"{_processor()}, 1 thread; Python {platform.python_version()}, torch {torch.__version__},", end=" ")
-    print(f"torchvision {torchvision.__version__}, Pillow {PIL.__version__}; {repetitions} repetitions")
+    print(f"{machine()}; {repetitions} repetitions")
     print("source     side  device/s  pillow/s   ratio (min to max)     to bare resize (min to max)")
     for height, width in sources:
         for side in SIDES:
             device, pillow, ratios, bare = compare(height, width, side, repetitions)
             rates = f"{device:>8.0f}  {pillow:>8.0f}"
-            print(f"{height:>4}x{width:<5} {side:>4}  {rates}   {_spread(ratios)}     {_spread(bare)}", flush=True)
-
-
-def _spread(ratios: list[float]) -> str:
-    return f"{statistics.median(ratios):5.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+            print(f"{height:>4}x{width:<5} {side:>4}  {rates}   {spread(ratios)}     {spread(bare)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,67 @@
+"""What the benchmarks share: contestants that take turns, ratios with their spread, and the machine they ran on."""
+
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
+
+import torch
+
+_PACKAGES = ("torch", "torchvision", "lightning", "open_clip_torch", "Pillow", "numpy")
+
+
+def take_turns(
+    contestants: Mapping[str, Callable[[], object]],
+    repetitions: int,
+    warmup: int = 1,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, list[float]]:
+    """Seconds of each call, by contestant; every other round runs backwards, so that a drift hits all alike.
+
+    Args:
+        contestants: What to call, by name.
+        repetitions: Rounds that count.
+        warmup: Rounds before them that do not.
+        clock: `time.thread_time` for processor seconds of one thread, which other load disturbs less.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    for turn in range(-warmup, repetitions):
+        for name in reversed(contestants) if turn % 2 else contestants:
+            start = clock()
+            contestants[name]()
+            if turn >= 0:
+                seconds[name].append(clock() - start)
+    return seconds
+
+
+def ratios(numerator: Sequence[float], denominator: Sequence[float]) -> list[float]:
+    """Round by round.
+
+    >>> ratios([2.0, 3.0], [1.0, 2.0])
+    [2.0, 1.5]
+    """
+    return [one / other for one, other in zip(numerator, denominator, strict=True)]
+
+
+def spread(values: Sequence[float]) -> str:
+    """Median, least and greatest.
+
+    >>> spread([1.0, 1.5, 1.1])
+    ' 1.10 (1.00 to 1.50)'
+    """
+    return f"{statistics.median(values):5.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+def machine() -> str:
+    """Processor, threads and versions, in one line."""
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in _PACKAGES)
+    return f"{_processor()}, {torch.get_num_threads()} threads; Python {platform.python_version()}, {versions}"
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
