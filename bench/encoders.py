@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.blueprints import Blueprint, find_blueprint
+from bench.compilation import image_flops
 from bench.weights import Activation, Declaration, Weights, load_weights, one_line, read_weights
 from datamodules.errors import UserError
 
@@ -58,6 +59,10 @@ class Encoder:
             return 32
         patch = getattr(self.model.visual, "patch_size", None)
         return int(patch[0]) if isinstance(patch, tuple) else None
+
+    def flops(self) -> int:
+        """Floating-point operations of the image tower for one image, a multiplication and an addition being two."""
+        return image_flops(self.model, self.image_size)
 
     def provenance(self) -> dict[str, Any]:
         """What a result has to say about its encoder, ready for JSON."""

@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
+from bench.compilation import compiler, pays
 from bench.encoders import load_encoder
 from bench.fidelity import bits_per_pixel, fidelity
 from bench.gathering import gather
@@ -16,6 +18,7 @@ from bench.zero_shot import ZeroShotClassifier, check_templates
 from datamodules.base import DegradedDataModule
 from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
+from datamodules.processors import usable_cores
 from datamodules.views import Batch, Unreadable
 
 PAPER_TEMPLATE = "This is an image of a {}."
@@ -46,6 +49,8 @@ class ZeroShotEvaluation(LightningModule):
             Padget (2023).
         fidelity: Whether PSNR and SSIM of the views are measured, which takes about half a second per megapixel and
             view on one CPU core: little for thumbnails, much for photographs.
+        compile: Whether the encoder is compiled, which changes the last digits; "auto" does so on CPUs, where there is
+            a C++ compiler and the run is long enough to pay for it.
 
     Raises:
         UserError: The encoder, its weights or the prompts are unusable.
@@ -62,18 +67,20 @@ class ZeroShotEvaluation(LightningModule):
         templates: Sequence[str] = (PAPER_TEMPLATE,),
         normalise: bool = True,
         fidelity: bool = True,
+        compile: bool | Literal["auto"] = "auto",
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
         check_templates(templates)
         loaded = load_encoder(encoder, pretrained, activation)
         self.encoder = loaded if normalise else replace(loaded, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
-        self.templates, self.fidelity = tuple(templates), fidelity
+        self.templates, self.fidelity, self.compile_choice = tuple(templates), fidelity, compile
         self.measured: dict[str, dict[str, Tensor]] = {}
         self.parts: list[dict[str, Outcomes]] = []
         self.skipped: list[Unreadable] = []
         self._whole: WholeRun | None = None
         self._gathered = False
+        self._pays: bool | None = None
 
     @property
     def data(self) -> DegradedDataModule:
@@ -100,7 +107,10 @@ class ZeroShotEvaluation(LightningModule):
         self.check_run(self.trainer, self.data)
         names = self.data.class_names
         labelled = self.data.labelled
+        self._pays = None
         self.classifier = ZeroShotClassifier(self.encoder, names, self.templates)
+        if self.compiles():
+            self.classifier.compile_encoder()
         self.view_metrics = nn.ModuleList(
             ViewMetrics(len(names), labelled=labelled, paired=view != ORIGINAL) for view in self.data.views
         )
@@ -114,7 +124,21 @@ class ZeroShotEvaluation(LightningModule):
             "templates": list(self.templates),
             "precision": self.trainer.precision,
             "fidelity": self.fidelity,
+            "compiled": self.compiles(),
         }
+
+    def compiles(self) -> bool:
+        """Whether this run's encoder is to be compiled: on any number of processes the same answer."""
+        if self.compile_choice != "auto":
+            return self.compile_choice
+        if self._pays is None:
+            views = len(self.data.positions) * len(self.data.views)
+            on_cpu = self.trainer.strategy.root_device.type == "cpu"
+            self._pays = on_cpu and pays(views * self.encoder.flops(), usable_cores())
+            if self._pays and compiler() is None:
+                rank_zero_info("no C++ compiler is found, so the encoder is not compiled: it would be faster")
+                self._pays = False
+        return self._pays
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Outcomes]:
         """Classify a batch and update the metrics."""

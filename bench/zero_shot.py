@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bench.compilation import CompiledEncoder
 from bench.encoders import Encoder
 from bench.preprocess import Preprocess
 from datamodules.errors import UserError
@@ -69,10 +70,18 @@ class ZeroShotClassifier(nn.Module):
         )
         self.model = encoder.model
         self.register_buffer("text", text_classifier(encoder, class_names, templates), persistent=False)
+        self.compiled: CompiledEncoder | None = None
 
     def forward(self, images: Images) -> Tensor:
         """Logits float32 [B, C] of uint8 images [B, 3, H, W] or of B tensors uint8 [3, H_i, W_i]."""
-        return self.pixel_logits(self.pixels(images))
+        pixels = self.pixels(images)
+        if self.compiled is None or len(pixels) == 0:
+            return self.pixel_logits(pixels)
+        return class_logits(self.model, self.compiled(self.preprocess.normalise(pixels)), self.text)
+
+    def compile_encoder(self) -> None:
+        """From now on, `forward` uses a compiled encoder and has no gradient; see `bench.compilation`."""
+        self.compiled = CompiledEncoder(self.model)
 
     def pixels(self, images: Images) -> Tensor:
         """Resize and crop: float32 [B, 3, image_size, image_size] in [0, 1]."""

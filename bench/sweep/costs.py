@@ -6,10 +6,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
+from bench.compilation import image_flops
 from bench.encoders import untrained
 from bench.sweep.grid import Cell
 from datamodules.degradations import DEFAULT_DEGRADATIONS, parse_all
@@ -101,13 +100,12 @@ def encoder_cost(encoder: str, pretrained: str | None) -> EncoderCost:
             largest = max(largest, 4 * output.numel())
 
     hooks = [module.register_forward_hook(measure) for module in model.visual.modules()]  # type: ignore[union-attr]
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model.encode_image(torch.empty(1, 3, size, size, device="meta"))  # type: ignore[operator]
+    flops = image_flops(model, size)
     for hook in hooks:
         hook.remove()
     local = pretrained is not None and Path(pretrained).expanduser().is_file()
     return EncoderCost(
-        flops=counter.get_total_flops(),
+        flops=flops,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         activation_bytes=largest,
         download=None if local else f"{encoder} ({pretrained})",
