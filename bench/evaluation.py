@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 
 from bench.compilation import compiler, pays
@@ -24,6 +25,8 @@ from datamodules.views import Batch, Unreadable
 PAPER_TEMPLATE = "This is an image of a {}."
 """The prompt of Chen, Namboodiri and Padget (2023)."""
 
+_MIXED = ("16-mixed", "bf16-mixed")
+_CHANGED_BY_ROUNDING = 0.02  # share of predictions above which it is more than a remark
 _ROUNDING = ("bf16-true", "16-true", "transformer-engine", "transformer-engine-float16")
 
 
@@ -81,6 +84,7 @@ class ZeroShotEvaluation(LightningModule):
         self._whole: WholeRun | None = None
         self._gathered = False
         self._pays: bool | None = None
+        self._unchecked = True
 
     @property
     def data(self) -> DegradedDataModule:
@@ -107,7 +111,7 @@ class ZeroShotEvaluation(LightningModule):
         self.check_run(self.trainer, self.data)
         names = self.data.class_names
         labelled = self.data.labelled
-        self._pays = None
+        self._pays, self._unchecked = None, True
         self.classifier = ZeroShotClassifier(self.encoder, names, self.templates)
         if self.compiles():
             self.classifier.compile_encoder()
@@ -150,9 +154,23 @@ class ZeroShotEvaluation(LightningModule):
 
     def _classify(self, batch: Batch) -> dict[str, Outcomes]:
         outcomes = {view: self._outcomes(batch, view) for view in batch.views}
+        if self._unchecked and len(batch) and self.trainer.precision in _MIXED:
+            self._unchecked = False
+            self._compare_with_float32(batch, outcomes)
         self.skipped += batch.unreadable
         self.take_in(outcomes)
         return outcomes
+
+    def _compare_with_float32(self, batch: Batch, outcomes: dict[str, Outcomes]) -> None:
+        """Say how many predictions of a batch a mixed precision changes."""
+        with torch.autocast(self.device.type, enabled=False):
+            logits = {
+                view: self.classifier.pixel_logits(self.classifier.pixels(of)) for view, of in batch.views.items()
+            }
+        changed = sum(int((outcomes[view].prediction != exact.argmax(1)).sum()) for view, exact in logits.items())
+        count = len(batch) * len(logits)
+        say = rank_zero_info if changed <= _CHANGED_BY_ROUNDING * count else rank_zero_warn
+        say(f"{self.trainer.precision} changes {changed} of the first {count} predictions ({changed / count:.1%})")
 
     def _outcomes(self, batch: Batch, view: str) -> Outcomes:
         images, originals, encoded_bytes = batch.views[view], batch.views[ORIGINAL], batch.encoded_bytes[view]

@@ -4,6 +4,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib import metadata
 
 import torch
@@ -17,7 +18,7 @@ def take_turns(
     warmup: int = 1,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
-    """Seconds of each call, by contestant; every other round runs backwards, so that a drift hits all alike.
+    """Seconds of each call, by contestant.
 
     Args:
         contestants: What to call, by name.
@@ -25,14 +26,26 @@ def take_turns(
         warmup: Rounds before them that do not.
         clock: `time.thread_time` for processor seconds of one thread, which other load disturbs less.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+
+    def timed(contestant: Callable[[], object]) -> float:
+        start = clock()
+        contestant()
+        return clock() - start
+
+    return collect({name: partial(timed, one) for name, one in contestants.items()}, repetitions, warmup)
+
+
+def collect(
+    contestants: Mapping[str, Callable[[], float]], repetitions: int, warmup: int = 0
+) -> dict[str, list[float]]:
+    """What each contestant says of itself; every other round runs backwards, so that a drift hits all alike."""
+    found: dict[str, list[float]] = {name: [] for name in contestants}
     for turn in range(-warmup, repetitions):
         for name in reversed(contestants) if turn % 2 else contestants:
-            start = clock()
-            contestants[name]()
+            value = contestants[name]()
             if turn >= 0:
-                seconds[name].append(clock() - start)
-    return seconds
+                found[name].append(value)
+    return found
 
 
 def ratios(numerator: Sequence[float], denominator: Sequence[float]) -> list[float]:
