@@ -22,9 +22,9 @@ def main(args: Sequence[str]) -> int:
     options, extra = _parse(args)
     cells = only(read_sweep(options.config, options.output, extra), options.only)
     if options.dry_run:
-        from bench.sweep.costs import dry_run
+        from bench.sweep.costs import Machine, dry_run
 
-        print(dry_run(cells, options.tflops))
+        print(dry_run(cells, Machine(flops=options.tflops * 1e12, devices=options.devices)))
         return 0
     return _sweep(cells, options)
 
@@ -86,6 +86,7 @@ def _parse(args: Sequence[str]) -> tuple[argparse.Namespace, dict[str, Any]]:
     parser.add_argument(
         "--tflops", type=_positive, default=_TERAFLOPS, help="sustained TFLOP/s that --dry-run reckons with"
     )
+    parser.add_argument("--devices", type=_count, default=1, help="number of devices that --dry-run reckons with")
     options, rest = parser.parse_known_args(args)
     return options, _extra(rest)
 
@@ -94,6 +95,13 @@ def _positive(text: str) -> float:
     value = float(text)
     if not value > 0:
         raise argparse.ArgumentTypeError(f"{text} is not positive")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is below 1")
     return value
 
 

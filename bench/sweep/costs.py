@@ -69,6 +69,43 @@ class CellCost:
         return 4 * self.encoder.parameters + 4 * self.encoder.activation_bytes * self.batch_size
 
 
+@dataclass(frozen=True)
+class Machine:
+    """What a run's time is reckoned with.
+
+    Attributes:
+        flops: Floating-point operations per second that one device sustains in the image tower.
+        devices: Their number.
+        view_seconds: To decode, degrade and stack one view of one image, on one core.
+        cores: That make views.
+        startup: Seconds from the command to the first batch, and from the last one to the end.
+        shared: Whether the device is those cores, so that making views takes time from the encoder; else both go on at
+            once and the slower one counts.
+    """
+
+    flops: float
+    devices: int = 1
+    view_seconds: float = 3e-4
+    cores: int = 8
+    startup: float = 20.0
+    shared: bool = False
+
+    def seconds(self, flops: float, views: int) -> float:
+        """Wall-clock seconds of a run.
+
+        Args:
+            flops: Of all images and views.
+            views: Images times views.
+
+        >>> Machine(flops=1e9, devices=2, view_seconds=1e-3, cores=4, startup=5).seconds(flops=20e9, views=10_000)
+        15.0
+        >>> Machine(flops=1e9, view_seconds=1e-3, cores=4, startup=5, shared=True).seconds(flops=20e9, views=10_000)
+        27.5
+        """
+        encoding, making = flops / (self.flops * self.devices), views * self.view_seconds / self.cores
+        return self.startup + (encoding + making if self.shared else max(encoding, making))
+
+
 def cell_cost(cell: Cell) -> CellCost:
     """Estimate one cell.
 
@@ -112,12 +149,12 @@ def encoder_cost(encoder: str, pretrained: str | None) -> EncoderCost:
     )
 
 
-def dry_run(cells: Sequence[Cell], teraflops: float) -> str:
+def dry_run(cells: Sequence[Cell], machine: Machine) -> str:
     """The grid with its estimated costs, as text.
 
     Args:
         cells: Of the sweep.
-        teraflops: What the hardware sustains, in 10**12 floating-point operations per second.
+        machine: Where it is to run.
     """
     from bench.tables import align
 
@@ -132,7 +169,9 @@ def dry_run(cells: Sequence[Cell], teraflops: float) -> str:
             continue
         if cost.encoder.download:
             downloads[cost.encoder.download] = cost.encoder.parameters
-        hours = None if cost.flops is None else cost.flops / teraflops / 1e12 / 3600
+        hours = None
+        if cost.images is not None and cost.flops is not None:
+            hours = machine.seconds(cost.flops, cost.images * cost.views) / 3600
         total += hours or 0
         unknown += hours is None
         rows.append(
@@ -148,13 +187,15 @@ def dry_run(cells: Sequence[Cell], teraflops: float) -> str:
     lines = [
         align(rows),
         "",
-        f"{len(cells)} cells, {total:.1f} GPU hours"
+        f"{len(cells)} cells, {total:.1f} hours on {machine.devices} device{'s' * (machine.devices > 1)}"
         + (f" without {unknown} cells that cannot be told" if unknown else ""),
         f"{len(downloads)} downloads of weights, {2 * sum(downloads.values()) / 1e9:.1f} GB in float16",
         "",
-        f"Assumptions: {teraflops:g} TFLOP/s sustained (--tflops; a GPU sustains about half of its peak in float32, "
-        "which is 10 for an A100, 30 for an H100, a CPU core 0.05), the image tower alone, no start-up time; memory is "
-        "the weights in float32 and four times the largest activation of a batch.",
+        f"Assumptions: {machine.flops / 1e12:g} TFLOP/s sustained per device (--tflops; a GPU sustains about half of "
+        "its peak in float32, which is 10 for an A100, 30 for an H100, a CPU core 0.08), the image tower alone; "
+        f"{machine.startup:g} s of start-up per cell; {machine.view_seconds * 1e3:g} ms to make a view on one of "
+        f"{machine.cores} cores, while the encoder works. Memory is the weights in float32 and four times the largest "
+        "activation of a batch. How well such a reckoning does: `python -m benchmarks.cost_model`.",
     ]
     return "\n".join(lines)
 

@@ -1,0 +1,124 @@
+"""How well a reckoning predicts the time of `lightning test`: `python -m benchmarks.cost_model`.
+
+For each of three runs that differ in encoder, images and views: time the parts (FLOP/s of the encoder with what
+surrounds it, seconds to make a view, and a run of one image for start-up), put them into `bench.sweep.costs.Machine`,
+and time the command. Prints the ratio of predicted to measured time, then what the same reckoning says for the paper's
+36 runs on one and on eight GPUs and for a million images, with the assumptions it makes about GPUs.
+"""
+
+import argparse
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.encoders import load_encoder
+from bench.fidelity import fidelity
+from bench.sweep.costs import Machine, cell_cost, encoder_cost
+from bench.sweep.grid import read_sweep
+from bench.zero_shot import ZeroShotClassifier
+from benchmarks.checkpoints import random_checkpoint
+from benchmarks.commands import QUIET, timed_run
+from benchmarks.timing import machine
+from datamodules import Synthetic
+from datamodules.degradations import parse_all
+from datamodules.processors import usable_cores
+from datamodules.views import DegradedViews
+
+_SAMPLE = 32
+_DEMO = ("configs/models/demo-rn.json", "configs/models/demo-rn.safetensors")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A command to predict."""
+
+    encoder: str
+    pretrained: str
+    images: int
+    size: int
+    views: tuple[str, ...]
+
+    def arguments(self, images: int, folder: Path) -> list[str]:
+        """Those of `lightning test`."""
+        command = ["test", "--config", "configs/demo.yaml", *QUIET, "--trainer.accelerator", "cpu"]
+        command += ["--model.encoder", self.encoder, "--model.pretrained", self.pretrained, "--model.compile", "false"]
+        command += ["--data.size", str(self.size), "--data.degradations", str(list(self.views))]
+        command += ["--data.batch_size", str(_SAMPLE)]
+        return [*command, "--data.limit", str(images), "--trainer.logger.save_dir", str(folder)]
+
+    def parts(self) -> tuple[float, float, float]:
+        """FLOPs of a view, seconds to classify and measure a view, and seconds to make one on one core."""
+        data = Synthetic(size=self.size, degradations=self.views, batch_size=_SAMPLE)
+        data.setup("test")
+        views = DegradedViews(data._sources["test"], parse_all(list(self.views)), range(_SAMPLE))
+        start = time.perf_counter()
+        batch = views.collate([views[position] for position in range(_SAMPLE)])
+        making = (time.perf_counter() - start) / (_SAMPLE * len(views.names))
+        encoder = load_encoder(self.encoder, self.pretrained)
+        classifier = ZeroShotClassifier(encoder, data.class_names, ["This is an image of a {}."])
+
+        def classify() -> None:
+            for images in batch.views.values():
+                classifier(images)
+                fidelity(batch.views["original"], images)
+
+        with torch.inference_mode():
+            classify()
+            start = time.perf_counter()
+            classify()
+        seconds = (time.perf_counter() - start) / (_SAMPLE * len(views.names))
+        return encoder.flops(), seconds, making
+
+
+def predict(run: Run, folder: Path) -> tuple[float, float]:
+    """Predicted and measured seconds of a command."""
+    startup, _ = timed_run(run.arguments(1, folder / "one"))
+    flops, seconds, making = run.parts()
+    views = len(parse_all(list(run.views)))
+    model = Machine(flops=flops / seconds, view_seconds=making, cores=usable_cores(), startup=startup, shared=True)
+    predicted = model.seconds(flops * run.images * views, run.images * views)
+    measured, _ = timed_run(run.arguments(run.images, folder / "all"))
+    return predicted, measured
+
+
+def main() -> None:
+    """Print predictions beside measurements, and what follows."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    print(machine())
+    with tempfile.TemporaryDirectory() as place:
+        vit, resnet = (str(random_checkpoint(name, Path(place))) for name in ("ViT-B/32", "RN50"))
+        runs = [
+            Run(*_DEMO, 2000, 32, ("original", "jpeg-75", "jpeg-50", "jpeg-25")),
+            Run("ViT-B/32", vit, 192, 32, ("original", "jpeg-75", "jpeg-50", "jpeg-25")),
+            Run("RN50", resnet, 96, 96, ("original", "jpeg-50", "webp-50", "avif-50", "jp2-psnr-30")),
+        ]
+        for number, run in enumerate(runs):
+            predicted, measured = predict(run, Path(place, str(number)))
+            what = f"{Path(run.encoder).stem}, {run.images} images of {run.size} px x {len(run.views)} views"
+            print(f"{what:52s} predicted {predicted:6.1f} s, measured {measured:6.1f} s: {predicted / measured:.2f}")
+    _outlook()
+
+
+def _outlook() -> None:
+    cells = [cell_cost(cell) for cell in read_sweep(Path("configs/paper.yaml"), None, {})]
+    print(
+        "\nReckoned, not measured: GPUs that sustain 10 TFLOP/s in float32, 0.3 ms per view and core, 20 s of start-up"
+    )
+    for devices in (1, 8):
+        gpus = Machine(flops=10e12, devices=devices, cores=8 * devices)
+        seconds = sum(gpus.seconds(float(cost.flops or 0), (cost.images or 0) * cost.views) for cost in cells)
+        print(f"configs/paper.yaml, 36 runs, {devices} GPU{'s' * (devices > 1)}: {seconds / 3600:.1f} hours")
+    for encoder in ("ViT-B/32", "ViT-L/14@336px"):
+        cost: Any = encoder_cost(encoder, "openai")
+        for devices in (1, 8):
+            gpus = Machine(flops=10e12, devices=devices, cores=8 * devices)
+            hours = gpus.seconds(4e6 * cost.flops, 4_000_000) / 3600
+            print(f"a million thumbnails x 4 views, {encoder}, {devices} GPU{'s' * (devices > 1)}: {hours:.2f} hours")
+
+
+if __name__ == "__main__":
+    main()
