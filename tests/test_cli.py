@@ -13,6 +13,7 @@ from sklearn.metrics import accuracy_score
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from bench.cli import main
+from bench.compilation import compiler
 from bench.metrics import RATES
 from bench.results import read_record
 from datamodules import Synthetic
@@ -56,6 +57,20 @@ def photos(tmp_path):
         pixels = rng.integers(0, 256, (side, side + 5, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{number}.png")
     return tmp_path / "photos"
+
+
+@pytest.mark.skipif(compiler() is None, reason="there is no C++ compiler")
+def test_a_compiled_encoder_predicts_the_same_and_the_record_says_so(run, repository, tmp_path, monkeypatch):
+    monkeypatch.chdir(repository)
+    tables = {}
+    for choice in ("true", "false", "auto"):
+        options = ["--data.limit=40", f"--model.compile={choice}", f"--trainer.logger.save_dir={tmp_path / 'runs'}"]
+        folder, _ = run("test", "demo", *options, encoder=[])
+        assert read_record(folder)["model"]["compiled"] is (choice == "true")
+        tables[choice] = pd.read_csv(folder / "images.csv")
+    assert tables["auto"].equals(tables["false"])
+    assert tables["true"]["prediction"].equals(tables["false"]["prediction"])
+    assert np.allclose(tables["true"]["probability"], tables["false"]["probability"], atol=1e-5)
 
 
 class TestConfigs:
