@@ -46,7 +46,7 @@ def test_each_method_tunes_an_encoder_that_the_benchmark_tests(
     record = json.loads((folder / "finetuning.json").read_text())
     assert record["frozen"]["unchanged"]
     assert {path.name for path in folder.glob("*.safetensors")} == {
-        f"{method}.safetensors", f"{method}-0.5.safetensors"
+        f"{method}.safetensors", f"{method}-0.5.safetensors", f"{method}-0.75.safetensors"
     }  # fmt: skip
 
     tuned = ["--model.pretrained", f"{folder}/{method}.safetensors", *QUICK[:3], *images, "--data.limit=4"]

@@ -18,14 +18,19 @@ QUICK = [
 ]
 
 
+@pytest.fixture(params=["robustness_study", "robustness_study_small"])
+def name(request):
+    return request.param
+
+
 @pytest.fixture
-def study(repository, tmp_path, monkeypatch):
+def study(repository, tmp_path, monkeypatch, name):
     """Both sweeps of the study, in an empty folder that has its configurations."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs").symlink_to(repository / "configs")
     write_cifar10(tmp_path / "data", count=20)
-    fits = read_sweep(repository / "configs/robustness_study_fits.yaml", None, {})
-    tests = read_sweep(repository / "configs/robustness_study.yaml", None, {})
+    fits = read_sweep(repository / f"configs/{name}_fits.yaml", None, {})
+    tests = read_sweep(repository / f"configs/{name}.yaml", None, {})
     return {cell.name: cell for cell in fits}, {cell.name: cell for cell in tests}
 
 
@@ -37,21 +42,21 @@ def test_every_encoder_that_is_tested_is_one_that_is_fitted(study):
     for cell in fits.values():
         callbacks = read_yaml(Path(cell.config))["trainer"]["callbacks"]
         (writer,) = [one for one in callbacks if "Writer" in one["class_path"]]
-        name = writer["init_args"]["name"]
+        stem = writer["init_args"]["name"]
         files = {
             path.rpartition("/")[2]
             for test in tests.values()
             if (path := test.options["model.pretrained"]).startswith(f"{cell.folder}/")
         }
-        assert files <= {f"{name}.safetensors", f"{name}-0.5.safetensors"}
+        assert files <= {f"{stem}.safetensors", f"{stem}-0.5.safetensors", f"{stem}-0.75.safetensors"}
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_fits_then_tests_then_the_report(study, tmp_path, tiny_clip, capsys):
+def test_fits_then_tests_then_the_report(study, name, tmp_path, tiny_clip, capsys):
     fits, _ = study
     chosen = ["--only", "seed=seed-0", "--only", f"method={METHODS}"]
-    command = ["sweep", "--config", "configs/robustness_study_fits.yaml", *chosen, *tiny_clip, *QUICK]
+    command = ["sweep", "--config", f"configs/{name}_fits.yaml", *chosen, *tiny_clip, *QUICK]
     with pytest.raises(SystemExit) as done:
         main([*command, "--trainer.max_epochs", "1"])
     assert done.value.code == 0, capsys.readouterr().out
@@ -60,26 +65,26 @@ def test_fits_then_tests_then_the_report(study, tmp_path, tiny_clip, capsys):
     encoder = tiny_clip[:2]
     for cell in ("original", "augment-0", "augment-control-0"):
         pretrained = tiny_clip[2:] if cell == "original" else []
-        only = ["--only", "config=cifar10", "--only", f"tuned={cell}"]
+        only = ["--only", f"tuned={cell}"] + (["--only", "config=cifar10"] if name == "robustness_study" else [])
         with pytest.raises(SystemExit) as done:
-            main(["sweep", "--config", "configs/robustness_study.yaml", *only, *encoder, *pretrained, *QUICK])
+            main(["sweep", "--config", f"configs/{name}.yaml", *only, *encoder, *pretrained, *QUICK])
         assert done.value.code == 0, capsys.readouterr().out
 
-    report(["runs/robustness_study"])
+    report([f"runs/{name}"])
     page = (tmp_path / "report" / "report.md").read_text()
     assert "Recovered share of the drop beyond the control" in page
     assert "control: clean-only, seeds 0" in page
     assert "not used" not in capsys.readouterr().out
 
 
-def test_a_fit_is_done_when_its_record_is_there_and_its_options_are_those_asked_for(study, tmp_path, tiny_clip):
+def test_a_fit_is_done_when_its_record_is_there_and_its_options_are_those_asked_for(study, name, tmp_path, tiny_clip):
     options = dict(zip((key.removeprefix("--") for key in tiny_clip[::2]), tiny_clip[1::2], strict=True))
     options |= {"trainer.max_epochs": 1, "data.limit": 20, "data.verify_checksums": False}
-    (cell, *_) = read_sweep(tmp_path / "configs/robustness_study_fits.yaml", None, options)
+    (cell, *_) = read_sweep(tmp_path / f"configs/{name}_fits.yaml", None, options)
     assert state(cell)[0] is State.OPEN
     cell.folder.mkdir(parents=True)
     (cell.folder / "config.yaml").write_text(yaml.safe_dump(cell.expected()))
     (cell.folder / "finetuning.json").write_text('{"metrics": {}}')
     assert state(cell)[0] is State.DONE
-    longer = read_sweep(tmp_path / "configs/robustness_study_fits.yaml", None, {**options, "trainer.max_epochs": 2})[0]
+    longer = read_sweep(tmp_path / f"configs/{name}_fits.yaml", None, {**options, "trainer.max_epochs": 2})[0]
     assert state(longer) == (State.FAILED, f"{cell.folder} holds results with another trainer.max_epochs: remove it")
