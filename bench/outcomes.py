@@ -91,7 +91,9 @@ class Outcomes:
 
     @classmethod
     def concatenate(cls, parts: Sequence[Self]) -> Self:
-        """All rows of several parts, at least one, in order."""
+        """All rows of several parts, at least one, in order; a single part is not copied."""
+        if len(parts) == 1:
+            return parts[0]
         return cls(**{name.name: torch.cat([getattr(part, name.name) for part in parts]) for name in fields(cls)})
 
     @classmethod
@@ -100,7 +102,9 @@ class Outcomes:
         return cls(**{name.name: columns[prefix + name.name] for name in fields(cls)})
 
     def unique(self) -> Self:
-        """The first row of every image, sorted by index."""
+        """The first row of every image, sorted by index; not copied where that is how the rows are."""
+        if (self.index[1:] > self.index[:-1]).all():
+            return self
         order = self.index.argsort(stable=True)
         index = self.index[order]
         return self.select(order[torch.cat([index[:1] == index[:1], index[1:] != index[:-1]])])

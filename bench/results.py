@@ -68,8 +68,8 @@ def to_json(value: Any) -> Any:
     return value
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file, a text as UTF-8, so that it is there whole or not at all, also after a crash.
+def write_atomically(path: Path, content: str | bytes | Iterable[str]) -> None:
+    """Write a file, a text or pieces of one as UTF-8, so that it is there whole or not at all, also after a crash.
 
     Raises:
         OSError: The folder cannot be written.
@@ -77,7 +77,10 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+            if isinstance(content, bytes):
+                file.write(content)
+            else:
+                file.writelines(piece.encode() for piece in ([content] if isinstance(content, str) else content))
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -1,7 +1,7 @@
 """Outcomes and metrics as text: the per-image CSV table and the table on the screen."""
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ COLUMNS = (
     "index", "path", "label", "view", "prediction", "probability", "confidence", "loss", "rank", "encoded_bytes",
     "bits_per_pixel", "psnr", "ssim",
 )  # fmt: skip
+_IMAGES_AT_ONCE = 1024
 _SCREEN_ROWS = {
     "precision": ("precision", 4),
     "drop": ("drop", 4),
@@ -31,26 +32,29 @@ _SCREEN_ROWS = {
 """Metrics by name: what they are called on the screen, and decimals."""
 
 
-def per_image_csv(outcomes: Mapping[str, Outcomes], paths: Mapping[int, str | None]) -> str:
+def per_image_csv(outcomes: Mapping[str, Outcomes], path: Callable[[int], str | None]) -> Iterator[str]:
     """One line per image and view, sorted by image index; classes are indices, unknown values are empty.
 
-    The PSNR of a view that equals its original is `inf`.
+    It comes in pieces, since the text of a large run weighs more than all its outcomes. The PSNR of a
+    view that equals its original is `inf`.
 
     Args:
         outcomes: By view; every view has the same images in the same order.
-        paths: File name by image index.
+        path: File name of an image index.
 
     The floats are written with nine digits, which is float32 without loss.
     """
-    text = StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
     order = next(iter(outcomes.values())).index.argsort()
-    columns = {view: _columns(rows.select(order)) for view, rows in outcomes.items()}
-    for lines in zip(*(columns[view] for view in columns), strict=True):
-        for view, (index, label, *values) in zip(columns, lines, strict=True):
-            writer.writerow([index, paths[int(index)], label, view, *values])
-    return text.getvalue()
+    yield ",".join(COLUMNS) + "\n"
+    for start in range(0, len(order), _IMAGES_AT_ONCE):
+        rows = order[start : start + _IMAGES_AT_ONCE]
+        text = StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        columns = {view: _columns(found.select(rows)) for view, found in outcomes.items()}
+        for lines in zip(*columns.values(), strict=True):
+            for view, (index, label, *values) in zip(columns, lines, strict=True):
+                writer.writerow([index, path(int(index)), label, view, *values])
+        yield text.getvalue()
 
 
 def _columns(rows: Outcomes) -> Iterator[tuple[str, ...]]:

@@ -10,7 +10,6 @@ from PIL import Image
 from torch import Tensor
 
 from bench.drawing import draw_rates, plain
-from bench.rates import codec_curves
 from datamodules.degradations import ORIGINAL, curves
 
 if TYPE_CHECKING:
@@ -82,6 +81,8 @@ def encoded_bits(metrics: Mapping[str, Mapping[str, Tensor]]) -> dict[str, float
 def rate_figure(metrics: Mapping[str, Mapping[str, Tensor]]) -> "Figure":
     """Precision against bits per pixel, a line per codec; the original is the dashed line."""
     from matplotlib.figure import Figure
+
+    from bench.rates import codec_curves  # imports statsmodels and pandas
 
     figure = Figure(figsize=(7.2, 4.4), layout="constrained")
     axes = figure.subplots()

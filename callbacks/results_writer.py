@@ -139,11 +139,11 @@ class ResultsWriter(OutcomeCallback):
         run = module.whole_run()
         if run is None:
             return
-        images = run.outcomes[ORIGINAL].index.tolist()
+        images = len(run.outcomes[ORIGINAL])
         if not images:
             raise UserError(f"none of the {len(run.skipped)} images could be read: check the data root")
         record = {
-            "images": len(images),
+            "images": images,
             "metrics": module.measured,
             **_provenance(module),
             "skipped": [vars(image) for image in run.skipped],
@@ -158,8 +158,7 @@ class ResultsWriter(OutcomeCallback):
         for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set in Trainer.__init__ by a connector
             if isinstance(callback, Recorder):
                 record |= callback.record()
-        table = per_image_csv(run.outcomes, {index: module.data.path(index) for index in images})
-        write_atomically(self._journal.run / TABLE, table)
+        write_atomically(self._journal.run / TABLE, per_image_csv(run.outcomes, module.data.path))
         write_record(self._journal.run, record)
         self._journal.close()
         print(f"\n{screen_table(record)}\n\nwritten to {self._journal.run}")

@@ -10,7 +10,6 @@ from torch.utils.tensorboard import SummaryWriter
 
 from bench.evaluation import ZeroShotEvaluation
 from bench.outcomes import Outcomes
-from bench.rates import codec_curves
 from bench.results import software, to_json
 from callbacks.figures import (
     Flip,
@@ -109,6 +108,8 @@ class TensorBoardReport(OutcomeCallback):
         ]
 
     def _write_curves(self, writer: SummaryWriter, metrics: dict[str, dict[str, Tensor]]) -> None:
+        from bench.rates import codec_curves  # imports statsmodels and pandas
+
         qualities = curves(metrics, "quality")
         for metric in HEADLINES:
             for codec, points in qualities.items():

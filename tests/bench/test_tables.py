@@ -26,7 +26,8 @@ def outcomes():
 
 def test_pandas_reads_the_table_back_without_loss(outcomes, tmp_path):
     file = tmp_path / "images.csv"
-    file.write_text(per_image_csv(outcomes, {5: "a, b.png", 2: None, 9: 'q"uote.png'}))
+    paths = {5: "a, b.png", 2: None, 9: 'q"uote.png'}
+    file.write_text("".join(per_image_csv(outcomes, paths.get)))
     table = pd.read_csv(file)
     assert tuple(table.columns) == COLUMNS
     assert table["index"].tolist() == [2, 2, 5, 5, 9, 9]
@@ -48,7 +49,17 @@ def test_pandas_reads_the_table_back_without_loss(outcomes, tmp_path):
 def test_table_does_not_depend_on_the_order_of_the_rows(outcomes):
     paths = {2: "x", 5: "y", 9: "z"}
     shuffled = {view: rows.select(torch.tensor([2, 0, 1])) for view, rows in outcomes.items()}
-    assert per_image_csv(outcomes, paths) == per_image_csv(shuffled, paths)
+    assert list(per_image_csv(outcomes, paths.get)) == list(per_image_csv(shuffled, paths.get))
+
+
+def test_pieces_of_the_table_are_the_table(outcomes, monkeypatch):
+    paths = {2: "x", 5: "y", 9: "z"}
+    header, *whole = per_image_csv(outcomes, paths.get)
+    monkeypatch.setattr("bench.tables._IMAGES_AT_ONCE", 2)
+    pieces = list(per_image_csv(outcomes, paths.get))
+    assert len(whole) == 1
+    assert [piece.count("\n") for piece in pieces] == [1, 4, 2]
+    assert "".join(pieces) == header + whole[0]
 
 
 def test_screen_table_has_a_column_per_view():
