@@ -79,7 +79,8 @@ class ArraySource(Source):
             raise ValueError(f"{len(images)} images have {len(labels)} labels")
         if not set(np.unique(labels).tolist()) <= set(range(len(classes))):
             raise ValueError(f"labels lie outside 0 to {len(classes) - 1}")
-        self.images, self.labels, self.classes = images, np.asarray(labels), tuple(classes)
+        self.images = np.ascontiguousarray(images)  # torchvision hands over planes, which Pillow takes slowly
+        self.labels, self.classes = np.asarray(labels), tuple(classes)
 
     def __len__(self) -> int:
         return len(self.images)

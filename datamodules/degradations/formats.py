@@ -30,6 +30,7 @@ class FileFormat:
         library: What the version is asked of: Pillow's name of a library, or the package that holds the plugin.
         plugin: The module whose import makes the format known to Pillow.
         longest_side: Pixels that fit on a side; None where memory ends first.
+        decoder: Pillow's name of the decoder that reads the files it writes; None where only `Image.open` knows.
     """
 
     key: str
@@ -38,6 +39,7 @@ class FileFormat:
     library: str
     plugin: str | None = None
     longest_side: int | None = None
+    decoder: str | None = None
 
     def require(self) -> None:
         """Make the format known to Pillow.
@@ -71,22 +73,31 @@ class FileFormat:
             ValueError: The codec cannot hold an image of this size.
             UserError: This installation lacks the format.
         """
-        self.require()  # a loader worker may be a fresh process, which knows no plugin yet
-        size = f"{image.width} x {image.height} pixels"
+        if self.decoder is None:
+            self.require()  # a loader worker may be a fresh process, which knows no plugin yet
         if self.longest_side is not None and max(image.size) > self.longest_side:
-            raise ValueError(f"{size}: {self.title} holds at most {self.longest_side} on a side")
+            raise ValueError(f"{_size(image)}: {self.title} holds at most {self.longest_side} on a side")
         buffer = BytesIO()
         try:
             image.save(buffer, format=self.key, **options)
+            encoded = buffer.getvalue()
+            if self.decoder is not None:  # mode and size are known: reading the header takes as long as a thumbnail
+                pixels = Image.new("RGB", image.size, None)
+                pixels.frombytes(encoded, self.decoder, "RGB", "")
+                return Degraded(pixels, len(encoded))
             pixels = Image.open(buffer, formats=[self.key]).convert("RGB")
         except (OSError, RuntimeError) as error:
-            raise ValueError(f"{size}: {self.title} failed: {error}") from error
+            raise ValueError(f"{_size(image)}: {self.title} failed: {error}") from error
         pixels.info = {}  # Pillow would write one codec's comment or colour profile into the next one's file
-        return Degraded(pixels, buffer.getbuffer().nbytes)
+        return Degraded(pixels, len(encoded))
+
+
+def _size(image: Image.Image) -> str:
+    return f"{image.width} x {image.height} pixels"
 
 
 # 65500 is libjpeg's own limit, a little below the format's 65535; libavif encodes 65536, but decodes 32768.
-JPEG = FileFormat("JPEG", "JPEG", "jpg", "libjpeg_turbo", longest_side=65500)
+JPEG = FileFormat("JPEG", "JPEG", "jpg", "libjpeg_turbo", longest_side=65500, decoder="jpeg")
 WEBP = FileFormat("WEBP", "WebP", "webp", "webp", longest_side=16383)
 AVIF = FileFormat("AVIF", "AVIF", "avif", "avif", longest_side=32768)
 JPEG_2000 = FileFormat("JPEG2000", "JPEG 2000", "jpg_2000", "jpg_2000")

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -106,7 +106,7 @@ class Jpeg:
 
     def _save(self, image: Image.Image) -> Degraded:
         options = {} if self.subsampling is None else {"subsampling": _SUBSAMPLINGS[self.subsampling]}
-        with _buffer_for(image):
+        with _buffer_for(image) if self.progressive or self.optimise else nullcontext():
             return JPEG.round_trip(
                 image, quality=self.quality, progressive=self.progressive, optimize=self.optimise, **options
             )
