@@ -6,8 +6,10 @@ there halves the bill. Both begin from the same 9 Chebyshev points and the integ
 """
 
 import math
+from collections import deque
 from collections.abc import Generator
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import pairwise
 
 import torch
@@ -33,11 +35,11 @@ class Adaptive(Quadrature):
     n / 2 + 1 points, the error estimate is d_n (d_n / d_{n/2})^1.5, QUADPACK's exponent (Piessens et al., 1983). Extra
     digits cost next to nothing here, so smooth paths are held to `smooth_tolerance`.
 
-    *Jumping paths* keep the trapezoid over cells of unequal width h and halve the worst cell, one at a time. A cell
-    shows two signs of error: the spread h |f(b) - f(a)| / sqrt(12), the standard deviation of the trapezoid when the
-    difference is jumps at uniformly random places, and the defect |h (f'(a) + f'(b)) / 2 - (F(b) - F(a))| of its share
-    of completeness, which is known exactly because each gradient comes with its loss F. The defect sees what hides
-    between two points that agree. Cells add up as independent errors: per pixel for the spread, in total for the
+    *Jumping paths* keep the trapezoid over cells of unequal width h and halve the worst eighth of the cells at a time.
+    A cell shows two signs of error: the spread h |f(b) - f(a)| / sqrt(12), the standard deviation of the trapezoid when
+    the difference is jumps at uniformly random places, and the defect |h (f'(a) + f'(b)) / 2 - (F(b) - F(a))| of its
+    share of completeness, which is known exactly because each gradient comes with its loss F. The defect sees what
+    hides between two points that agree. Cells add up as independent errors: per pixel for the spread, in total for the
     defect. The two weights are calibrated on a CLIP ResNet.
 
     Memory: besides `field`'s own, every gradient of the paths in flight, at most `max_batch` paths.
@@ -49,7 +51,7 @@ class Adaptive(Quadrature):
     """
 
     tolerance: float = 0.0275
-    smooth_tolerance: float = 1e-4
+    smooth_tolerance: float = 3e-5
     max_points: int = 129
 
     def __post_init__(self) -> None:
@@ -69,18 +71,29 @@ class Adaptive(Quadrature):
         waiting = iter(range(count))
         paths: dict[int, _Refinement] = {}
         wanted: dict[int, list[float]] = {}
+        samples: dict[int, list[_Sample]] = {}
+        queue: deque[tuple[int, float]] = deque()  # over all paths, so that only the last batches are not full
         done: dict[int, _Outcome] = {}
+
+        def ask(pair: int, points: list[float]) -> None:
+            wanted[pair], samples[pair] = points, []
+            queue.extend((pair, point) for point in points)
+
         while len(done) < count:
             while len(paths) < max_batch and (pair := next(waiting, None)) is not None:
                 paths[pair] = _refine(self)
-                wanted[pair] = next(paths[pair])
-            samples = _sample(field, wanted, max_batch)
-            for pair in list(paths):
+                ask(pair, next(paths[pair]))
+            chunk = [queue.popleft() for _ in range(min(max_batch, len(queue)))]
+            for (pair, _), sample in zip(chunk, _sample(field, chunk), strict=True):
+                samples[pair].append(sample)
+            for pair in dict.fromkeys(pair for pair, _ in chunk):
+                if len(samples[pair]) < len(wanted[pair]):
+                    continue
                 try:
-                    wanted[pair] = paths[pair].send(samples[pair])
+                    ask(pair, paths[pair].send(samples[pair]))
                 except StopIteration as stop:
                     done[pair] = stop.value
-                    del paths[pair], wanted[pair]
+                    del paths[pair], wanted[pair], samples[pair]
         outcomes = [done[pair] for pair in range(count)]
         return Integral(
             slopes=torch.stack([o.integral for o in outcomes]),
@@ -108,48 +121,56 @@ _Refinement = Generator[list[float], list[_Sample], _Outcome]
 """One path in flight: asks for points, is sent their samples, returns the outcome."""
 
 
-def _sample(field: Field, wanted: dict[int, list[float]], max_batch: int) -> dict[int, list[_Sample]]:
-    """Every path's wanted points, in its order, at most `max_batch` at a time over all paths."""
-    samples: dict[int, list[_Sample]] = {pair: [] for pair in wanted}
-    queue = [(pair, point) for pair, points in wanted.items() for point in points]
-    for start in range(0, len(queue), max_batch):
-        pairs, points = zip(*queue[start : start + max_batch], strict=True)
-        values, slopes = field(torch.tensor(pairs), torch.tensor(points, dtype=torch.float64))
-        for pair, value, rate, row in zip(pairs, values.tolist(), slopes.sum(1).tolist(), slopes, strict=True):
-            samples[pair].append(_Sample(value, rate, row.clone()))
-    return samples
+def _sample(field: Field, chunk: list[tuple[int, float]]) -> list[_Sample]:
+    """One call of `field`; each sample owns its memory, or it would keep that of the whole batch."""
+    pairs, points = zip(*chunk, strict=True)
+    values, slopes = field(torch.tensor(pairs), torch.tensor(points, dtype=torch.float64))
+    numbers = torch.stack([values.to(slopes), slopes.sum(1)]).tolist()
+    return [_Sample(value, rate, row.clone()) for value, rate, row in zip(*numbers, slopes, strict=True)]
 
 
 def _refine(rule: Adaptive) -> _Refinement:
-    """Doubles the Chebyshev grid while the path looks smooth; from then on halves the trapezoid's worst cell."""
+    """Doubles the Chebyshev grid while the path looks smooth; from then on halves the trapezoid's worst cells."""
     samples: dict[float, _Sample] = {}
     intervals = _FIRST
     while True:
-        points = clenshaw_curtis(intervals)[0].tolist()
+        points = _chebyshev(intervals)[0]
         new = [point for point in points if point not in samples]
         samples.update(zip(new, (yield new), strict=True))
-        cells = _Cells.over(samples, points)
-        integral, change, error = _clenshaw_curtis_levels(samples, points)
+        slopes = torch.stack([samples[point].slopes for point in points])
+        cells = _Cells.over(samples, points, slopes)
+        integral, change, error = _clenshaw_curtis_levels(slopes)
         if not change <= _SMOOTH * cells.deviation():  # also where the loss is not a number
             break
         if error <= min(rule.smooth_tolerance, rule.tolerance) or 2 * intervals + 1 > rule.max_points:
             return _Outcome(integral, len(samples), error)
         intervals *= 2
+    del slopes
     while True:
         error = _relative(cells.error(), cells.integral)
-        (left, right), share = max(cells.shares.items(), key=lambda cell: cell[1])
-        if error <= rule.tolerance or len(samples) >= rule.max_points or not share > 0:
+        worst = cells.worst()[: rule.max_points - len(samples)]
+        if error <= rule.tolerance or not worst:
             return _Outcome(cells.integral, len(samples), error)
-        (samples[(left + right) / 2],) = yield [(left + right) / 2]
-        cells.halve(samples, left, right)
+        middles = [(left + right) / 2 for left, right in worst]
+        samples.update(zip(middles, (yield middles), strict=True))
+        cells.halve(samples, worst)
 
 
-def _clenshaw_curtis_levels(samples: dict[float, _Sample], points: list[float]) -> tuple[Tensor, float, float]:
+@cache
+def _chebyshev(intervals: int) -> tuple[list[float], list[float]]:
+    """Points and Clenshaw-Curtis weights as numbers."""
+    points, weights = clenshaw_curtis(intervals)
+    return points.tolist(), weights.tolist()
+
+
+def _clenshaw_curtis_levels(slopes: Tensor) -> tuple[Tensor, float, float]:
     """The finest level's integral, its L1 distance to the level below, and the estimate of its relative error."""
-    slopes = torch.stack([samples[point].slopes for point in points])
-    intervals = len(points) - 1
-    fine, middle, coarse = (clenshaw_curtis(intervals // step)[1].to(slopes) @ slopes[::step] for step in (1, 2, 4))
-    change, before = float((fine - middle).abs().sum()), float((middle - coarse).abs().sum())
+    intervals = len(slopes) - 1
+    weights = slopes.new_zeros(3, intervals + 1)
+    for level, step in enumerate((1, 2, 4)):
+        weights[level, ::step] = slopes.new_tensor(_chebyshev(intervals // step)[1])
+    fine, middle, coarse = weights @ slopes
+    change, before = torch.stack([(fine - middle).abs().sum(), (middle - coarse).abs().sum()]).tolist()
     shrinking = min(1.0, change / before) if before > 0 else 1.0
     rounding = 8 * torch.finfo(slopes.dtype).eps
     return fine, change, max(_relative(change * shrinking**1.5, fine), rounding)
@@ -173,31 +194,48 @@ class _Cells:
     shares: dict[tuple[float, float], float] = field(default_factory=dict)  # of the error, per cell
 
     @classmethod
-    def over(cls, samples: dict[float, _Sample], points: list[float]) -> "_Cells":
-        zero = torch.zeros_like(samples[points[0]].slopes)
-        cells = cls(integral=zero, spread=zero.clone())
-        for left, right in pairwise(points):
-            cells._add(samples, left, right, +1)
+    def over(cls, samples: dict[float, _Sample], points: list[float], slopes: Tensor) -> "_Cells":
+        """Over neighbouring `points`, with their slopes [P, D]."""
+        width = slopes.new_tensor(points).diff()
+        changes = slopes.diff(dim=0)
+        cells = cls(integral=width / 2 @ (slopes[1:] + slopes[:-1]), spread=width.square() @ changes.square())
+        for cell, size in zip(pairwise(points), changes.abs().sum(1).tolist(), strict=True):
+            cells._enter(samples, cell, size)
         return cells
 
-    def halve(self, samples: dict[float, _Sample], left: float, right: float) -> None:
-        middle = (left + right) / 2
-        del self.shares[left, right]
-        self._add(samples, left, right, -1)
-        self._add(samples, left, middle, +1)
-        self._add(samples, middle, right, +1)
+    def worst(self) -> list[tuple[float, float]]:
+        """The eighth of the cells that holds most of the error, at least one; none where there is nothing to gain.
 
-    def _add(self, samples: dict[float, _Sample], left: float, right: float, sign: int) -> None:
-        a, b, width = samples[left], samples[right], right - left
-        change = (b.slopes - a.slopes) * width
-        rounding = 32 * torch.finfo(change.dtype).eps  # of a loss made from logits of some tens
-        defect = max(0.0, abs(width * (a.rate + b.rate) / 2 - (b.value - a.value)) - rounding)
-        self.integral = self.integral + sign * (width / 2) * (a.slopes + b.slopes)
-        self.spread = self.spread + sign * change.square()
-        self.defect += sign * defect**2
-        if sign > 0:
-            share = _SPREAD * float(change.abs().sum()) / math.sqrt(12) + _DEFECT * defect
-            self.shares[left, right] = share if width > _NARROWEST else 0.0
+        One at a time would leave the last paths of a call alone in their batches.
+        """
+        ranked = sorted((cell for cell, share in self.shares.items() if share > 0), key=lambda c: -self.shares[c])
+        return ranked[: max(1, len(self.shares) // 8)]
+
+    def halve(self, samples: dict[float, _Sample], cells: list[tuple[float, float]]) -> None:
+        threes = [(left, (left + right) / 2, right) for left, right in cells]
+        a, b, c = (torch.stack([samples[point].slopes for point in column]) for column in zip(*threes, strict=True))
+        first, second, width = b - a, c - b, a.new_tensor([right - left for left, right in cells])
+        self.integral = self.integral + width / 4 @ (first - second)
+        halves = (first.square() + second.square()) / 4 - (c - a).square()
+        self.spread = self.spread + width.square() @ halves
+        sizes = torch.stack([first.abs().sum(1), second.abs().sum(1)]).tolist()
+        for (left, middle, right), one, other in zip(threes, *sizes, strict=True):
+            del self.shares[left, right]
+            self.defect -= self._defect(samples, (left, right)) ** 2
+            self._enter(samples, (left, middle), one)
+            self._enter(samples, (middle, right), other)
+
+    def _enter(self, samples: dict[float, _Sample], cell: tuple[float, float], size: float) -> None:
+        """Count a cell whose slopes change by `size` in L1 norm."""
+        width, defect = cell[1] - cell[0], self._defect(samples, cell)
+        self.defect += defect**2
+        share = _SPREAD * width * size / math.sqrt(12) + _DEFECT * defect
+        self.shares[cell] = share if width > _NARROWEST else 0.0
+
+    def _defect(self, samples: dict[float, _Sample], cell: tuple[float, float]) -> float:
+        a, b, width = samples[cell[0]], samples[cell[1]], cell[1] - cell[0]
+        rounding = 32 * torch.finfo(self.integral.dtype).eps  # of a loss made from logits of some tens
+        return max(0.0, abs(width * (a.rate + b.rate) / 2 - (b.value - a.value)) - rounding)
 
     def deviation(self) -> float:
         """L1 norm over pixels of the standard deviation that the spread implies."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -23,7 +24,8 @@ class Attribution:
         total: [B], the sum of `attribution`.
         loss_difference: [B], loss(target) - loss(baseline), which `total` would equal were the integral exact.
         residual: [B], |total - loss_difference|, the completeness residual.
-        evaluations: int64 [B], gradients spent; 0 where baseline and target agree.
+        evaluations: int64 [B], gradients used; 0 where baseline and target agree. Pairs that share baseline and label
+            share the gradient there, and each counts it.
         error_estimate: float64 [B], estimated relative L1 error of the map; NaN from rules that make no estimate.
         converged: bool [B], whether the estimate met the rule's tolerance; True from rules that have none.
     """
@@ -127,40 +129,72 @@ def _still(pixels: Tensor) -> Attribution:
     )
 
 
-@dataclass(frozen=True)
-class _Path:
-    """The straight lines from `start` [B, 3, H, W] along `change`, and the loss on them."""
+_Place = tuple[int, float]
+"""A pair and a point of its path."""
 
-    loss: Loss
-    start: Tensor
-    change: Tensor
-    labels: Tensor
+
+class _Path:
+    """The straight lines from `start` [B, 3, H, W] along `change`, and the loss on them.
+
+    What lines of one image have in common, their start, is evaluated once; losses met at ends are kept.
+    """
+
+    def __init__(self, loss: Loss, start: Tensor, change: Tensor, labels: Tensor) -> None:
+        self.loss, self.start, self.change, self.labels = loss, start, change, labels
+        self._origins = _first_alike(start, labels)
+        self._at_start: dict[_Place, tuple[Tensor, Tensor]] = {}
+        self._at_ends: dict[_Place, Tensor] = {}
 
     def sample(self, pairs: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
         """Losses and slopes; see `bench.quadrature.Field`."""
-        pairs = pairs.to(self.start.device)
-        change = self.change[pairs]
-        pixels = self._at(pairs, points).requires_grad_()
-        values = self._losses(pixels, pairs)
-        (gradient,) = torch.autograd.grad(values.sum(), pixels)
-        return values.detach(), (gradient * change).flatten(1)
+        asked = [self._place(pair, point) for pair, point in zip(pairs.tolist(), points.tolist(), strict=True)]
+        known = dict(self._at_start)
+        if places := [place for place in dict.fromkeys(asked) if place not in known]:
+            pixels = self._pixels(places).requires_grad_()
+            values = self._losses(pixels, places)
+            (gradients,) = torch.autograd.grad(values.sum(), pixels)
+            known.update(zip(places, zip(values.detach(), gradients, strict=True), strict=True))
+        for place in places:
+            if place[1] in (0.0, 1.0):
+                self._at_ends[place] = known[place][0]
+            if place[1] == 0.0:
+                value, gradient = known[place]
+                self._at_start[place] = value, gradient.clone()  # a view would keep the whole batch
+        slopes = torch.stack([known[place][1] for place in asked]) * self.change[pairs.to(self.change.device)]
+        return torch.stack([known[place][0] for place in asked]), slopes.flatten(1)
 
     @torch.no_grad()
     def rise(self, max_batch: int) -> Tensor:
         """Loss at the end minus loss at the start, [B]."""
-        rises = []
-        everyone = torch.arange(len(self.start), device=self.start.device)
-        for first_pair in range(0, len(everyone), max_batch):
-            pairs = everyone[first_pair : first_pair + max_batch]
-            first, last = (self._losses(self._at(pairs, torch.full((len(pairs),), t)), pairs) for t in (0.0, 1.0))
-            rises.append(last - first)
-        return torch.cat(rises)
+        ends = [(self._place(pair, 0.0), self._place(pair, 1.0)) for pair in range(len(self.start))]
+        missing = [place for place in dict.fromkeys(chain(*ends)) if place not in self._at_ends]
+        for first in range(0, len(missing), max_batch):
+            places = missing[first : first + max_batch]
+            self._at_ends.update(zip(places, self._losses(self._pixels(places), places), strict=True))
+        return torch.stack([self._at_ends[last] - self._at_ends[first] for first, last in ends])
 
-    def _at(self, pairs: Tensor, points: Tensor) -> Tensor:
-        return self.start[pairs] + points.to(self.start).view(-1, 1, 1, 1) * self.change[pairs]
+    def _place(self, pair: int, point: float) -> _Place:
+        return (self._origins[pair], point) if point == 0.0 else (pair, point)
 
-    def _losses(self, pixels: Tensor, pairs: Tensor) -> Tensor:
-        values = self.loss(pixels, self.labels[pairs])
-        if values.shape != pairs.shape:
-            raise ValueError(f"loss returned shape {tuple(values.shape)} for {len(pairs)} images; need one number each")
+    def _pixels(self, places: list[_Place]) -> Tensor:
+        pairs, points = self._pairs(places), self.start.new_tensor([point for _, point in places])
+        return torch.addcmul(self.start[pairs], points.view(-1, 1, 1, 1), self.change[pairs])
+
+    def _losses(self, pixels: Tensor, places: list[_Place]) -> Tensor:
+        values = self.loss(pixels, self.labels[self._pairs(places)])
+        if values.shape != (len(places),):
+            raise ValueError(
+                f"loss returned shape {tuple(values.shape)} for {len(places)} images; need one number each"
+            )
         return values
+
+    def _pairs(self, places: list[_Place]) -> Tensor:
+        return torch.tensor([pair for pair, _ in places], device=self.start.device)
+
+
+def _first_alike(start: Tensor, labels: Tensor) -> list[int]:
+    """For each row, the first with the same pixels and label."""
+    _, groups = torch.unique(start.flatten(1), dim=0, return_inverse=True)
+    first: dict[tuple[int, int], int] = {}
+    alike = zip(groups.tolist(), labels.tolist(), strict=True)
+    return [first.setdefault(key, row) for row, key in enumerate(alike)]

@@ -4,11 +4,13 @@ import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from bench.attribution import Attribution, cross_entropy, integrated_gradients
 from bench.attribution_statistics import attribution_statistics
@@ -39,7 +41,7 @@ class Explainer:
     """Explains every degraded view but the baseline, in float32 without TF32 whatever the classifier's precision.
 
     Args:
-        classifier: Where a precision such as `bf16-true` has rounded its weights, a float32 copy is made.
+        classifier: A copy is made where it helps; see `for_gradients`.
         baseline: The view where the paths start.
         rule: How path integrals are taken.
         max_batch: Images per forward and backward pass.
@@ -54,7 +56,7 @@ class Explainer:
         max_batch: int,
         patch_period: float | None,
     ) -> None:
-        self.classifier = _in_float32(classifier)
+        self.classifier = for_gradients(classifier)
         self.baseline, self.rule, self.max_batch, self.patch_period = baseline, rule, max_batch, patch_period
 
     def explain(self, batch: Batch, outcomes: Mapping[str, Outcomes]) -> list[Explained]:
@@ -107,11 +109,33 @@ class Explainer:
         )
 
 
-def _in_float32(classifier: ZeroShotClassifier) -> ZeroShotClassifier:
-    if all(tensor.dtype == torch.float32 for tensor in [*classifier.parameters(), *classifier.buffers()]):
+def for_gradients(classifier: ZeroShotClassifier) -> ZeroShotClassifier:
+    """The same function in float32, with the batch norms of a CLIP ResNet folded into its convolutions.
+
+    What is folded is a pass over memory less, forward and backward: `python -m benchmarks.attribution_speed` measures
+    how much that saves. A copy where anything has to change.
+    """
+    from open_clip.modified_resnet import ModifiedResNet
+
+    tensors = [*classifier.parameters(), *classifier.buffers()]
+    exact = all(tensor.dtype == torch.float32 for tensor in tensors if tensor.is_floating_point())
+    if exact and not isinstance(classifier.model.visual, ModifiedResNet):
         return classifier
     with torch.inference_mode(False), torch.no_grad():
-        return copy.deepcopy(classifier).float()
+        classifier = copy.deepcopy(classifier).float()
+        if isinstance(tower := classifier.model.visual, ModifiedResNet):
+            _fold_batch_norms(tower)
+    return classifier
+
+
+def _fold_batch_norms(tower: nn.Module) -> None:
+    """In place, for towers in evaluation mode that register each batch norm right behind its convolution."""
+    for parent in list(tower.modules()):
+        for (name, child), (following, norm) in pairwise(list(parent.named_children())):
+            if isinstance(child, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                fused = fuse_conv_bn_eval(child, norm).requires_grad_(False)
+                setattr(parent, name, fused.to(memory_format=torch.channels_last))
+                setattr(parent, following, nn.Identity())
 
 
 @contextmanager

@@ -26,10 +26,11 @@ from bench.quadrature import GaussLegendre, Quadrature, RightRiemann, Trapezoid
 from bench.zero_shot import ZeroShotClassifier
 from datamodules import CIFAR10, ImageFolder
 from datamodules.base import DegradedDataModule
+from datamodules.degradations import ORIGINAL
 from datamodules.views import Batch, Images
 
-_VIEWS = ["jpeg-75", "jpeg-50", "jpeg-25"]
-_TEMPLATES = ["This is an image of a {}."]
+VIEWS = ["jpeg-75", "jpeg-50", "jpeg-25"]
+TEMPLATES = ["This is an image of a {}."]
 _RULES: list[Quadrature] = [
     RightRiemann(50),
     *(Trapezoid(n) for n in (10, 20, 50)),
@@ -55,16 +56,17 @@ def main() -> None:
     arguments = parser.parse_args()
     if len(arguments.encoder) != len(arguments.pretrained):
         parser.error("give one --pretrained for each --encoder")
-    batch, class_names = _read(arguments.images, arguments.n, arguments.every)
+    batch, class_names = read_images(arguments.images, arguments.n, arguments.every)
     for encoder, pretrained in zip(arguments.encoder, arguments.pretrained, strict=True):
         clip = load_encoder(encoder, pretrained)
-        classifier = ZeroShotClassifier(clip, class_names, _TEMPLATES).to(arguments.device)
-        print(f"\n{clip.name}: {len(batch.labels)} images x {len(_VIEWS)} JPEG qualities", flush=True)
+        classifier = ZeroShotClassifier(clip, class_names, TEMPLATES).to(arguments.device)
+        print(f"\n{clip.name}: {len(batch.labels)} images x {len(VIEWS)} JPEG qualities", flush=True)
         _compare(classifier, batch, arguments.reference, arguments.max_batch)
 
 
-def _read(root: Path, n: int, every: int) -> tuple[Batch, tuple[str, ...]]:
-    options: dict[str, Any] = {"degradations": _VIEWS, "batch_size": n, "limit": n, "every": every, "num_workers": 0}
+def read_images(root: Path, n: int, every: int) -> tuple[Batch, tuple[str, ...]]:
+    """The first `n` of every `every`-th image with its views, in one batch, and the class names."""
+    options: dict[str, Any] = {"degradations": VIEWS, "batch_size": n, "limit": n, "every": every, "num_workers": 0}
     data: DegradedDataModule
     if (root / "cifar-10-batches-py").is_dir():
         data = CIFAR10(root, verify_checksums=False, **options)
@@ -75,10 +77,7 @@ def _read(root: Path, n: int, every: int) -> tuple[Batch, tuple[str, ...]]:
 
 
 def _compare(classifier: ZeroShotClassifier, batch: Batch, steps: int, max_batch: int) -> None:
-    device = classifier.text.device
-    views = [classifier.pixels(_on(batch.views[name], device)) for name in ("original", *_VIEWS)]
-    baseline, target = views[0].repeat(len(_VIEWS), 1, 1, 1), torch.cat(views[1:])
-    labels = batch.labels.repeat(len(_VIEWS)).to(device)
+    baseline, target, labels = paths(classifier, batch)
     loss = cross_entropy(classifier.pixel_logits)
 
     def run(rule: Quadrature) -> Attribution:
@@ -89,7 +88,7 @@ def _compare(classifier: ZeroShotClassifier, batch: Batch, steps: int, max_batch
     print(f"{'rule':{_NAME}s} {_COLUMNS}", flush=True)
     contenders: dict[str, Callable[[], Attribution]] = {str(rule): partial(run, rule) for rule in _RULES}
     for method in ("gausslegendre", "riemann_trapezoid"):
-        contenders[f"captum {method} 50"] = partial(_captum, loss, baseline, target, labels, method, max_batch)
+        contenders[f"captum {method} 50"] = partial(captum, loss, baseline, target, labels, method, max_batch)
     results = {}
     for name, attribute in contenders.items():
         start = time.perf_counter()
@@ -100,13 +99,23 @@ def _compare(classifier: ZeroShotClassifier, batch: Batch, steps: int, max_batch
     _judge_estimate(f"adaptive, every path cut at {_BUDGET} points", run(budget), reference)
 
 
+def paths(classifier: ZeroShotClassifier, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """Baselines, targets and labels: from each original to each of its JPEGs, on the device of the classifier."""
+    device = classifier.text.device
+    views = {name: classifier.pixels(_on(images, device)) for name, images in batch.views.items()}
+    original = views.pop(ORIGINAL)
+    several = len(views)
+    return original.repeat(several, 1, 1, 1), torch.cat(list(views.values())), batch.labels.repeat(several).to(device)
+
+
 def _on(images: Images, device: torch.device) -> Images:
     return images.to(device) if isinstance(images, Tensor) else [image.to(device) for image in images]
 
 
-def _captum(
+def captum(
     loss: Loss, baseline: Tensor, target: Tensor, labels: Tensor, method: str, max_batch: int, steps: int = 50
 ) -> Attribution:
+    """Captum's Integrated Gradients, pair by pair, of the same loss."""
     maps = [
         IntegratedGradients(loss).attribute(
             target[i : i + 1],
@@ -134,7 +143,7 @@ def _captum(
     )
 
 
-def _errors(result: Attribution, reference: Attribution) -> Tensor:
+def map_errors(result: Attribution, reference: Attribution) -> Tensor:
     """Relative L1 distance per pair, float64 on the CPU; pairs whose views agree are left out."""
     norm = reference.attribution.flatten(1).abs().sum(1)
     distance = (result.attribution - reference.attribution).flatten(1).abs().sum(1)
@@ -142,7 +151,7 @@ def _errors(result: Attribution, reference: Attribution) -> Tensor:
 
 
 def _print_row(name: str, result: Attribution, reference: Attribution, seconds: float) -> None:
-    errors = _errors(result, reference)
+    errors = map_errors(result, reference)
     quantiles = " ".join(f"{100 * errors.quantile(q):10.4f}" for q in (0.5, 0.95, 1.0))
     spent, residual = result.evaluations.double().mean(), result.residual.median()
     print(f"{name:{_NAME}s} {quantiles} {residual:9.5f} {spent:9.1f} {seconds / len(errors):8.3f}", flush=True)
@@ -150,7 +159,7 @@ def _print_row(name: str, result: Attribution, reference: Attribution, seconds: 
 
 def _judge_estimate(name: str, result: Attribution, reference: Attribution) -> None:
     moved = reference.attribution.flatten(1).abs().sum(1) > 0
-    errors, estimates = _errors(result, reference), result.error_estimate[moved].cpu()
+    errors, estimates = map_errors(result, reference), result.error_estimate[moved].cpu()
     ratios = errors / estimates
     ranks = torch.stack([x.argsort().argsort().double() for x in (errors, estimates)])
     print(

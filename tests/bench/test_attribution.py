@@ -75,6 +75,27 @@ def test_two_class_softmax_shares_the_loss_in_proportion_to_the_logit():
     torch.testing.assert_close(result.loss_difference, after - before)
 
 
+@pytest.mark.parametrize("max_batch", [4, 64])
+def test_what_paths_have_in_common_is_evaluated_once(max_batch):
+    evaluated, model = [], Classifier(nn.SiLU())
+
+    def loss(pixels, labels):
+        evaluated.extend(zip(pixels.detach().flatten(1).tolist(), labels.tolist(), strict=True))
+        return cross_entropy(model)(pixels, labels)
+
+    start, end, classes = images(1, 3, 4, 4).repeat(3, 1, 1, 1), images(3, 3, 4, 4, seed=9), torch.tensor([0, 1, 0])
+    result = integrated_gradients(loss, start, end, classes, Adaptive(max_points=9), max_batch)
+    assert result.evaluations.tolist() == [9, 9, 9]
+    assert len(evaluated) == 3 * 9 - 1  # the baseline of the two with label 0; no loss a second time
+    assert len({(tuple(pixels), label) for pixels, label in evaluated}) == len(evaluated)
+    alone = [
+        integrated_gradients(loss, start[:1], end[i : i + 1], classes[i : i + 1], Adaptive(max_points=9))
+        for i in range(3)
+    ]
+    torch.testing.assert_close(result.attribution, torch.cat([one.attribution for one in alone]), rtol=1e-9, atol=0)
+    torch.testing.assert_close(result.loss_difference, torch.cat([one.loss_difference for one in alone]))
+
+
 def test_sign_is_positive_where_the_target_has_the_higher_loss():
     result = integrated_gradients(
         lambda x, y: x.flatten(1).sum(1), torch.zeros(1, 3, 2, 2), torch.ones(1, 3, 2, 2), labels(1)

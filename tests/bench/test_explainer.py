@@ -8,7 +8,7 @@ import torch
 from checkpoints import RESNET, VIT, build, save_safetensors, write_config
 
 from bench.encoders import load_encoder
-from bench.explainer import Explainer
+from bench.explainer import Explainer, for_gradients
 from bench.outcomes import Outcomes
 from bench.quadrature import GaussLegendre
 from bench.zero_shot import ZeroShotClassifier
@@ -91,6 +91,25 @@ def test_settings_of_tf32_are_kept_out_and_put_back(batch, classifier, outcomes,
         assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == ("high", True)
     finally:
         torch.set_float32_matmul_precision("highest")
+
+
+def test_folded_batch_norms_change_neither_the_function_nor_the_classifier_they_were_copied_from(tmp_path):
+    tower = build(RESNET)
+    generator = torch.Generator().manual_seed(3)
+    for norm in (module for module in tower.modules() if isinstance(module, torch.nn.BatchNorm2d)):
+        for tensor in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+            tensor.data.uniform_(0.5, 1.5, generator=generator)
+    weights = save_safetensors(tower, tmp_path / "weights.safetensors")
+    classifier = ZeroShotClassifier(load_encoder(write_config(tmp_path, RESNET), weights, "quickgelu"), "ab", ["{}"])
+    before = {name: tensor.clone() for name, tensor in classifier.state_dict().items()}
+    prepared = for_gradients(classifier)
+    assert not [module for module in prepared.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    assert all(torch.equal(tensor, before[name]) for name, tensor in classifier.state_dict().items())
+    assert not any(parameter.requires_grad for parameter in prepared.parameters())
+    pixels = torch.rand(4, 3, 64, 64, generator=generator)
+    # In float64 nothing but rounding of the folded float32 weights is left of the difference.
+    features = [one.model.visual.double()(pixels.double()) for one in (classifier, prepared)]
+    torch.testing.assert_close(*features, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(("config", "period"), [(VIT, 8), (RESNET, 32)])
