@@ -3,6 +3,7 @@
 import warnings
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -74,10 +75,9 @@ class ZeroShotClassifier(nn.Module):
 
     def forward(self, images: Images) -> Tensor:
         """Logits float32 [B, C] of uint8 images [B, 3, H, W] or of B tensors uint8 [3, H_i, W_i]."""
-        pixels = self.pixels(images)
-        if self.compiled is None or len(pixels) == 0:
-            return self.pixel_logits(pixels)
-        return class_logits(self.model, self.compiled(self.preprocess.normalise(pixels)), self.text)
+        inputs = self.preprocess(images)
+        encode = self.model.encode_image if self.compiled is None else self.compiled
+        return self._classify(inputs, encode)
 
     def compile_encoder(self) -> None:
         """From now on, `forward` uses a compiled encoder and has no gradient; see `bench.compilation`."""
@@ -96,10 +96,12 @@ class ZeroShotClassifier(nn.Module):
         Returns:
             float32 [B, C].
         """
-        if len(pixels) == 0:
-            return pixels.new_zeros((0, len(self.text)), dtype=torch.float32)
-        features = self.model.encode_image(self.preprocess.normalise(pixels))  # type: ignore[operator]
-        return class_logits(self.model, features, self.text)
+        return self._classify(self.preprocess.normalise(pixels), self.model.encode_image)
+
+    def _classify(self, inputs: Tensor, encode: Any) -> Tensor:
+        if len(inputs) == 0:
+            return inputs.new_zeros((0, len(self.text)), dtype=torch.float32)
+        return class_logits(self.model, encode(inputs), self.text)
 
 
 def class_logits(model: nn.Module, features: Tensor, text: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ import statistics
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
@@ -197,6 +197,7 @@ def main() -> None:
     parser.add_argument("root", type=Path, metavar="IMAGES")
     parser.add_argument("--encoder", action="append", help=f"repeatable; default {', '.join(ARCHITECTURES)}")
     parser.add_argument("--pretrained", action="append", help="tag or file, one per encoder; default random weights")
+    parser.add_argument("--contestant", action="append", help="repeatable: only these, as the table names them")
     parser.add_argument("--images", type=int, default=128)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--repetitions", type=int, default=3)
@@ -208,10 +209,10 @@ def main() -> None:
         given = arguments.pretrained or [str(random_checkpoint(encoder, Path(folder))) for encoder in encoders]
         for encoder, pretrained in zip(encoders, given, strict=True):
             contest = _Contest(encoder, pretrained, arguments.root, arguments.images, arguments.batch_size)
-            compare(contest, arguments.repetitions)
+            compare(contest, arguments.repetitions, arguments.contestant)
 
 
-def compare(contest: _Contest, repetitions: int) -> None:
+def compare(contest: _Contest, repetitions: int, only: Sequence[str] | None = None) -> None:
     """Time one encoder and print the table."""
     contestants = {
         "bare": partial(contest.forward, contest.bare),
@@ -225,23 +226,26 @@ def compare(contest: _Contest, repetitions: int) -> None:
         print("clip-benchmark is not installed and left out")
     else:
         contestants["clip-benchmark"] = contest.peer
+    contestants = {name: run for name, run in contestants.items() if only is None or name in only}
     contest.forward(contest.bare)
-    contest.forward(contest.as_built)
     seconds = collect(contestants, repetitions)
     print(f"\n{contest.name}: milliseconds per image and view, medians")
     for name, values in seconds.items():
         print(f"  {name:16s} {1000 * statistics.median(values):8.2f}")
     print("ratios, median (least to greatest)")
-    for name in ("test", "test, compiled"):
-        for reference in [one for one in seconds if one not in ("test", "test, compiled")]:
+    own = [name for name in seconds if name.startswith("test")]
+    for name in own:
+        for reference in [one for one in seconds if one not in own]:
             print(f"  {name:14s} is faster than {reference:14s} by {spread(ratios(seconds[reference], seconds[name]))}")
-    compile_seconds = statistics.median(contest.compile_seconds)
-    saved = statistics.median(seconds["test"]) - statistics.median(seconds["test, compiled"])
-    pays = f"pays from {compile_seconds / saved:,.0f} images and views on" if saved > 0 else "never pays"
-    print(f"  compiling takes {compile_seconds:.1f} s and {pays}")
+    if len(own) > 1:
+        compile_seconds = statistics.median(contest.compile_seconds)
+        saved = statistics.median(seconds["test"]) - statistics.median(seconds["test, compiled"])
+        pays = f"pays from {compile_seconds / saved:,.0f} images and views on" if saved > 0 else "never pays"
+        print(f"  compiling takes {compile_seconds:.1f} s and {pays}")
+    first = next(iter(contest.predictions.values()))
     for name, predictions in contest.predictions.items():
-        same = sum(int((predictions[view] == contest.predictions["test"][view]).sum()) for view in VIEWS)
-        print(f"  predictions of {name:14s} equal to test's: {same} of {len(contest.labels) * len(VIEWS)}")
+        same = sum(int((predictions[view] == first[view]).sum()) for view in VIEWS)
+        print(f"  predictions of {name:14s} equal to the first's: {same} of {len(contest.labels) * len(VIEWS)}")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from bench.statistics import Interval
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_QUANTITIES = {"total": "IG", "mass": "mass"}
+_QUANTITIES = {"ig": "IG", "mass": "mass"}
 _SETTINGS = ("baseline", "rule")
 
 
@@ -27,7 +27,7 @@ class Change:
     Attributes:
         tuned: Title of the tuned encoder.
         view: Name.
-        quantity: "total", the sum of the attribution, or "mass", that of its absolute values; in nats.
+        quantity: "ig", the sum of the attribution, or "mass", that of its absolute values; in nats.
         before: Of the original encoder, float64 [N].
         after: Of the tuned one, float64 [N].
         interval: Of the mean of after - before, over images.

@@ -6,6 +6,8 @@ import made_up
 import numpy as np
 import pytest
 
+from bench.explanations import Explanation, ViewExplanation, summary
+
 IMAGES = 200
 VIEWS = {"original": 160, "jpeg-25": 100, "webp-25": 120}
 
@@ -179,11 +181,11 @@ def test_runs_without_fits_have_no_such_section_and_fits_are_no_unfinished_runs(
 
 def test_the_attribution_of_the_same_images_is_compared_before_and_after(report, tmp_path):
     def attribution(indices, totals, masses, rule="Adaptive"):
-        per_image = {"total": totals, "mass": masses}
-        mean = {name: float(np.mean(values)) for name, values in per_image.items()}
-        residual = {"median": 0.0, "percentile_95": 0.0}
-        view = {"mean": mean, "residual": residual, "not_converged": 0, "per_image": per_image}
-        return {"baseline": "original", "rule": {"name": rule}, "indices": indices, "views": {"jpeg-25": view}}
+        images = [
+            Explanation(index, 0, {}, {}, {"jpeg-25": ViewExplanation(total, total, 0.0, 9, 0.0, True, {"mass": mass})})
+            for index, total, mass in zip(indices, totals, masses, strict=True)
+        ]
+        return {"baseline": "original", "rule": {"name": rule}, **summary(images)}
 
     def explain(folder, record):
         path = folder / "results.json"
