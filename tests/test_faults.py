@@ -213,7 +213,7 @@ class TestDisk:
         def full(path, content):
             if path.name.endswith(name):
                 raise OSError(28, "No space left on device", str(path))
-            path.write_bytes(content.encode() if isinstance(content, str) else content)
+            path.write_bytes(content if isinstance(content, bytes) else "".join(content).encode())
 
         with monkeypatch.context() as patched:
             for module in ("bench.journal", "bench.results", "callbacks.results_writer"):

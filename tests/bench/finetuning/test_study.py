@@ -37,7 +37,7 @@ def study(repository, tmp_path, monkeypatch, name):
 def test_every_encoder_that_is_tested_is_one_that_is_fitted(study):
     fits, tests = study
     left = {str(cell.folder) for cell in fits.values()}
-    wanted = {cell.options["model.pretrained"].rpartition("/")[0] for cell in tests.values()} - {""}
+    wanted = {cell.options.get("model.pretrained", "").rpartition("/")[0] for cell in tests.values()} - {""}
     assert wanted == left
     for cell in fits.values():
         callbacks = read_yaml(Path(cell.config))["trainer"]["callbacks"]
@@ -46,7 +46,7 @@ def test_every_encoder_that_is_tested_is_one_that_is_fitted(study):
         files = {
             path.rpartition("/")[2]
             for test in tests.values()
-            if (path := test.options["model.pretrained"]).startswith(f"{cell.folder}/")
+            if (path := test.options.get("model.pretrained", "")).startswith(f"{cell.folder}/")
         }
         assert files <= {f"{stem}.safetensors", f"{stem}-0.5.safetensors", f"{stem}-0.75.safetensors"}
 
