@@ -3,14 +3,15 @@
     python -m benchmarks.evaluation IMAGES [--encoder ViT-B/32 --encoder RN50] [--images 128]
 
 IMAGES is the folder that holds torchvision's `cifar-10-batches-py`; encoders have random weights, or those of
-`--pretrained`. The contestants take turns; each number is seconds per image and view:
+`--pretrained`. What is timed, in seconds per image and view:
 
-- bare: `encode_image` in a loop over prepared float tensors, of the same batches, in the memory layout that this
-  project gives the encoder; `bare, as built`: in the one open_clip gives it;
-- test: `Trainer.test` with this project's modules, loaders, metrics and result files, from the end of the first batch
-  to the last (so that neither the start of the loaders nor compiling is in it), with and without compiling;
-- clip-benchmark: its own classifier and loop over four loaders, one per view, whose images lie decoded and degraded in
-  memory (`pip install clip-benchmark`; left out where it is not installed).
+- test: `Trainer.test` with this project's modules, loaders, metrics and result files, batch by batch, from the second
+  one on (so that neither the start of the loaders nor compiling is in it), with and without compiling;
+- bare: after each batch of it, `encode_image` uncompiled over prepared float tensors of the same number and batch
+  size, in the memory layout that this project gives the encoder, and in the one open_clip gives it. Ratios are of
+  neighbours in time, since the speed of a shared machine drifts within minutes;
+- clip-benchmark, between two runs of ours on the same images: its own classifier and loop over four loaders,
+  one per view, whose images lie decoded and degraded in memory (`pip install clip-benchmark`; left out without it).
 """
 
 import argparse
@@ -20,7 +21,7 @@ import statistics
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
@@ -35,6 +36,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from bench.encoders import Encoder, load_encoder
 from bench.evaluation import ZeroShotEvaluation
+from bench.preprocess import Preprocess
 from benchmarks.checkpoints import ARCHITECTURES, random_checkpoint
 from benchmarks.timing import collect, machine, ratios, spread
 from callbacks import ResultsWriter
@@ -47,16 +49,23 @@ _TEMPLATE = "This is an image of a {}."
 
 
 class _Clock(Callback):
-    """Notes the time at the end of every batch."""
+    """Times every batch, and what is run between two batches for comparison."""
 
-    def __init__(self) -> None:
-        self.start, self.ends = 0.0, list[float]()
+    def __init__(self, between: Mapping[str, Callable[[], object]]) -> None:
+        self.between = between
+        self.start, self.batches = 0.0, list[float]()
+        self.others: dict[str, list[float]] = {name: [] for name in between}
 
     def on_test_start(self, *_: Any) -> None:
         self.start = time.perf_counter()
 
     def on_test_batch_end(self, *_: Any) -> None:
-        self.ends.append(time.perf_counter())
+        self.batches.append(time.perf_counter() - self.start)
+        for name, run in self.between.items():
+            start = time.perf_counter()
+            run()
+            self.others[name].append(time.perf_counter() - start)
+        self.start = time.perf_counter()
 
 
 class _Contest:
@@ -74,7 +83,6 @@ class _Contest:
         self.name, self.pretrained, self.batch_size = name, pretrained, batch_size
         self.root, self.images = root, images
         self.predictions: dict[str, dict[str, Tensor]] = {}
-        self.compile_seconds: list[float] = []
         encoder = load_encoder(name, pretrained)
         self.bare = encoder
         self.as_built = load_encoder(name, pretrained)
@@ -83,10 +91,8 @@ class _Contest:
         data.setup("test")
         self.class_names = data.class_names
         self.labels, self.views = _views(data)
-        module = self._module(compile=False)
-        self.prepared = {
-            view: self._prepare(encoder, module, images[batch_size:]) for view, images in self.views.items()
-        }
+        preprocess = Preprocess(encoder.image_size, encoder.mean, encoder.std)
+        self.prepared = [preprocess(images[:batch_size]) for images in self.views.values()]
 
     def _data(self) -> DegradedDataModule:
         return CIFAR10(
@@ -100,24 +106,16 @@ class _Contest:
     def _module(self, *, compile: bool) -> ZeroShotEvaluation:
         return ZeroShotEvaluation(self.name, self.pretrained, compile=compile)
 
-    def _prepare(self, encoder: Encoder, module: ZeroShotEvaluation, images: Tensor) -> list[Tensor]:
-        from bench.preprocess import Preprocess
-
-        preprocess = Preprocess(encoder.image_size, encoder.mean, encoder.std)
-        return [preprocess(batch) for batch in images.split(self.batch_size)]
-
-    def forward(self, encoder: Encoder) -> float:
-        """Seconds per image and view of the bare loop."""
-        start = time.perf_counter()
+    def forward(self, encoder: Encoder) -> None:
+        """The bare forward passes of one batch, all views."""
         with torch.inference_mode():
-            for batches in self.prepared.values():
-                for batch in batches:
-                    encoder.model.encode_image(batch)  # type: ignore[operator]
-        return (time.perf_counter() - start) / (self.images * len(VIEWS))
+            for images in self.prepared:
+                encoder.model.encode_image(images)  # type: ignore[operator]
 
-    def test(self, *, compile: bool) -> float:
-        """Seconds per image and view of a run, without its first batch."""
-        clock, module = _Clock(), self._module(compile=compile)
+    def test(self, *, compile: bool, compare: bool) -> _Clock:
+        """Run all images; with what it is compared with in between, if asked for."""
+        between = {"bare": partial(self.forward, self.bare), "bare, as built": partial(self.forward, self.as_built)}
+        clock, module = _Clock(between if compare else {}), self._module(compile=compile)
         with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             trainer = Trainer(
@@ -129,14 +127,15 @@ class _Contest:
                 callbacks=[ResultsWriter(), clock],
             )
             trainer.test(module, datamodule=self._data(), verbose=False)
-        if compile:
-            each = (clock.ends[-1] - clock.ends[0]) / (len(clock.ends) - 1)
-            self.compile_seconds.append(clock.ends[0] - clock.start - each)
         run = module.whole_run()
         assert run is not None
         outcomes = {view: rows.prediction for view, rows in run.outcomes.items()}
         self.predictions["compiled" if compile else "test"] = outcomes
-        return (clock.ends[-1] - clock.ends[0]) / (self.images * len(VIEWS))
+        return clock
+
+    def seconds(self, clock: _Clock) -> float:
+        """Per image and view, without the first batch."""
+        return statistics.mean(clock.batches[1:]) / (self.batch_size * len(VIEWS))
 
     def peer(self) -> float:
         """Seconds per image and view of clip-benchmark on the same images."""
@@ -197,55 +196,67 @@ def main() -> None:
     parser.add_argument("root", type=Path, metavar="IMAGES")
     parser.add_argument("--encoder", action="append", help=f"repeatable; default {', '.join(ARCHITECTURES)}")
     parser.add_argument("--pretrained", action="append", help="tag or file, one per encoder; default random weights")
-    parser.add_argument("--contestant", action="append", help="repeatable: only these, as the table names them")
     parser.add_argument("--images", type=int, default=128)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--repetitions", type=int, default=3)
     arguments = parser.parse_args()
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     encoders = arguments.encoder or list(ARCHITECTURES)
-    print(f"{machine()}; {arguments.repetitions} repetitions of {arguments.images} images x {len(VIEWS)} views")
+    print(f"{machine()}; {arguments.images} images x {len(VIEWS)} views, batches of {arguments.batch_size}")
     with tempfile.TemporaryDirectory() as folder:
         given = arguments.pretrained or [str(random_checkpoint(encoder, Path(folder))) for encoder in encoders]
         for encoder, pretrained in zip(encoders, given, strict=True):
             contest = _Contest(encoder, pretrained, arguments.root, arguments.images, arguments.batch_size)
-            compare(contest, arguments.repetitions, arguments.contestant)
+            compare(contest, arguments.repetitions)
 
 
-def compare(contest: _Contest, repetitions: int, only: Sequence[str] | None = None) -> None:
+def compare(contest: _Contest, repetitions: int) -> None:
     """Time one encoder and print the table."""
-    contestants = {
-        "bare": partial(contest.forward, contest.bare),
-        "bare, as built": partial(contest.forward, contest.as_built),
-        "test": partial(contest.test, compile=False),
-        "test, compiled": partial(contest.test, compile=True),
-    }
-    try:
-        import clip_benchmark  # noqa: F401
-    except ImportError:
-        print("clip-benchmark is not installed and left out")
-    else:
-        contestants["clip-benchmark"] = contest.peer
-    contestants = {name: run for name, run in contestants.items() if only is None or name in only}
-    contest.forward(contest.bare)
-    seconds = collect(contestants, repetitions)
-    print(f"\n{contest.name}: milliseconds per image and view, medians")
-    for name, values in seconds.items():
-        print(f"  {name:16s} {1000 * statistics.median(values):8.2f}")
-    print("ratios, median (least to greatest)")
-    own = [name for name in seconds if name.startswith("test")]
-    for name in own:
-        for reference in [one for one in seconds if one not in own]:
-            print(f"  {name:14s} is faster than {reference:14s} by {spread(ratios(seconds[reference], seconds[name]))}")
-    if len(own) > 1:
-        compile_seconds = statistics.median(contest.compile_seconds)
-        saved = statistics.median(seconds["test"]) - statistics.median(seconds["test, compiled"])
-        pays = f"pays from {compile_seconds / saved:,.0f} images and views on" if saved > 0 else "never pays"
-        print(f"  compiling takes {compile_seconds:.1f} s and {pays}")
+    print(f"\n{contest.name}")
+    for encoder in (contest.bare, contest.as_built):
+        contest.forward(encoder)
+    views = contest.batch_size * len(VIEWS)
+    steady = {}
+    for compile in (False, True):
+        clock = contest.test(compile=compile, compare=True)
+        name, own = "test, compiled" if compile else "test", clock.batches[1:]
+        steady[name] = statistics.median(own) / views
+        print(f"  {name:14s} {1000 * steady[name]:7.2f} ms per image and view, median of {len(own)} batches")
+        for reference, others in clock.others.items():
+            found = ratios(others[1:], own)
+            milliseconds = 1000 * statistics.median(others[1:]) / views
+            print(f"    {reference:14s} {milliseconds:7.2f} ms: test is faster by {spread(found)}")
+        if compile:
+            compiling = clock.batches[0] - statistics.median(own)
+            saved = steady["test"] - steady[name]
+            pays = f"pays from {compiling / saved:,.0f} images and views on" if saved > 0 else "never pays"
+            print(f"    compiling takes {compiling:.1f} s and {pays}")
+    _meet_the_peer(contest, repetitions)
     first = next(iter(contest.predictions.values()))
     for name, predictions in contest.predictions.items():
         same = sum(int((predictions[view] == first[view]).sum()) for view in VIEWS)
-        print(f"  predictions of {name:14s} equal to the first's: {same} of {len(contest.labels) * len(VIEWS)}")
+        print(f"  predictions of {name:14s} equal to test's: {same} of {len(contest.labels) * len(VIEWS)}")
+
+
+def _meet_the_peer(contest: _Contest, repetitions: int) -> None:
+    try:
+        import clip_benchmark  # noqa: F401
+    except ImportError:
+        print("  clip-benchmark is not installed and left out")
+        return
+
+    def ours(*, compile: bool) -> float:
+        return contest.seconds(contest.test(compile=compile, compare=False))
+
+    contestants = {
+        "clip-benchmark": contest.peer,
+        "test": partial(ours, compile=False),
+        "test, compiled": partial(ours, compile=True),
+    }
+    seconds = collect(contestants, repetitions)
+    for name in ("test", "test, compiled"):
+        found = ratios(seconds["clip-benchmark"], seconds[name])
+        print(f"  {name:14s} is faster than clip-benchmark by {spread(found)}, {repetitions} repetitions")
 
 
 if __name__ == "__main__":
