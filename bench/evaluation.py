@@ -9,6 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 
+from bench.allocation import keep_freed_memory
 from bench.compilation import compiler, pays
 from bench.encoders import load_encoder
 from bench.fidelity import bits_per_pixel, fidelity
@@ -112,6 +113,8 @@ class ZeroShotEvaluation(LightningModule):
         names = self.data.class_names
         labelled = self.data.labelled
         self._pays, self._unchecked = None, True
+        if self.trainer.strategy.root_device.type == "cpu":
+            keep_freed_memory()
         self.classifier = ZeroShotClassifier(self.encoder, names, self.templates)
         if self.compiles():
             self.classifier.compile_encoder()

@@ -8,10 +8,10 @@ IMAGES is the folder that holds torchvision's `cifar-10-batches-py`; encoders ha
 - test: `Trainer.test` with this project's modules, loaders, metrics and result files, batch by batch, from the second
   one on (so that neither the start of the loaders nor compiling is in it), with and without compiling;
 - bare: after each batch of it, `encode_image` uncompiled over prepared float tensors of the same number and batch
-  size, in the memory layout that this project gives the encoder, and in the one open_clip gives it. Ratios are of
-  neighbours in time, since the speed of a shared machine drifts within minutes;
-- clip-benchmark, between two runs of ours on the same images: its own classifier and loop over four loaders,
-  one per view, whose images lie decoded and degraded in memory (`pip install clip-benchmark`; left out without it).
+  size, once with this project's memory layout and allocation, and once as open_clip and a fresh process have them
+  (stock). Ratios are of neighbours in time, since the speed of a shared machine drifts within minutes;
+- clip-benchmark, between two runs of ours on the same images: its own classifier and loop over four loaders, one per
+  view, whose images lie decoded and degraded in memory (`pip install clip-benchmark`; left out without it), stock.
 """
 
 import argparse
@@ -37,6 +37,7 @@ from torch.utils.data import DataLoader, Dataset
 from bench.encoders import Encoder, load_encoder
 from bench.evaluation import ZeroShotEvaluation
 from bench.preprocess import Preprocess
+from benchmarks.allocation import stock_allocation
 from benchmarks.checkpoints import ARCHITECTURES, random_checkpoint
 from benchmarks.timing import collect, machine, ratios, spread
 from callbacks import ResultsWriter
@@ -51,7 +52,7 @@ _TEMPLATE = "This is an image of a {}."
 class _Clock(Callback):
     """Times every batch, and what is run between two batches for comparison."""
 
-    def __init__(self, between: Mapping[str, Callable[[], object]]) -> None:
+    def __init__(self, between: Mapping[str, Callable[[], float]]) -> None:
         self.between = between
         self.start, self.batches = 0.0, list[float]()
         self.others: dict[str, list[float]] = {name: [] for name in between}
@@ -62,9 +63,7 @@ class _Clock(Callback):
     def on_test_batch_end(self, *_: Any) -> None:
         self.batches.append(time.perf_counter() - self.start)
         for name, run in self.between.items():
-            start = time.perf_counter()
-            run()
-            self.others[name].append(time.perf_counter() - start)
+            self.others[name].append(run())
         self.start = time.perf_counter()
 
 
@@ -106,15 +105,24 @@ class _Contest:
     def _module(self, *, compile: bool) -> ZeroShotEvaluation:
         return ZeroShotEvaluation(self.name, self.pretrained, compile=compile)
 
-    def forward(self, encoder: Encoder) -> None:
-        """The bare forward passes of one batch, all views."""
+    def forward(self, encoder: Encoder) -> float:
+        """Seconds of the bare forward passes of one batch, all views."""
+        start = time.perf_counter()
         with torch.inference_mode():
             for images in self.prepared:
                 encoder.model.encode_image(images)  # type: ignore[operator]
+        return time.perf_counter() - start
+
+    def stock_forward(self) -> float:
+        """The same of the encoder as open_clip builds it, where freed memory goes back to the system."""
+        with stock_allocation():
+            seconds = self.forward(self.as_built)
+        self.forward(self.bare)  # whoever comes next finds the memory that it kept
+        return seconds
 
     def test(self, *, compile: bool, compare: bool) -> _Clock:
         """Run all images; with what it is compared with in between, if asked for."""
-        between = {"bare": partial(self.forward, self.bare), "bare, as built": partial(self.forward, self.as_built)}
+        between = {"bare": partial(self.forward, self.bare), "bare, stock": self.stock_forward}
         clock, module = _Clock(between if compare else {}), self._module(compile=compile)
         with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
@@ -137,6 +145,7 @@ class _Contest:
         """Per image and view, without the first batch."""
         return statistics.mean(clock.batches[1:]) / (self.batch_size * len(VIEWS))
 
+    @stock_allocation()
     def peer(self) -> float:
         """Seconds per image and view of clip-benchmark on the same images."""
         from clip_benchmark.metrics import zeroshot_classification as peer
@@ -213,8 +222,7 @@ def main() -> None:
 def compare(contest: _Contest, repetitions: int) -> None:
     """Time one encoder and print the table."""
     print(f"\n{contest.name}")
-    for encoder in (contest.bare, contest.as_built):
-        contest.forward(encoder)
+    contest.stock_forward()
     views = contest.batch_size * len(VIEWS)
     steady = {}
     for compile in (False, True):

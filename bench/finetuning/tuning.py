@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 
+from bench.allocation import keep_freed_memory
 from bench.encoders import Encoder, load_encoder
 from bench.evaluation import PAPER_TEMPLATE
 from bench.finetuning.trainable import merged_state
@@ -114,6 +115,8 @@ class EncoderTuning(LightningModule):
         """Build the text classifier for the data's class names."""
         if stage == "fit":
             self.check_run(self.trainer, self.data)
+        if self.trainer.strategy.root_device.type == "cpu":
+            keep_freed_memory()
         warnings.filterwarnings("ignore", message=r"Found .* module\(s\) in eval mode")  # they have to be
         self.text = text_classifier(self.encoder, self.data.class_names, self.templates)
 

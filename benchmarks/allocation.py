@@ -1,0 +1,81 @@
+"""What keeping freed memory is worth to an encoder's forward pass: `python -m benchmarks.allocation [--encoder RN50]`.
+
+Batches of prepared float tensors go through `encode_image` with and without `bench.allocation.keep_freed_memory`, in
+turns within one process; weights are random. Stock is what glibc arrives at by itself: pieces above 32 MiB are mapped
+and given back one by one, and at most 64 MiB are kept at the end of the heap.
+"""
+
+import argparse
+import ctypes
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from bench.allocation import keep_freed_memory
+from bench.encoders import load_encoder
+from benchmarks.checkpoints import ARCHITECTURES, random_checkpoint
+from benchmarks.timing import collect, machine, ratios, spread
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4  # from glibc's malloc.h
+
+
+@contextmanager
+def stock_allocation() -> Iterator[None]:
+    """Undo `keep_freed_memory` for a while; what is free goes back to the system first."""
+    library = ctypes.CDLL(None)
+    if not hasattr(library, "mallopt"):
+        yield
+        return
+    for parameter, value in ((_M_MMAP_MAX, 2**16), (_M_MMAP_THRESHOLD, 2**25), (_M_TRIM_THRESHOLD, 2**26)):
+        if not library.mallopt(parameter, value):
+            raise RuntimeError(f"mallopt refuses {parameter} = {value}")
+    library.malloc_trim(0)
+    try:
+        yield
+    finally:
+        keep_freed_memory()
+
+
+def main() -> None:
+    """Print a table, one row per encoder and batch size."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--encoder", action="append", help=f"repeatable; default {', '.join(ARCHITECTURES)}")
+    parser.add_argument("--batch-size", type=int, action="append", help="repeatable; default 32 and 128")
+    parser.add_argument("--repetitions", type=int, default=5)
+    arguments = parser.parse_args()
+    if not keep_freed_memory():
+        parser.exit(1, "this C library has no such setting\n")
+    print(f"{machine()}; {arguments.repetitions} repetitions\nencoder    batch  stock, ms/image  kept, ms/image  ratio")
+    for name in arguments.encoder or ARCHITECTURES:
+        for batch_size in arguments.batch_size or (32, 128):
+            stock, kept = compare(name, batch_size, arguments.repetitions)
+            milliseconds = [1000 * statistics.median(seconds) / batch_size for seconds in (stock, kept)]
+            print(f"{name:10s} {batch_size:5d}", "  ".join(f"{one:15.1f}" for one in milliseconds), end="")
+            print(f"  {spread(ratios(stock, kept))}", flush=True)
+
+
+def compare(name: str, batch_size: int, repetitions: int) -> tuple[list[float], list[float]]:
+    """Seconds per batch, stock and kept, by repetition."""
+    with tempfile.TemporaryDirectory() as folder:
+        encoder = load_encoder(name, str(random_checkpoint(name, Path(folder))))
+    images = torch.randn(batch_size, 3, encoder.image_size, encoder.image_size)
+
+    def steady() -> float:
+        """Seconds of the second of two passes in a row."""
+        with torch.inference_mode():
+            encoder.model.encode_image(images)  # type: ignore[operator]
+            start = time.perf_counter()
+            encoder.model.encode_image(images)  # type: ignore[operator]
+            return time.perf_counter() - start
+
+    seconds = collect({"stock": stock_allocation()(steady), "kept": steady}, repetitions)
+    return seconds["stock"], seconds["kept"]
+
+
+if __name__ == "__main__":
+    main()
