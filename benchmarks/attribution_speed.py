@@ -6,8 +6,9 @@
 IMAGES is as in `benchmarks.attribution`. The error and the number of gradients come from the trained encoders: relative
 L1 distance of maps to 500 Gauss-Legendre points on the same model. The time per gradient comes from `--architecture`,
 which have random weights: gradients of those cost the same, and take turns. Contestants are this project's Integrated
-Gradients, captum's default (50 Gauss-Legendre points) on open_clip's model as it is, captum on the model as this
-project prepares it, and a bare loop of forward and backward passes over that same prepared model.
+Gradients, captum's default (50 Gauss-Legendre points) on open_clip's model as it is and in memory as a process usually
+has it, captum on the model and in memory as this project prepares them, and there a bare loop of forward and backward
+passes, too.
 
 The factor of an attribution is (captum's gradients x its time for one) / (ours x ours), with an encoder of the same
 kind giving the numbers of gradients. A gradient that several paths share counts once. Needs captum, which the `tests`
@@ -16,6 +17,7 @@ extra brings.
 
 import argparse
 import statistics
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -26,13 +28,15 @@ import torch
 from torch import Tensor
 
 from bench.adaptive import Adaptive
+from bench.allocation import keep_freed_memory
 from bench.attribution import Attribution, Loss, cross_entropy, integrated_gradients
 from bench.encoders import Encoder, load_encoder
 from bench.explainer import for_gradients
 from bench.quadrature import GaussLegendre, Quadrature
 from bench.zero_shot import ZeroShotClassifier
+from benchmarks.allocation import stock_allocation
 from benchmarks.attribution import TEMPLATES, captum, map_errors, paths, read_images
-from benchmarks.timing import machine, ratios, spread, take_turns
+from benchmarks.timing import collect, machine, ratios, spread
 from datamodules.views import Batch
 
 _CAPTUM = "captum gausslegendre"
@@ -159,10 +163,13 @@ def time_gradients(
     images = target[torch.arange(max_batch) % len(target)]
     classes = labels[torch.arange(max_batch) % len(target)]
 
+    def step() -> None:
+        pixels = images.clone().requires_grad_()
+        torch.autograd.grad(loss(pixels, classes).sum(), pixels)
+
     def loop() -> None:
         for _ in range(bare):
-            pixels = images.clone().requires_grad_()
-            torch.autograd.grad(loss(pixels, classes).sum(), pixels)
+            step()
 
     def theirs(of: Loss) -> Attribution:
         return captum(of, baseline[:1], target[:1], labels[:1], "gausslegendre", max_batch, max_batch)
@@ -174,14 +181,22 @@ def time_gradients(
         tower.to(memory_format=torch.contiguous_format)  # no time beside the gradients
         return theirs(as_it_is)
 
-    seconds = take_turns(
+    def timed(run: Callable[[], object]) -> float:
+        step()  # maps memory, or finds it kept
+        start = time.perf_counter()
+        run()
+        return time.perf_counter() - start
+
+    keep_freed_memory()
+    seconds = collect(
         {
-            "bare": loop,
-            "ours": lambda: integrated_gradients(loss, baseline, target, labels, rule, max_batch),
-            _CAPTUM: on_open_clips_layout,
-            f"{_CAPTUM}, our model": lambda: theirs(loss),
+            "bare": partial(timed, loop),
+            "ours": partial(timed, lambda: integrated_gradients(loss, baseline, target, labels, rule, max_batch)),
+            _CAPTUM: partial(stock_allocation()(timed), on_open_clips_layout),
+            f"{_CAPTUM}, our model": partial(timed, lambda: theirs(loss)),
         },
         repetitions,
+        warmup=1,
     )
     spent = {"bare": bare * max_batch, "ours": counted.images}
     return {name: [s / spent.get(name, max_batch) for s in rounds] for name, rounds in seconds.items()}

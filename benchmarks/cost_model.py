@@ -11,10 +11,11 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
+from bench.allocation import keep_freed_memory
 from bench.encoders import load_encoder
 from bench.fidelity import fidelity
 from bench.sweep.costs import Machine, cell_cost, encoder_cost
@@ -39,7 +40,7 @@ class Run:
     encoder: str
     pretrained: str
     images: int
-    size: int
+    size: Literal[32, 96]
     views: tuple[str, ...]
 
     def arguments(self, images: int, folder: Path) -> list[str]:
@@ -89,6 +90,7 @@ def main() -> None:
     """Print predictions beside measurements, and what follows."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     print(machine())
+    keep_freed_memory()
     with tempfile.TemporaryDirectory() as place:
         vit, resnet = (str(random_checkpoint(name, Path(place))) for name in ("ViT-B/32", "RN50"))
         runs = [

@@ -99,7 +99,7 @@ def _photographs(width: int, height: int, count: int) -> npt.NDArray[np.uint8]:
     small = _pixels(Synthetic(size=96), count)
     large = [Image.fromarray(one).resize((side, side), Image.Resampling.BICUBIC).crop(box) for one in small]
     noise = np.random.default_rng(0).integers(-4, 5, (count, height, width, 3))
-    return (np.stack(large) + noise).clip(0, 255).astype(np.uint8)
+    return (np.stack([np.asarray(one) for one in large]) + noise).clip(0, 255).astype(np.uint8)
 
 
 def _pixels(data: DegradedDataModule, count: int) -> npt.NDArray[np.uint8]:

@@ -122,8 +122,10 @@ class _Contest:
 
     def test(self, *, compile: bool, compare: bool) -> _Clock:
         """Run all images; with what it is compared with in between, if asked for."""
-        between = {"bare": partial(self.forward, self.bare), "bare, stock": self.stock_forward}
-        clock, module = _Clock(between if compare else {}), self._module(compile=compile)
+        between: dict[str, Callable[[], float]] = {}
+        if compare:
+            between = {"bare": partial(self.forward, self.bare), "bare, stock": self.stock_forward}
+        clock, module = _Clock(between), self._module(compile=compile)
         with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             trainer = Trainer(
@@ -256,7 +258,7 @@ def _meet_the_peer(contest: _Contest, repetitions: int) -> None:
     def ours(*, compile: bool) -> float:
         return contest.seconds(contest.test(compile=compile, compare=False))
 
-    contestants = {
+    contestants: dict[str, Callable[[], float]] = {
         "clip-benchmark": contest.peer,
         "test": partial(ours, compile=False),
         "test, compiled": partial(ours, compile=True),

@@ -8,6 +8,7 @@ repetition and are measured in processor time, so other load on the machine dist
 import argparse
 import statistics
 import time
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -50,10 +51,11 @@ def compare(height: int, width: int, side: int, repetitions: int) -> tuple[float
     device = partial(preprocess.pixels, batch)
     if not torch.equal(device(), pillow()):
         raise RuntimeError(f"{height}x{width} to {side}: the device resize differs from Pillow")
-    contestants = {"device": device, "pillow": pillow, "bare": bare}
+    contestants: dict[str, Callable[[], object]] = {"device": device, "pillow": pillow, "bare": bare}
     seconds = take_turns(contestants, repetitions, clock=time.thread_time)
     rates = {name: count / statistics.median(of) for name, of in seconds.items()}
-    return rates["device"], rates["pillow"], *(ratios(seconds[name], seconds["device"]) for name in ("pillow", "bare"))
+    to_pillow, to_bare = (ratios(seconds[name], seconds["device"]) for name in ("pillow", "bare"))
+    return rates["device"], rates["pillow"], to_pillow, to_bare
 
 
 def main() -> None:

@@ -39,9 +39,10 @@ def collect(
     contestants: Mapping[str, Callable[[], float]], repetitions: int, warmup: int = 0
 ) -> dict[str, list[float]]:
     """What each contestant says of itself; every other round runs backwards, so that a drift hits all alike."""
-    found: dict[str, list[float]] = {name: [] for name in contestants}
+    order = list(contestants)
+    found: dict[str, list[float]] = {name: [] for name in order}
     for turn in range(-warmup, repetitions):
-        for name in reversed(contestants) if turn % 2 else contestants:
+        for name in reversed(order) if turn % 2 else order:
             value = contestants[name]()
             if turn >= 0:
                 found[name].append(value)

@@ -1,6 +1,5 @@
 """What every data set shares: views, subsets, sharding, loaders, and what to do about unreadable images."""
 
-import os
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -12,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler
 
 from datamodules.degradations import DEFAULT_DEGRADATIONS, ORIGINAL, parse_all
 from datamodules.errors import UserError
+from datamodules.processors import usable_cores
 from datamodules.sampler import ExactDistributedSampler
 from datamodules.sources import Source
 from datamodules.training import EpochSampler, RandomPairs, TrainingViews
@@ -253,9 +253,8 @@ class DegradedDataModule(LightningDataModule):
     def _workers(self) -> int:
         if self.num_workers is not None:
             return self.num_workers
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         processes = self.trainer.num_devices if self.trainer else 1
-        return max(1, min(_MOST_WORKERS, cores // processes))
+        return max(1, min(_MOST_WORKERS, usable_cores() // processes))
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Decide about the images of a batch that could not be read."""
