@@ -21,7 +21,12 @@ def test_compiled_embeddings_are_the_encoders(architecture):
             images = torch.rand(count, 3, size, size)
             expected = model.encode_image(images)
             assert torch.allclose(encode(images), expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
+        with torch.profiler.profile() as profile:
+            encode(images[:4])
     assert encode.works
+    called = {event.key for event in profile.key_averages()}
+    assert called & {"mkldnn::_linear_pointwise", "mkl::_mkl_linear", "mkldnn::_convolution_pointwise"}
+    assert "aten::addmm" not in called, "weights are not packed"
 
 
 def test_plain_attention_is_torchs():
