@@ -1,15 +1,15 @@
 """How well a reckoning predicts the time of `lightning test`: `python -m benchmarks.cost_model`.
 
 For each of three runs that differ in encoder, images and views: time the parts (FLOP/s of the encoder with what
-surrounds it, seconds to make a view, and a run of one image for start-up), put them into `bench.sweep.costs.Machine`,
-and time the command. Prints the ratio of predicted to measured time, then what the same reckoning says for the paper's
-36 runs on one and on eight GPUs and for a million images, with the assumptions it makes about GPUs.
+surrounds it, seconds to make a view, and a run of one batch for start-up and report), put them into
+`bench.sweep.costs.Machine`, and time the command. Prints the ratio of predicted to measured time, then what the same
+reckoning says for the paper's 36 runs on one and on eight GPUs and for a million images, with the assumptions it makes about GPUs.
 """
 
 import argparse
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +18,8 @@ import torch
 from bench.allocation import keep_freed_memory
 from bench.encoders import load_encoder
 from bench.fidelity import fidelity
+from bench.metrics import ViewMetrics
+from bench.outcomes import Outcomes
 from bench.sweep.costs import Machine, cell_cost, encoder_cost
 from bench.sweep.grid import read_sweep
 from bench.zero_shot import ZeroShotClassifier
@@ -25,7 +27,7 @@ from benchmarks.checkpoints import random_checkpoint
 from benchmarks.commands import QUIET, timed_run
 from benchmarks.timing import machine
 from datamodules import Synthetic
-from datamodules.degradations import parse_all
+from datamodules.degradations import ORIGINAL, parse_all
 from datamodules.processors import usable_cores
 from datamodules.views import DegradedViews
 
@@ -62,10 +64,19 @@ class Run:
         encoder = load_encoder(self.encoder, self.pretrained)
         classifier = ZeroShotClassifier(encoder, data.class_names, ["This is an image of a {}."])
 
+        original = batch.views[ORIGINAL]
+        metrics = {
+            view: ViewMetrics(len(data.class_names), labelled=True, paired=view != ORIGINAL) for view in views.names
+        }
+
         def classify() -> None:
-            for images in batch.views.values():
-                classifier(images)
-                fidelity(batch.views["original"], images)
+            rows = {}
+            for view, images in batch.views.items():
+                outcome = Outcomes.from_logits(
+                    classifier(images), batch.labels, batch.indices, batch.encoded_bytes[view]
+                )
+                rows[view] = outcome if view == ORIGINAL else replace(outcome, **fidelity(original, images)._asdict())
+                metrics[view].update(rows[view], rows[ORIGINAL])
 
         with torch.inference_mode():
             classify()
@@ -77,11 +88,12 @@ class Run:
 
 def predict(run: Run, folder: Path) -> tuple[float, float]:
     """Predicted and measured seconds of a command."""
-    startup, _ = timed_run(run.arguments(1, folder / "one"))
+    first_batch, _ = timed_run(run.arguments(_SAMPLE, folder / "first"))
     flops, seconds, making = run.parts()
     views = len(parse_all(list(run.views)))
-    model = Machine(flops=flops / seconds, view_seconds=making, cores=usable_cores(), startup=startup, shared=True)
-    predicted = model.seconds(flops * run.images * views, run.images * views)
+    model = Machine(flops=flops / seconds, view_seconds=making, cores=usable_cores(), startup=first_batch, shared=True)
+    others = (run.images - _SAMPLE) * views
+    predicted = model.seconds(flops * others, others)
     measured, _ = timed_run(run.arguments(run.images, folder / "all"))
     return predicted, measured
 
