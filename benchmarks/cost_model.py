@@ -3,7 +3,8 @@
 For each of three runs that differ in encoder, images and views: time the parts (FLOP/s of the encoder with what
 surrounds it, seconds to make a view, and a run of one batch for start-up and report), put them into
 `bench.sweep.costs.Machine`, and time the command. Prints the ratio of predicted to measured time, then what the same
-reckoning says for the paper's 36 runs on one and on eight GPUs and for a million images, with the assumptions it makes about GPUs.
+reckoning says for the paper's 36 runs on one and on eight GPUs and for a million
+images, with the assumptions it makes about GPUs.
 """
 
 import argparse
