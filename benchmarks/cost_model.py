@@ -113,7 +113,8 @@ def main() -> None:
         ]
         for number, run in enumerate(runs):
             predicted, measured = predict(run, Path(place, str(number)))
-            what = f"{run.encoder.removeprefix('configs/models/')}, {run.images} images of {run.size} px x {len(run.views)} views"
+            name = run.encoder.removeprefix("configs/models/")
+            what = f"{name}, {run.images} images of {run.size} px x {len(run.views)} views"
             print(f"{what:52s} predicted {predicted:6.1f} s, measured {measured:6.1f} s: {predicted / measured:.2f}")
     _outlook()
 
