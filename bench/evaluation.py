@@ -189,6 +189,10 @@ class ZeroShotEvaluation(LightningModule):
         for view, metrics in self._metrics():
             metrics.update(outcomes[view].to(self.device), outcomes[ORIGINAL].to(self.device))
 
+    def merge_parts(self) -> None:
+        """Hold `parts` in one: small tensors that stay where large ones come and go would break up the heap."""
+        self.parts = [{view: Outcomes.concatenate([part[view] for part in self.parts]) for view in self.data.views}]
+
     def whole_run(self) -> WholeRun | None:
         """The outcomes of all processes on the first one, None on the others.
 
@@ -196,9 +200,9 @@ class ZeroShotEvaluation(LightningModule):
         """
         if not self._gathered:
             self._gathered = True
-            own = {view: Outcomes.concatenate([part[view] for part in self.parts]) for view in self.data.views}
+            self.merge_parts()
+            (own,) = self.parts
             ranks = gather((own, self.skipped))
-            self.parts = [own]
             if ranks:
                 whole = {view: Outcomes.concatenate([rank[0][view] for rank in ranks]).unique() for view in own}
                 skipped = sorted((image for rank in ranks for image in rank[1]), key=lambda image: image.index)

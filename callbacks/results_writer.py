@@ -133,6 +133,7 @@ class ResultsWriter(OutcomeCallback):
         fresh = [part for part in module.parts[self._flushed :] if len(part[ORIGINAL])]
         if fresh:
             self._journal.append({view: Outcomes.concatenate([part[view] for part in fresh]) for view in fresh[0]})
+            module.merge_parts()
         self._flushed, self._last_flush = len(module.parts), time.monotonic()
 
     def finish(self, trainer: Trainer, module: ZeroShotEvaluation) -> None:
