@@ -190,7 +190,9 @@ class ZeroShotEvaluation(LightningModule):
             metrics.update(outcomes[view].to(self.device), outcomes[ORIGINAL].to(self.device))
 
     def merge_parts(self) -> None:
-        """Hold `parts` in one: small tensors that stay where large ones come and go would break up the heap."""
+        """Hold what grows in one piece: small tensors that stay where large ones come and go break up the heap."""
+        for _, metrics in self._metrics():
+            metrics.merge()
         self.parts = [{view: Outcomes.concatenate([part[view] for part in self.parts]) for view in self.data.views}]
 
     def whole_run(self) -> WholeRun | None:

@@ -65,6 +65,12 @@ class ViewMetrics(nn.Module):
             metric.set_dtype(torch.float64)  # so that the order of the images does not show
         self.calibration = BinaryCalibrationError(n_bins=CALIBRATION_BINS, norm="l1") if labelled else None
 
+    def merge(self) -> None:
+        """Hold what the calibration error gathers, a tensor per batch, in one."""
+        if self.calibration is not None and self.calibration.update_called:
+            self.calibration.confidences = [torch.cat(self.calibration.confidences)]
+            self.calibration.accuracies = [torch.cat(self.calibration.accuracies)]
+
     def update(self, outcomes: Outcomes, original: Outcomes) -> None:
         """Add the outcomes of a batch and those of the same images' original view."""
         before, now = original.correct, outcomes.correct

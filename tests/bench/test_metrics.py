@@ -100,3 +100,16 @@ def test_rates_that_no_image_has_are_left_out():
 
 def test_top5_is_left_out_where_it_means_nothing():
     assert "top5" not in ViewMetrics(5, labelled=True, paired=False).means
+
+
+def test_merging_changes_nothing_but_the_number_of_pieces(measured):
+    original, view, values = measured
+    metrics = ViewMetrics(CLASSES, labelled=True, paired=True)
+    metrics.merge()
+    for rows in torch.arange(IMAGES).split(64):
+        metrics.update(view.select(rows), original.select(rows))
+        metrics.merge()
+    assert len(metrics.calibration.confidences) == len(metrics.calibration.accuracies) == 1
+    found = metrics.compute()
+    assert found.keys() == values.keys()
+    assert all(torch.equal(found[name], value) for name, value in values.items())
