@@ -9,7 +9,7 @@ def keep_freed_memory() -> bool:
     """Have the C library reuse freed memory, however large the piece, in this process and those it forks.
 
     By default glibc maps each tensor above 32 MiB afresh and gives it back when it is freed, so that every activation
-    of a larger batch is zeroed by the kernel page by page: up to two fifths of the time of RN50
+    of a larger batch is zeroed by the kernel page by page: a fifth of the time of ViT-B/32
     (`python -m benchmarks.allocation`). What a process holds stays at its peak until it ends.
 
     Returns:

@@ -1,17 +1,19 @@
 """What keeping freed memory is worth to an encoder's forward pass: `python -m benchmarks.allocation [--encoder RN50]`.
 
 Batches of prepared float tensors go through `encode_image` with and without `bench.allocation.keep_freed_memory`, in
-turns within one process; weights are random. Stock is what glibc arrives at by itself: pieces above 32 MiB are mapped
-and given back one by one, and at most 64 MiB are kept at the end of the heap.
+turns within one process; weights are random, page faults are those of one batch. Stock is what glibc arrives at by
+itself: pieces above 32 MiB are mapped and given back one by one, and at most 64 MiB are kept at the end of the heap.
 """
 
 import argparse
 import ctypes
+import resource
 import statistics
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -50,31 +52,36 @@ def main() -> None:
     arguments = parser.parse_args()
     if not keep_freed_memory():
         parser.exit(1, "this C library has no such setting\n")
-    print(f"{machine()}; {arguments.repetitions} repetitions\nencoder    batch  stock, ms/image  kept, ms/image  ratio")
+    print(f"{machine()}; {arguments.repetitions} repetitions")
+    print("encoder    batch  stock, ms/image  kept, ms/image  ratio (min to max)   page faults, stock and kept")
     for name in arguments.encoder or ARCHITECTURES:
         for batch_size in arguments.batch_size or (32, 128):
-            stock, kept = compare(name, batch_size, arguments.repetitions)
-            milliseconds = [1000 * statistics.median(seconds) / batch_size for seconds in (stock, kept)]
-            print(f"{name:10s} {batch_size:5d}", "  ".join(f"{one:15.1f}" for one in milliseconds), end="")
-            print(f"  {spread(ratios(stock, kept))}", flush=True)
+            seconds, faults = compare(name, batch_size, arguments.repetitions)
+            stock, kept = (1000 * statistics.median(seconds[name]) / batch_size for name in ("stock", "kept"))
+            ratio = spread(ratios(seconds["stock"], seconds["kept"]))
+            print(f"{name:10s} {batch_size:5d}  {stock:15.1f} {kept:15.1f} {ratio}", end="")
+            print(f"  {faults['stock']:>12,} {faults['kept']:>12,}", flush=True)
 
 
-def compare(name: str, batch_size: int, repetitions: int) -> tuple[list[float], list[float]]:
-    """Seconds per batch, stock and kept, by repetition."""
+def compare(name: str, batch_size: int, repetitions: int) -> tuple[dict[str, list[float]], dict[str, int]]:
+    """Seconds per batch by repetition, and page faults of the last one, of `stock` and `kept`."""
     with tempfile.TemporaryDirectory() as folder:
         encoder = load_encoder(name, str(random_checkpoint(name, Path(folder))))
     images = torch.randn(batch_size, 3, encoder.image_size, encoder.image_size)
+    faults = {}
 
-    def steady() -> float:
+    def steady(contestant: str) -> float:
         """Seconds of the second of two passes in a row."""
         with torch.inference_mode():
             encoder.model.encode_image(images)  # type: ignore[operator]
-            start = time.perf_counter()
+            before, start = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
             encoder.model.encode_image(images)  # type: ignore[operator]
-            return time.perf_counter() - start
+            seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF)
+        faults[contestant] = after.ru_minflt - before.ru_minflt
+        return seconds
 
-    seconds = collect({"stock": stock_allocation()(steady), "kept": steady}, repetitions)
-    return seconds["stock"], seconds["kept"]
+    stock = partial(stock_allocation()(steady), "stock")
+    return collect({"stock": stock, "kept": partial(steady, "kept")}, repetitions), faults
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ from bench.quadrature import GaussLegendre, Quadrature
 from bench.zero_shot import ZeroShotClassifier
 from benchmarks.allocation import stock_allocation
 from benchmarks.attribution import TEMPLATES, captum, map_errors, paths, read_images
+from benchmarks.checkpoints import ARCHITECTURES, random_checkpoint
 from benchmarks.timing import collect, machine, ratios, spread
 from datamodules.views import Batch
 
@@ -57,7 +58,7 @@ def main() -> None:
     parser.add_argument("images", type=Path)
     parser.add_argument("--encoder", action="append", default=[], help="trained: model configuration; repeatable")
     parser.add_argument("--pretrained", action="append", default=[], help="its weights file, one per encoder")
-    parser.add_argument("--architecture", nargs="*", default=["ViT-B-32", "RN50"], help="open_clip names, to be timed")
+    parser.add_argument("--architecture", nargs="*", default=list(ARCHITECTURES), help="to be timed")
     parser.add_argument("--n", type=int, default=16, help="images whose maps are judged, three JPEG qualities each")
     parser.add_argument("--every", type=int, default=1, help="take every so-manieth image of the data set")
     parser.add_argument("--timed", type=int, default=8, help="images whose gradients are timed, three qualities each")
@@ -76,7 +77,8 @@ def main() -> None:
         gradients[_convolutional(clip)] = {name: one.gradients for name, one in judged.items()}
     batch, names = read_images(arguments.images, arguments.timed, arguments.every)
     for architecture in arguments.architecture:
-        clip = _untrained(architecture)
+        with TemporaryDirectory() as folder:
+            clip = load_encoder(architecture, str(random_checkpoint(architecture, Path(folder))))
         print(f"\n{architecture}, random weights, batches of {arguments.max_batch}", flush=True)
         classifier = ZeroShotClassifier(clip, names, TEMPLATES)
         seconds = time_gradients(classifier, batch, arguments.max_batch, arguments.repetitions)
@@ -85,18 +87,6 @@ def main() -> None:
 
 def _convolutional(encoder: Encoder) -> bool:
     return encoder.patch_period == 32 and not hasattr(encoder.model.visual, "patch_size")
-
-
-def _untrained(architecture: str) -> Encoder:
-    """Through a file of random weights, as everything is loaded."""
-    import open_clip
-    from safetensors.torch import save_file
-
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "random.safetensors"
-        state = open_clip.create_model(architecture).state_dict()
-        save_file({name: tensor.contiguous() for name, tensor in state.items()}, path)
-        return load_encoder(architecture, str(path), "quickgelu")
 
 
 @dataclass(frozen=True)

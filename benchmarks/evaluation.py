@@ -39,7 +39,7 @@ from bench.evaluation import ZeroShotEvaluation
 from bench.preprocess import Preprocess
 from benchmarks.allocation import stock_allocation
 from benchmarks.checkpoints import ARCHITECTURES, random_checkpoint
-from benchmarks.timing import collect, machine, ratios, spread
+from benchmarks.timing import collect, machine, ratios, spread, take_turns
 from callbacks import ResultsWriter
 from datamodules import CIFAR10
 from datamodules.base import DegradedDataModule
@@ -223,7 +223,7 @@ def main() -> None:
 
 def compare(contest: _Contest, repetitions: int) -> None:
     """Time one encoder and print the table."""
-    print(f"\n{contest.name}")
+    print(f"\n{contest.name}; products of this machine reach {_product_rate() / 1e9:.0f} GFLOP/s")
     contest.stock_forward()
     views = contest.batch_size * len(VIEWS)
     steady = {}
@@ -231,7 +231,9 @@ def compare(contest: _Contest, repetitions: int) -> None:
         clock = contest.test(compile=compile, compare=True)
         name, own = "test, compiled" if compile else "test", clock.batches[1:]
         steady[name] = statistics.median(own) / views
-        print(f"  {name:14s} {1000 * steady[name]:7.2f} ms per image and view, median of {len(own)} batches")
+        rate = contest.bare.flops() / steady[name] / 1e9
+        print(f"  {name:14s} {1000 * steady[name]:7.2f} ms per image and view, median of {len(own)} batches", end="")
+        print(f", {rate:.0f} GFLOP/s")
         for reference, others in clock.others.items():
             found = ratios(others[1:], own)
             milliseconds = 1000 * statistics.median(others[1:]) / views
@@ -246,6 +248,13 @@ def compare(contest: _Contest, repetitions: int) -> None:
     for name, predictions in contest.predictions.items():
         same = sum(int((predictions[view] == first[view]).sum()) for view in VIEWS)
         print(f"  predictions of {name:14s} equal to test's: {same} of {len(contest.labels) * len(VIEWS)}")
+
+
+def _product_rate() -> float:
+    """FLOP/s of the best of many products of the shape of a ViT-B/32's widest layer and 32 images."""
+    one, other = torch.randn(32 * 50, 768), torch.randn(768, 3072)
+    seconds = take_turns({"product": partial(torch.mm, one, other)}, 30)["product"]
+    return 2 * one.numel() * other.shape[1] / min(seconds)
 
 
 def _meet_the_peer(contest: _Contest, repetitions: int) -> None:
