@@ -2,7 +2,7 @@
 
 from bench.evaluation import ZeroShotEvaluation
 from bench.finetuning.linear import LinearCorrection
+from bench.finetuning.pretraining import ClipPretraining
 from bench.finetuning.robust import RobustFineTuning
-from bench.pretraining import ClipPretraining
 
 __all__ = ["ClipPretraining", "LinearCorrection", "RobustFineTuning", "ZeroShotEvaluation"]

@@ -9,14 +9,14 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 
-from bench.allocation import keep_freed_memory
-from bench.compilation import compiler, pays
-from bench.encoders import load_encoder
+from bench.clip.allocation import keep_freed_memory
+from bench.clip.compilation import compiler, pays
+from bench.clip.encoders import load_encoder
+from bench.clip.zero_shot import ZeroShotClassifier, check_templates
 from bench.fidelity import bits_per_pixel, fidelity
-from bench.gathering import gather
 from bench.metrics import ViewMetrics
 from bench.outcomes import Outcomes
-from bench.zero_shot import ZeroShotClassifier, check_templates
+from bench.runs.gathering import gather
 from datamodules.base import DegradedDataModule
 from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError

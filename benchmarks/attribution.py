@@ -19,11 +19,11 @@ import torch
 from captum.attr import IntegratedGradients
 from torch import Tensor
 
-from bench.adaptive import Adaptive
-from bench.attribution import Attribution, Loss, cross_entropy, integrated_gradients
-from bench.encoders import load_encoder
-from bench.quadrature import GaussLegendre, Quadrature, RightRiemann, Trapezoid
-from bench.zero_shot import ZeroShotClassifier
+from bench.attribution.adaptive import Adaptive
+from bench.attribution.integrated_gradients import Attribution, Loss, cross_entropy, integrated_gradients
+from bench.attribution.quadrature import GaussLegendre, Quadrature, RightRiemann, Trapezoid
+from bench.clip.encoders import load_encoder
+from bench.clip.zero_shot import ZeroShotClassifier
 from datamodules import CIFAR10, ImageFolder
 from datamodules.base import DegradedDataModule
 from datamodules.degradations import ORIGINAL

@@ -27,13 +27,13 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor
 
-from bench.adaptive import Adaptive
-from bench.allocation import keep_freed_memory
-from bench.attribution import Attribution, Loss, cross_entropy, integrated_gradients
-from bench.encoders import Encoder, load_encoder
-from bench.explainer import for_gradients
-from bench.quadrature import GaussLegendre, Quadrature
-from bench.zero_shot import ZeroShotClassifier
+from bench.attribution.adaptive import Adaptive
+from bench.attribution.explainer import for_gradients
+from bench.attribution.integrated_gradients import Attribution, Loss, cross_entropy, integrated_gradients
+from bench.attribution.quadrature import GaussLegendre, Quadrature
+from bench.clip.allocation import keep_freed_memory
+from bench.clip.encoders import Encoder, load_encoder
+from bench.clip.zero_shot import ZeroShotClassifier
 from benchmarks.allocation import stock_allocation
 from benchmarks.attribution import TEMPLATES, captum, map_errors, paths, read_images
 from benchmarks.checkpoints import ARCHITECTURES, random_checkpoint

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import torch
 
-from bench.encoders import built_activations
-from bench.export import save_weights
+from bench.clip.encoders import built_activations
+from bench.finetuning.export import save_weights
 
 ARCHITECTURES = {"ViT-B/32": "ViT-B-32-quickgelu", "RN50": "RN50-quickgelu"}
 """open_clip's names of the encoders that are timed."""

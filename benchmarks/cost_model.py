@@ -16,14 +16,14 @@ from typing import Any, Literal
 
 import torch
 
-from bench.allocation import keep_freed_memory
-from bench.encoders import load_encoder
+from bench.clip.allocation import keep_freed_memory
+from bench.clip.encoders import load_encoder
+from bench.clip.zero_shot import ZeroShotClassifier
 from bench.fidelity import fidelity
 from bench.metrics import ViewMetrics
 from bench.outcomes import Outcomes
 from bench.sweep.costs import Machine, cell_cost, encoder_cost
 from bench.sweep.grid import read_sweep
-from bench.zero_shot import ZeroShotClassifier
 from benchmarks.checkpoints import random_checkpoint
 from benchmarks.commands import QUIET, timed_run
 from benchmarks.timing import machine

@@ -34,9 +34,9 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from bench.encoders import Encoder, load_encoder
+from bench.clip.encoders import Encoder, load_encoder
+from bench.clip.preprocess import Preprocess
 from bench.evaluation import ZeroShotEvaluation
-from bench.preprocess import Preprocess
 from benchmarks.allocation import stock_allocation
 from benchmarks.checkpoints import ARCHITECTURES, random_checkpoint
 from benchmarks.timing import collect, machine, ratios, spread, take_turns

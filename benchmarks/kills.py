@@ -19,8 +19,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.journal import UNFINISHED
-from bench.results import RESULTS, TABLE, read_record, software
+from bench.runs.journal import UNFINISHED
+from bench.runs.record import RESULTS, TABLE, read_record, software
 
 _LONGEST_SERIES = 5
 

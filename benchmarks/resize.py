@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize, ToTensor
 
-from bench.preprocess import Preprocess
+from bench.clip.preprocess import Preprocess
 from benchmarks.timing import machine, ratios, spread, take_turns
 
 SIDES = (64, 224, 288, 336, 384, 448)

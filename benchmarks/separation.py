@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from bench.results import read_record
-from bench.tables import align
+from bench.runs.record import read_record
+from bench.runs.table import align
 
 _STATISTICS = (
     "mass_top_1", "mass_top_5", "mass_top_10", "gini", "neighbour_correlation", "patch_grid", "codec_grid",
@@ -32,7 +32,9 @@ def main() -> None:
     records = [read_record(run) for run in parser.parse_args().runs]
     explained: list[dict[str, Any]] = [record["attribution"] for record in records]
     if explained[0]["indices"] != explained[1]["indices"]:
-        parser.error("the runs explained different images: choose them alike, with bench.selection.First or Indices")
+        parser.error(
+            "the runs explained different images: choose them alike, with bench.attribution.selection.First or Indices"
+        )
     names = [record["model"]["encoder"] for record in records]
     print(f"{len(explained[0]['indices'])} images, {records[0]['data']['name']}/{records[0]['data']['split']}")
     for view in explained[0]["views"]:

@@ -9,7 +9,8 @@ The demo's encoder, and those of `--encoder` with random weights. The commands t
 - bare: a process that imports torch, lightning and open_clip, builds the same model and loads the same weights.
 
 Then: what is imported before the first batch, by cost; and heavy packages that commands import, with who asked for them
-("pandas < statsmodels < bench.statistics"). Whatever ends in no package of this repository is third parties' own doing.
+("pandas < statsmodels < bench.statistics.intervals"). Whatever ends in no package of this repository is third parties'
+own doing.
 """
 
 import argparse

@@ -18,7 +18,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.results import RESULTS, TABLE, software
+from bench.runs.record import RESULTS, TABLE, software
 
 
 def main() -> None:

@@ -9,8 +9,8 @@ import numpy.typing as npt
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
-from bench.explanations import Explanation, columns, explanations_csv, explanations_markdown
-from bench.results import write_atomically
+from bench.attribution.explanations import Explanation, columns, explanations_csv, explanations_markdown
+from bench.runs.record import write_atomically
 
 
 class AttributionReport:
@@ -49,7 +49,7 @@ class AttributionReport:
 
         Args:
             explanations: At least one.
-            summary: Theirs, from `bench.explanations.summary`.
+            summary: Theirs, from `bench.attribution.explanations.summary`.
             class_names: By label.
             legend: What the colours mean.
             warning: What is to be known before the numbers are used.

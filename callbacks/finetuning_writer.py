@@ -13,16 +13,16 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
-from bench.export import CARD, CHECKPOINT_SUFFIX, FINETUNING, model_card, save_weights
+from bench.clip.zero_shot import ZeroShotClassifier
+from bench.figures.evaluation import to_pixels
+from bench.figures.interpolation import interpolation_figure
+from bench.finetuning.export import CARD, CHECKPOINT_SUFFIX, FINETUNING, model_card, save_weights
+from bench.finetuning.interpolation import BEST, best_alpha, check_alphas, interpolate
 from bench.finetuning.tuning import EncoderTuning
 from bench.finetuning.validation import Measures, measure
-from bench.interpolation import BEST, best_alpha, check_alphas, interpolate
-from bench.journal import UNFINISHED
-from bench.results import SCHEMA, software, to_json, write_atomically
-from bench.tables import align
-from bench.zero_shot import ZeroShotClassifier
-from callbacks.figures import to_pixels
-from callbacks.finetuning_figures import interpolation_figure
+from bench.runs.journal import UNFINISHED
+from bench.runs.record import SCHEMA, software, to_json, write_atomically
+from bench.runs.table import align
 from callbacks.outcome_callback import run_folder
 from datamodules.errors import UserError
 

@@ -13,19 +13,19 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from tqdm import tqdm
 
-from bench.adaptive import Adaptive
+from bench.attribution.adaptive import Adaptive
+from bench.attribution.explainer import Explained, Explainer
+from bench.attribution.explanations import Explanation, summary
+from bench.attribution.overlay import Overlay
+from bench.attribution.quadrature import Quadrature
+from bench.attribution.selection import First, Indices, Selection
 from bench.evaluation import ZeroShotEvaluation
-from bench.explainer import Explained, Explainer
-from bench.explanations import Explanation, summary
-from bench.gathering import gather
+from bench.figures.attributions import attribution_figure
+from bench.figures.evaluation import to_pixels
 from bench.outcomes import Outcomes
-from bench.quadrature import Quadrature
-from bench.selection import First, Indices, Selection
-from callbacks.attribution_figures import attribution_figure
+from bench.runs.gathering import gather
 from callbacks.attribution_report import AttributionReport
-from callbacks.figures import to_pixels
 from callbacks.outcome_callback import evaluation, run_folder
-from callbacks.overlay import Overlay
 from datamodules.base import DegradedDataModule
 from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
@@ -58,9 +58,9 @@ class IntegratedGradients(Callback):
     and 95th percentile of the residual), histograms `attribution_images/<quantity>/<view>`.
 
     Args:
-        images: Which images: `bench.selection.First`, `Indices`, `PerClass`, `LargestLossIncrease` or `Flipped`.
+        images: Which images: `bench.attribution.First`, `Indices`, `PerClass`, `LargestLossIncrease` or `Flipped`.
         baseline: The view where the path starts.
-        rule: How the path integral is taken; see `bench.quadrature` and `bench.adaptive`.
+        rule: How the path integral is taken; see `bench.attribution.quadrature` and `bench.attribution.adaptive`.
         overlay: How attributions are drawn.
         figures: Number of images to draw, the first of the chosen; the table and the statistics hold all of them.
         save_maps: Whether to write the `.npz` files, 0.6 MB per image and view at 224 pixels before compression.

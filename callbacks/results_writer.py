@@ -14,10 +14,10 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info
 
 from bench.evaluation import ZeroShotEvaluation
-from bench.journal import Journal
 from bench.outcomes import Outcomes
-from bench.results import TABLE, software, write_atomically, write_record
-from bench.tables import per_image_csv, screen_table
+from bench.runs.journal import Journal
+from bench.runs.record import TABLE, software, write_atomically, write_record
+from bench.runs.table import per_image_csv, screen_table
 from callbacks.outcome_callback import OutcomeCallback, evaluation, run_folder
 from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError

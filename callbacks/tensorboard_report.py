@@ -9,9 +9,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from bench.evaluation import ZeroShotEvaluation
-from bench.outcomes import Outcomes
-from bench.results import software, to_json
-from callbacks.figures import (
+from bench.figures.evaluation import (
     Flip,
     class_figure,
     confusion_figure,
@@ -22,6 +20,8 @@ from callbacks.figures import (
     side_by_side,
     to_pixels,
 )
+from bench.outcomes import Outcomes
+from bench.runs.record import software, to_json
 from callbacks.outcome_callback import OutcomeCallback, evaluation
 from datamodules.base import DegradedDataModule
 from datamodules.degradations import ORIGINAL, curves
@@ -108,7 +108,7 @@ class TensorBoardReport(OutcomeCallback):
         ]
 
     def _write_curves(self, writer: SummaryWriter, metrics: dict[str, dict[str, Tensor]]) -> None:
-        from bench.rates import codec_curves  # imports statsmodels and pandas
+        from bench.statistics.rate_curves import codec_curves  # imports statsmodels and pandas
 
         qualities = curves(metrics, "quality")
         for metric in HEADLINES:

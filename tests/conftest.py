@@ -23,7 +23,7 @@ def shared(repository: Path) -> Path:
 @pytest.fixture(scope="session")
 def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Command line options that choose a tiny CLIP with random weights."""
-    from checkpoints import VIT, build, save_safetensors, write_config
+    from tests.support.checkpoints import VIT, build, save_safetensors, write_config
 
     folder = tmp_path_factory.mktemp("tiny_clip")
     weights = save_safetensors(build(VIT), folder / "tiny.safetensors")

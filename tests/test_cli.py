@@ -7,17 +7,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from archives import write_cifar10, write_stl10
 from PIL import Image
 from sklearn.metrics import accuracy_score
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from bench.cli import main
-from bench.compilation import compiler
+from bench.clip.compilation import compiler
 from bench.metrics import RATES
-from bench.results import read_record
+from bench.runs.record import read_record
 from datamodules import Synthetic
 from datamodules.degradations import curves
+from tests.support.archives import write_cifar10, write_stl10
 
 VIEWS = ["original", "jpeg-75", "jpeg-50", "jpeg-25"]
 QUICK = [
@@ -279,7 +279,7 @@ class TestMistakes:
         assert "lightning predict" in message
 
     def test_weights_that_do_not_fit_name_the_first_tensor(self, refusal, tiny_clip, tmp_path_factory):
-        from checkpoints import RESNET, build, save_safetensors
+        from tests.support.checkpoints import RESNET, build, save_safetensors
 
         weights = save_safetensors(build(RESNET), tmp_path_factory.mktemp("other") / "resnet.safetensors")
         assert "visual" in refusal("test", "demo", f"--model.pretrained={weights}")
@@ -315,8 +315,9 @@ def test_print_config_loads_neither_data_nor_weights(repository, capsys):
 def test_evaluation_equals_a_plain_loop_over_open_clip(run):
     """Pillow, open_clip's transform, tokenizer and zero-shot classifier, one image at a time."""
     import open_clip
-    from checkpoints import VIT, build
     from open_clip.transform import image_transform
+
+    from tests.support.checkpoints import VIT, build
 
     folder, _ = run("test", "demo", "--data.limit=12", "--data.batch_size=7")
     table = pd.read_csv(folder / "images.csv")

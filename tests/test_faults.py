@@ -9,10 +9,10 @@ import time
 import numpy as np
 import pytest
 
-from bench import locks
 from bench.cli import main
-from bench.journal import UNFINISHED
-from bench.results import read_record
+from bench.runs import locks
+from bench.runs.journal import UNFINISHED
+from bench.runs.record import read_record
 
 QUICK = [
     *("--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.enable_progress_bar=false"),
@@ -183,7 +183,7 @@ class TestNotTakingUp:
         folder = tmp_path / "own"
         (folder / UNFINISHED).mkdir(parents=True)
         hold = (
-            "import pathlib, sys; from bench import locks; locks.acquire(pathlib.Path(sys.argv[1])); "
+            "import pathlib, sys; from bench.runs import locks; locks.acquire(pathlib.Path(sys.argv[1])); "
             "print(flush=True); input()"
         )
         with subprocess.Popen(
@@ -216,7 +216,7 @@ class TestDisk:
             path.write_bytes(content if isinstance(content, bytes) else "".join(content).encode())
 
         with monkeypatch.context() as patched:
-            for module in ("bench.journal", "bench.results", "callbacks.results_writer"):
+            for module in ("bench.runs.journal", "bench.runs.record", "callbacks.results_writer"):
                 patched.setattr(f"{module}.write_atomically", full)
             with pytest.raises(SystemExit, match="2"):
                 run(CALLBACKS)

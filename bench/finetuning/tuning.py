@@ -12,13 +12,13 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 
-from bench.allocation import keep_freed_memory
-from bench.encoders import Encoder, load_encoder
+from bench.clip.allocation import keep_freed_memory
+from bench.clip.encoders import Encoder, load_encoder
+from bench.clip.preprocess import Preprocess
+from bench.clip.zero_shot import check_templates, class_logits, text_classifier
 from bench.evaluation import PAPER_TEMPLATE
 from bench.finetuning.trainable import merged_state
 from bench.finetuning.validation import Measures, Validation, mean_precision
-from bench.preprocess import Preprocess
-from bench.zero_shot import check_templates, class_logits, text_classifier
 from datamodules.base import DegradedDataModule
 from datamodules.errors import UserError
 from datamodules.views import Batch, Images

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from bench.clip.zero_shot import ZeroShotClassifier
 from bench.metrics import ViewMetrics
 from bench.outcomes import Outcomes
-from bench.zero_shot import ZeroShotClassifier
 from datamodules.degradations import ORIGINAL
 from datamodules.views import Batch, Images
 

@@ -8,15 +8,15 @@ from pathlib import Path
 from shutil import copyfile
 from typing import NoReturn
 
-from bench.report.analysis import analyse
+from bench.report.contents import analyse
 from bench.report.elements import Gallery, Plot, Report, Table
 from bench.report.fits import read_fits
 from bench.report.groups import group_runs
 from bench.report.markup import picture_name, to_csv, to_latex, to_markdown
 from bench.report.page import GENERATOR, to_html
-from bench.report.rate import answers, limit
 from bench.report.runs import read_runs
-from bench.results import write_atomically
+from bench.report.sections.rate import answers, limit
+from bench.runs.record import write_atomically
 from datamodules.errors import UserError
 
 TITLE = "Zero-shot precision of CLIP under image compression"

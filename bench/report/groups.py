@@ -9,9 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bench.published import ENCODERS, PRETRAINED, canonical_encoder
+from bench.paper import ENCODERS, PRETRAINED, canonical_encoder
 from bench.report.runs import Run, ViewResult
-from bench.statistics import Interval, holm, mcnemar_exact, paired_bootstrap, relative_drop, wilson
+from bench.statistics.intervals import Interval, holm, mcnemar_exact, paired_bootstrap, relative_drop, wilson
 from datamodules.degradations import ORIGINAL, curves
 
 _NOT_THE_IMAGES = {"views", "lossy_source_formats"}

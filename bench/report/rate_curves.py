@@ -6,10 +6,10 @@ from itertools import combinations
 
 import numpy as np
 
-from bench.rates import Floats, codec_curves, common_range, least_x_under, mean_on_range, percentiles
 from bench.report.groups import Entry
 from bench.report.resampling import Resampled
-from bench.statistics import Interval
+from bench.statistics.intervals import Interval
+from bench.statistics.rate_curves import Floats, codec_curves, common_range, least_x_under, mean_on_range, percentiles
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.rates import Floats, resampled_means
 from bench.report.groups import Entry
-from bench.report.images import Columns, read_sizes
+from bench.runs.images import Columns, read_sizes
+from bench.statistics.rate_curves import Floats, resampled_means
 from datamodules.degradations import ORIGINAL
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.export import FINETUNING
+from bench.finetuning.export import FINETUNING
 from bench.metrics import RATES
-from bench.results import RESULTS, SCHEMA, read_record
-from bench.statistics import whole_count
+from bench.runs.record import RESULTS, SCHEMA, read_record
+from bench.statistics.intervals import whole_count
 from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
 

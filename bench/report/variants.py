@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from bench.rates import Floats, resampled_means
-from bench.recovery import Recovery, Resampled, recover
 from bench.report.elements import MISSING
 from bench.report.fits import Tuned
 from bench.report.groups import Entry, Group
-from bench.report.images import read_correctness
+from bench.runs.images import read_correctness
+from bench.statistics.rate_curves import Floats, resampled_means
+from bench.statistics.recovery import Recovery, Resampled, recover
 from datamodules.degradations import ORIGINAL
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from bench.compilation import image_flops
-from bench.encoders import untrained
+from bench.clip.compilation import image_flops
+from bench.clip.encoders import untrained
 from bench.sweep.grid import Cell
 from datamodules.degradations import DEFAULT_DEGRADATIONS, parse_all
 from datamodules.errors import UserError
@@ -156,7 +156,7 @@ def dry_run(cells: Sequence[Cell], machine: Machine) -> str:
         cells: Of the sweep.
         machine: Where it is to run.
     """
-    from bench.tables import align
+    from bench.runs.table import align
 
     rows = [["cell", "images", "views", "GFLOP/image", "hours", "memory"]]
     total, unknown, downloads = 0.0, 0, {}

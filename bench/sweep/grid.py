@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from bench.export import FINETUNING
-from bench.results import CONFIG, RESULTS
+from bench.finetuning.export import FINETUNING
+from bench.runs.record import CONFIG, RESULTS
 from datamodules.errors import UserError
 
 CONFIG_KEY = "config"

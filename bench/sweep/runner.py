@@ -15,9 +15,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from bench import locks
-from bench.journal import Journal
-from bench.results import read_record, write_atomically
+from bench.runs import locks
+from bench.runs.journal import Journal
+from bench.runs.record import read_record, write_atomically
 from bench.sweep.grid import RECORDS, Cell
 from datamodules.errors import UserError
 

@@ -1,14 +1,14 @@
 """The benchmark of attributions, on a tiny encoder: what it counts and that captum's map is the converged one."""
 
 import pytest
-from checkpoints import RESNET, VIT, build, save_safetensors, write_config
 
-from bench.adaptive import Adaptive
-from bench.encoders import load_encoder
-from bench.zero_shot import ZeroShotClassifier
+from bench.attribution.adaptive import Adaptive
+from bench.clip.encoders import load_encoder
+from bench.clip.zero_shot import ZeroShotClassifier
 from benchmarks.attribution_speed import judge, time_gradients
 from datamodules import Synthetic
 from datamodules.synthetic import SyntheticSource
+from tests.support.checkpoints import RESNET, VIT, build, save_safetensors, write_config
 
 
 @pytest.fixture(params=[VIT, RESNET], ids=["vit", "resnet"])

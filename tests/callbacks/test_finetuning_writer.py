@@ -11,9 +11,9 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from open_clip.factory import add_model_config
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from bench.encoders import load_encoder
+from bench.clip.encoders import load_encoder
+from bench.clip.zero_shot import ZeroShotClassifier
 from bench.finetuning import Augment, LastBlocks, LinearCorrection, LoRA, RobustFineTuning
-from bench.zero_shot import ZeroShotClassifier
 from callbacks import FineTuningWriter
 from datamodules import Synthetic
 from datamodules.errors import UserError

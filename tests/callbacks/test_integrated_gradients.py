@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from archives import write_cifar10
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from bench.attribution_statistics import attribution_statistics
+from bench.attribution.statistics import attribution_statistics
 from bench.cli import main
-from bench.results import read_record
+from bench.runs.record import read_record
 from datamodules import Synthetic
+from tests.support.archives import write_cifar10
 
 TARGETS = ["jpeg-75", "jpeg-50", "jpeg-25"]
 VIEWS = ["original", *TARGETS]
@@ -280,7 +280,10 @@ class TestConfigs:
         ([option("images.view", "jpeg-5")], "'jpeg-5' is not a view of this run"),
         ([option("images.view", "original")], "chooses images by view 'original', which is its baseline"),
         (["--data.degradations=[]"], "nothing to compare with 'original'"),
-        ([option("images", "{class_path: bench.selection.Indices, init_args: {indices: [3]}}")], "image 3 is not part"),
+        (
+            [option("images", "{class_path: bench.attribution.selection.Indices, init_args: {indices: [3]}}")],
+            "image 3 is not part",
+        ),
         ([option("images.n", 0)], "n counts images"),
         ([option("max_batch", 0)], "max_batch=0"),
         ([option("overlay.raised", "green")], "two different colours"),

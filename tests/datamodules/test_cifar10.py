@@ -8,12 +8,12 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 import torch
-from archives import CIFAR10_CLASSES, write_cifar10
 from torchvision import datasets
 from torchvision.datasets.utils import calculate_md5
 
 from datamodules import CIFAR10, ImageFolder
 from datamodules.errors import UserError
+from tests.support.archives import CIFAR10_CLASSES, write_cifar10
 
 TRAIN = tuple(f"data_batch_{number}" for number in range(1, 6))
 

@@ -2,12 +2,12 @@ from urllib.error import URLError
 
 import numpy as np
 import pytest
-from archives import STL10_CLASSES, write_stl10
 from torchvision import datasets
 from torchvision.datasets.utils import calculate_md5
 
 from datamodules import STL10
 from datamodules.errors import UserError
+from tests.support.archives import STL10_CLASSES, write_stl10
 
 
 def trust(monkeypatch, folder):

@@ -1,13 +1,13 @@
 """A tiny CLIP and a fit of it."""
 
 import pytest
-from checkpoints import RESNET, VIT, save_safetensors, write_config
 from lightning.pytorch import Trainer, seed_everything
-from towers import build_awake
 
 from bench.finetuning import Augment, Consistency, RobustFineTuning, Sum, WholeTower
 from datamodules import Synthetic
 from datamodules.training import TrainingViews
+from tests.support.checkpoints import RESNET, VIT, save_safetensors, write_config
+from tests.support.towers import build_awake
 
 CONFIGS = {"resnet": RESNET, "vit": VIT}
 VIEWS = ["original", "jpeg-25"]

@@ -3,11 +3,11 @@
 import json
 
 import pytest
-from archives import write_cifar10
 
 from bench.cli import main
-from bench.encoders import load_encoder
-from bench.results import read_record
+from bench.clip.encoders import load_encoder
+from bench.runs.record import read_record
+from tests.support.archives import write_cifar10
 
 QUICK = [
     "--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.enable_progress_bar=false", "--trainer.max_epochs=1",

@@ -5,11 +5,11 @@ from copy import deepcopy
 import numpy as np
 import pytest
 import torch
-from checkpoints import RESNET, VIT, build
 from sklearn.linear_model import Ridge
 
 from bench.finetuning.linear import fold, moments, near_identity
 from datamodules.errors import UserError
+from tests.support.checkpoints import RESNET, VIT, build
 
 TOWERS = pytest.mark.parametrize("config", [RESNET, VIT], ids=["resnet", "vit"])
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from archives import write_cifar10
 
 from bench.cli import main
 from bench.report.command import main as report
 from bench.sweep.grid import read_sweep, read_yaml
 from bench.sweep.runner import State, state
+from tests.support.archives import write_cifar10
 
 METHODS = "augment,augment-control"
 QUICK = [

@@ -4,11 +4,11 @@ from copy import deepcopy
 
 import pytest
 import torch
-from checkpoints import RESNET, VIT
-from towers import build_awake
 
 from bench.finetuning.trainable import LastBlocks, LoRA, Norms, WholeTower, matrices, merged_state
 from datamodules.errors import UserError
+from tests.support.checkpoints import RESNET, VIT
+from tests.support.towers import build_awake
 
 TOWERS = pytest.mark.parametrize("config", [RESNET, VIT], ids=["resnet", "vit"])
 CHOICES = [WholeTower(), LastBlocks(1), Norms(), LoRA(2)]

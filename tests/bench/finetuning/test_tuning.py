@@ -6,11 +6,11 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torchmetrics.classification import MulticlassPrecision
 
-from bench.encoders import load_encoder
+from bench.clip.encoders import load_encoder
+from bench.clip.zero_shot import ZeroShotClassifier
 from bench.finetuning import Augment, Consistency, LastBlocks, LinearCorrection, LoRA, Norms, WholeTower
 from bench.finetuning.robust import described, warmup_cosine
 from bench.finetuning.tuning import fingerprint
-from bench.zero_shot import ZeroShotClassifier
 from callbacks import ExponentialAverage
 from datamodules.errors import UserError
 

@@ -1,10 +1,10 @@
 """Integrated Gradients in a report: from what the callback writes."""
 
-import made_up
 import pytest
 from PIL import Image
 
-from bench.explanations import Explanation, ViewExplanation, explanations_csv, summary
+from bench.attribution.explanations import Explanation, ViewExplanation, explanations_csv, summary
+from tests.support import made_up
 
 VIEWS = {"original": 90, "jpeg-50": 70}
 

@@ -2,13 +2,13 @@
 
 import os
 
-import made_up
 import pytest
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
 from bench.report.groups import group_runs
 from bench.report.runs import read_run
+from tests.support import made_up
 
 COUNTS = {"original": 90, "jpeg-75": 80, "jpeg-50": 70}
 

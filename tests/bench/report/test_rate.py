@@ -1,13 +1,13 @@
 """Answers, curves and differences against runs worked by hand."""
 
-import made_up
 import numpy as np
 import pytest
 
 from bench.report.groups import group_runs
-from bench.report.rate import answers, rate_section
 from bench.report.runs import read_runs
+from bench.report.sections.rate import answers, rate_section
 from datamodules.errors import UserError
+from tests.support import made_up
 
 COUNTS = {
     "original": 900,

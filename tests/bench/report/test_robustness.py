@@ -2,11 +2,11 @@
 
 import json
 
-import made_up
 import numpy as np
 import pytest
 
-from bench.explanations import Explanation, ViewExplanation, summary
+from bench.attribution.explanations import Explanation, ViewExplanation, summary
+from tests.support import made_up
 
 IMAGES = 200
 VIEWS = {"original": 160, "jpeg-25": 100, "webp-25": 120}

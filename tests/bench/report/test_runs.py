@@ -3,13 +3,13 @@
 import json
 import re
 
-import made_up
 import numpy as np
 import pytest
 
 from bench.report.command import main
 from bench.report.runs import read_run, read_runs
 from datamodules.errors import UserError
+from tests.support import made_up
 
 PREDICTIONS = made_up.nested({"original": 90, "jpeg-50": 70}, 100)
 

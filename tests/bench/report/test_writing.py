@@ -3,7 +3,6 @@
 import re
 from html.parser import HTMLParser
 
-import made_up
 import numpy as np
 import pytest
 from PIL import Image
@@ -12,6 +11,7 @@ from bench.report.command import main
 from bench.report.elements import Cell, Table
 from bench.report.markup import escape_latex, escape_markdown, to_latex
 from datamodules.errors import UserError
+from tests.support import made_up
 
 NASTY = '<script>alert("x")</script> & |a| _b_ $\\x$ 50% {d} \\e #1'
 COUNTS = {"original": 95, "jpeg-75": 90, "jpeg-50": 80, "webp-50": 85, "jpeg-50-444": 82, "blur-2": 60}

@@ -8,7 +8,7 @@ from bench.sweep.grid import read_sweep
 
 
 def test_flops_are_those_of_a_forward_pass_of_real_weights(tmp_path):
-    from checkpoints import VIT, build, save_safetensors, write_config
+    from tests.support.checkpoints import VIT, build, save_safetensors, write_config
 
     model = build(VIT)
     cost = encoder_cost(str(write_config(tmp_path, VIT)), str(save_safetensors(model, tmp_path / "w.safetensors")))

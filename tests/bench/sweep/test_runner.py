@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bench import locks
-from bench.journal import Journal
-from bench.results import write_record
+from bench.runs import locks
+from bench.runs.journal import Journal
+from bench.runs.record import write_record
 from bench.sweep import runner
 from bench.sweep.grid import Cell
 from bench.sweep.runner import FAILED, LOG, State, run_cells, state
@@ -118,7 +118,7 @@ class TestBesideAnotherProcess:
     def elsewhere(self, repository):
         """Another process that holds a lock until it is released."""
         code = (
-            "import pathlib, sys; from bench import locks; assert locks.acquire(pathlib.Path(sys.argv[1])); "
+            "import pathlib, sys; from bench.runs import locks; assert locks.acquire(pathlib.Path(sys.argv[1])); "
             "print(flush=True); input()"
         )
         started = []

@@ -1,0 +1,157 @@
+"""Integrated Gradients of images with all their views, from pixels to numbers and maps."""
+
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from bench.attribution.explanations import Explanation, ViewExplanation
+from bench.attribution.integrated_gradients import Attribution, cross_entropy, integrated_gradients
+from bench.attribution.quadrature import Quadrature
+from bench.attribution.statistics import attribution_statistics
+from bench.clip.zero_shot import ZeroShotClassifier
+from bench.outcomes import Outcomes
+from datamodules.degradations import ORIGINAL
+from datamodules.views import Batch
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One image.
+
+    Attributes:
+        explanation: Its numbers.
+        images: uint8 [3, S, S] by view, as the encoder sees them.
+        attributions: float32 [3, S, S] in nats by degraded view.
+    """
+
+    explanation: Explanation
+    images: dict[str, npt.NDArray[np.uint8]]
+    attributions: dict[str, npt.NDArray[np.float32]]
+
+
+class Explainer:
+    """Explains every degraded view but the baseline, in float32 without TF32 whatever the classifier's precision.
+
+    Args:
+        classifier: A copy is made where it helps; see `for_gradients`.
+        baseline: The view where the paths start.
+        rule: How path integrals are taken.
+        max_batch: Images per forward and backward pass.
+        patch_period: See `bench.attribution.statistics`.
+    """
+
+    def __init__(
+        self,
+        classifier: ZeroShotClassifier,
+        baseline: str,
+        rule: Quadrature,
+        max_batch: int,
+        patch_period: float | None,
+    ) -> None:
+        self.classifier = for_gradients(classifier)
+        self.baseline, self.rule, self.max_batch, self.patch_period = baseline, rule, max_batch, patch_period
+
+    def explain(self, batch: Batch, outcomes: Mapping[str, Outcomes]) -> list[Explained]:
+        """Explain the images of a batch, in its order.
+
+        Args:
+            batch: At least one labelled image, on the classifier's device.
+            outcomes: Of these images among others, by view, sorted by index: what a run measured.
+        """
+        pixels = {view: self.classifier.pixels(images) for view, images in batch.views.items()}
+        targets = [view for view in pixels if view not in (ORIGINAL, self.baseline)]
+        with _full_float32():
+            result = integrated_gradients(
+                cross_entropy(self.classifier.pixel_logits),
+                baseline=pixels[self.baseline].repeat(len(targets), 1, 1, 1),
+                target=torch.cat([pixels[view] for view in targets]),
+                labels=batch.labels.repeat(len(targets)),
+                rule=self.rule,
+                max_batch=self.max_batch,
+            )
+        explained = []
+        for place in range(len(batch)):
+            rows = {view: number * len(batch) + place for number, view in enumerate(targets)}
+            height, width = batch.views[ORIGINAL][place].shape[1:]
+            views = {view: self._numbers(result, row, (height, width)) for view, row in rows.items()}
+            index = int(batch.indices[place])
+            found = int(torch.searchsorted(outcomes[ORIGINAL].index, index))
+            explanation = Explanation(
+                index=index,
+                label=int(batch.labels[place]),
+                predictions={view: int(measured.prediction[found]) for view, measured in outcomes.items()},
+                scores={view: float(measured.probability[found]) for view, measured in outcomes.items()},
+                views=views,
+            )
+            images = {view: _to_uint8(of[place]) for view, of in pixels.items()}
+            maps = {view: result.attribution[row].cpu().numpy() for view, row in rows.items()}
+            explained.append(Explained(explanation, images, maps))
+        return explained
+
+    def _numbers(self, result: Attribution, row: int, source_size: tuple[int, int]) -> ViewExplanation:
+        statistics = attribution_statistics(result.attribution[row : row + 1], self.patch_period, source_size)
+        return ViewExplanation(
+            total=float(result.total[row]),
+            loss_difference=float(result.loss_difference[row]),
+            residual=float(result.residual[row]),
+            evaluations=int(result.evaluations[row]),
+            error_estimate=float(result.error_estimate[row]),
+            converged=bool(result.converged[row]),
+            statistics={name: float(value) for name, value in vars(statistics).items()},
+        )
+
+
+def for_gradients(classifier: ZeroShotClassifier) -> ZeroShotClassifier:
+    """The same function in float32, with the batch norms of a CLIP ResNet folded into its convolutions.
+
+    What is folded is a pass over memory less, forward and backward: `python -m benchmarks.attribution_speed` measures
+    how much that saves. A copy where anything has to change.
+    """
+    from open_clip.modified_resnet import ModifiedResNet
+
+    tensors = [*classifier.parameters(), *classifier.buffers()]
+    exact = all(tensor.dtype == torch.float32 for tensor in tensors if tensor.is_floating_point())
+    if exact and not isinstance(classifier.model.visual, ModifiedResNet):
+        return classifier
+    with torch.inference_mode(False), torch.no_grad():
+        classifier = copy.deepcopy(classifier).float()
+        if isinstance(tower := classifier.model.visual, ModifiedResNet):
+            _fold_batch_norms(tower)
+    return classifier
+
+
+def _fold_batch_norms(tower: nn.Module) -> None:
+    """In place, for towers in evaluation mode that register each batch norm right behind its convolution."""
+    for parent in list(tower.modules()):
+        for (name, child), (following, norm) in pairwise(list(parent.named_children())):
+            if isinstance(child, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                fused = fuse_conv_bn_eval(child, norm).requires_grad_(False)
+                setattr(parent, name, fused.to(memory_format=torch.channels_last))
+                setattr(parent, following, nn.Identity())
+
+
+@contextmanager
+def _full_float32() -> Iterator[None]:
+    """Keep TF32 out: torch allows it in convolutions by default, users in matrix products."""
+    products, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(products)
+        torch.backends.cudnn.allow_tf32 = convolutions
+
+
+def _to_uint8(pixels: Tensor) -> npt.NDArray[np.uint8]:
+    """Pixels [3, S, S] in [0, 1] as the bytes they were made of."""
+    image: npt.NDArray[np.uint8] = (pixels * 255).round().to(torch.uint8).cpu().numpy()
+    return image

@@ -1,0 +1,1 @@
+"""CLIP encoders: what a name stands for, weights, preprocessing, zero-shot classification."""

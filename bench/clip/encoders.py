@@ -1,0 +1,271 @@
+"""Load a frozen CLIP: one of the paper's nine encoders, any open_clip model, or a local checkpoint."""
+
+import contextlib
+import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.clip.blueprints import Blueprint, find_blueprint
+from bench.clip.compilation import image_flops
+from bench.clip.weights import Activation, Declaration, Weights, load_weights, one_line, read_weights
+from datamodules.errors import UserError
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A frozen CLIP with everything needed to use it as it was trained.
+
+    Attributes:
+        name: The encoder as the user asked for it, for a configuration file its stem.
+        model: open_clip's model: float32, evaluation mode, no parameter requires a gradient.
+        image_size: Side of the square input in pixels.
+        mean: Mean per colour channel that inputs are normalised with, in [0, 1].
+        std: Standard deviation per colour channel, in [0, 1].
+        interpolation: How images are resized: "bicubic" or "bilinear".
+        resize_mode: "shortest" (then centre crop) or "squash".
+        tokenizer: Strings to token ids, int64 [N, context_length].
+        context_length: Tokens per prompt, start and end included.
+        activation: "quickgelu" or "gelu"; None where the architecture leaves no choice.
+    """
+
+    name: str
+    model: nn.Module
+    image_size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: Any
+    resize_mode: Any
+    tokenizer: Callable[[Sequence[str]], Tensor]
+    context_length: int
+    activation: Activation | None
+    _origin: dict[str, Any] = field(repr=False)
+
+    @property
+    def patch_period(self) -> int | None:
+        """Input pixels from one cell of the last feature map to the next: a ViT's patch size, a CLIP ResNet's stride.
+
+        None for towers that are not open_clip's own.
+        """
+        from open_clip.modified_resnet import ModifiedResNet
+
+        if isinstance(self.model.visual, ModifiedResNet):
+            return 32
+        patch = getattr(self.model.visual, "patch_size", None)
+        return int(patch[0]) if isinstance(patch, tuple) else None
+
+    def flops(self) -> int:
+        """Floating-point operations of the image tower for one image, a multiplication and an addition being two."""
+        return image_flops(self.model, self.image_size)
+
+    def provenance(self) -> dict[str, Any]:
+        """What a result has to say about its encoder, ready for JSON."""
+        return {
+            "encoder": self.name,
+            **self._origin,
+            "activation": self.activation,
+            "image_size": self.image_size,
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "interpolation": self.interpolation,
+            "resize_mode": self.resize_mode,
+            "context_length": self.context_length,
+            "parameters": sum(p.numel() for p in self.model.parameters()),
+            "open_clip": metadata.version("open_clip_torch"),
+        }
+
+
+def load_encoder(encoder: str, pretrained: str | None = None, activation: Activation | None = None) -> Encoder:
+    """Load a frozen CLIP in float32 and evaluation mode.
+
+    Args:
+        encoder: One of the paper's names ("RN50", "ViT-L/14@336px", also spelt "ViT-L-14-336"), any open_clip model
+            name, "hf-hub:<organisation>/<model>", or the path of a model configuration in JSON.
+        pretrained: A tag that open_clip knows for this encoder ("openai" where None and there is one), or a local
+            weights file: safetensors, a state dict (.pt, .pth, .bin), or OpenAI's TorchScript archive. With "hf-hub:"
+            and None, the weights beside the configuration.
+        activation: What the weights were trained with. Needed only for a local file that does not say so itself.
+
+    Raises:
+        UserError: unknown encoder or tag, missing, unreadable or unfitting weights, a failed download, or an activation
+            that is unknown or contradicted.
+    """
+    if activation not in (None, "quickgelu", "gelu"):
+        raise UserError(f"unknown activation {activation!r}: use quickgelu or gelu")
+    with _quiet():
+        blueprint = find_blueprint(encoder, pretrained)
+        voices = list(blueprint.declarations)
+        if activation is not None:
+            voices.append(Declaration(activation, "the argument `activation`"))
+        _require_agreement(blueprint.name, voices)  # a contradiction should not cost a download
+        weights = read_weights(blueprint.fetch())
+        chosen = _activation(blueprint, weights, [*voices, *weights.declarations])
+        model = _build(blueprint, chosen)
+        load_weights(model, weights)
+        return _encoder(encoder, blueprint, weights, model, chosen)
+
+
+def untrained(encoder: str, pretrained: str | None = None) -> tuple[nn.Module, int]:
+    """The architecture of an encoder on the meta device, and the side of its input in pixels; reads no weights.
+
+    Raises:
+        UserError: unknown encoder or tag.
+    """
+    with _quiet(), torch.device("meta"):
+        blueprint = find_blueprint(encoder, pretrained)
+        chosen = blueprint.declarations[0].activation if blueprint.declarations else "gelu"
+        model = _build(blueprint, chosen if _offers_choice(blueprint.config) else None)
+        return model, _image_size(model, blueprint)
+
+
+def _image_size(model: nn.Module, blueprint: Blueprint) -> int:
+    from open_clip.transform import PreprocessCfg, merge_preprocess_dict
+
+    size = getattr(model.visual, "image_size", merge_preprocess_dict(PreprocessCfg(), blueprint.preprocess)["size"])
+    height, width = (size, size) if isinstance(size, int) else size
+    if height != width:
+        raise UserError(
+            f"encoder {blueprint.name} takes images of {height}x{width} pixels: only square inputs are supported"
+        )
+    return int(height)
+
+
+def _require_agreement(name: str, voices: Sequence[Declaration]) -> None:
+    for voice in voices[1:]:
+        if voice.activation != voices[0].activation:
+            raise UserError(
+                f"the activation of {name} is contradictory: {voices[0].activation} according to {voices[0].source},"
+                f" {voice.activation} according to {voice.source}; correct the one that is wrong"
+            )
+
+
+def _activation(blueprint: Blueprint, weights: Weights, voices: Sequence[Declaration]) -> Activation | None:
+    """The one activation that everybody who says anything about it agrees on; None where there is no choice."""
+    if not _offers_choice(blueprint.config):
+        return None
+    if not voices:
+        raise UserError(
+            f"nothing says which activation the weights {weights.path} need: add `--model.activation quickgelu`"
+            " (OpenAI, DFN, MetaCLIP) or `--model.activation gelu` (LAION and most others)"
+        )
+    _require_agreement(blueprint.name, voices)
+    return voices[0].activation
+
+
+def _offers_choice(config: dict[str, Any]) -> bool:
+    """Whether `quick_gelu` changes anything: timm's and transformers' towers bring their own activation."""
+    vision, text = config["vision_cfg"], config["text_cfg"]
+    own_vision = not vision.get("timm_model_name") and not isinstance(vision.get("layers"), list)  # lists: ReLU ResNets
+    return own_vision or not text.get("hf_model_name")
+
+
+def _build(blueprint: Blueprint, activation: Activation | None) -> nn.Module:
+    """Build the model open_clip would, from its configuration alone: no registry, no download of towers."""
+    import open_clip
+
+    config = json.loads(json.dumps(blueprint.config))
+    config["quick_gelu"] = activation == "quickgelu"
+    if config["vision_cfg"].get("timm_model_name"):
+        config["vision_cfg"]["timm_model_pretrained"] = False
+    custom_text = config.pop("custom_text", False)
+    model_class: Callable[..., nn.Module] = open_clip.CLIP
+    if config["text_cfg"].get("hf_model_name"):
+        config["text_cfg"]["hf_model_pretrained"] = False
+        custom_text = True
+    if custom_text:
+        model_class = open_clip.CoCa if "multimodal_cfg" in config else open_clip.CustomTextCLIP
+    try:
+        model = model_class(**config)
+    except Exception as error:
+        raise UserError(
+            f"encoder {blueprint.name} cannot be built ({one_line(error)}): correct its configuration"
+        ) from error
+    built = built_activations(model)
+    if built != ({activation} if activation else set()):
+        raise RuntimeError(f"{blueprint.name} was built with {sorted(built)} where {activation} was asked for")
+    return _channels_last(model.float().eval().requires_grad_(False))
+
+
+def _channels_last(model: nn.Module) -> nn.Module:
+    """Kernels of a convolutional image tower with the channels innermost: activations follow, and every pass is faster.
+
+    `python -m benchmarks.evaluation` measures by how much. A ViT's patch embedding gains nothing.
+    """
+    tower = model.visual
+    assert isinstance(tower, nn.Module)
+    if sum(isinstance(module, nn.Conv2d) for module in tower.modules()) > 1:
+        tower.to(memory_format=torch.channels_last)
+    return model
+
+
+def built_activations(model: nn.Module) -> set[str]:
+    """Which of "quickgelu" and "gelu" the towers that open_clip itself defines contain."""
+    from open_clip.hf_model import HFTextEncoder
+    from open_clip.timm_model import TimmModel
+    from open_clip.transformer import QuickGELU
+
+    if isinstance(model, TimmModel | HFTextEncoder):
+        return set()
+    own = {"quickgelu"} if isinstance(model, QuickGELU) else {"gelu"} if isinstance(model, nn.GELU) else set()
+    return own.union(*(built_activations(child) for child in model.children()))
+
+
+def _encoder(
+    asked: str, blueprint: Blueprint, weights: Weights, model: nn.Module, activation: Activation | None
+) -> Encoder:
+    import open_clip
+    from open_clip.transform import PreprocessCfg, merge_preprocess_dict
+
+    preprocess = merge_preprocess_dict(PreprocessCfg(), blueprint.preprocess)
+    text = blueprint.config["text_cfg"]
+    try:
+        if blueprint.tokenizer_name is None and not text.get("hf_tokenizer_name"):
+            tokenizer = open_clip.SimpleTokenizer(
+                context_length=text.get("context_length", 77), **text.get("tokenizer_kwargs", {})
+            )
+        elif blueprint.tokenizer_name is None:
+            tokenizer = open_clip.HFTokenizer(
+                text["hf_tokenizer_name"],
+                context_length=text.get("context_length", 77),
+                tokenizer_mode=text.get("tokenizer_mode"),
+                **text.get("tokenizer_kwargs", {}),
+            )
+        else:
+            tokenizer = open_clip.get_tokenizer(blueprint.tokenizer_name)
+    except Exception as error:
+        raise UserError(
+            f"{asked}'s tokenizer cannot be loaded ({one_line(error)}): install what it misses, or check the network"
+        ) from error
+    origin = {"architecture": blueprint.name, "pretrained": blueprint.pretrained, "weights_sha256": weights.sha256}
+    return Encoder(
+        name=blueprint.name if asked.endswith(".json") else asked,
+        model=model,
+        image_size=_image_size(model, blueprint),
+        mean=tuple(preprocess["mean"]),
+        std=tuple(preprocess["std"]),
+        interpolation=preprocess["interpolation"],
+        resize_mode=preprocess["resize_mode"],
+        tokenizer=tokenizer,
+        context_length=tokenizer.context_length,
+        activation=activation,
+        _origin=origin,
+    )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence open_clip's log lines on the root logger and warnings about what is checked here strictly."""
+    previous = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(previous)

@@ -1,0 +1,1 @@
+"""Every picture, drawn once for TensorBoard and the report alike."""

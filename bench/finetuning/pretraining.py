@@ -1,0 +1,198 @@
+"""Train a small CLIP from nothing, so that the benchmark has a model to run where none can be downloaded."""
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor, nn
+from torch.nn import functional
+from torchmetrics.classification import MulticlassPrecision
+
+from bench.clip.encoders import load_encoder
+from bench.clip.preprocess import Preprocess
+from bench.clip.weights import ACTIVATION_KEY
+from datamodules.base import DegradedDataModule
+from datamodules.errors import UserError
+from datamodules.views import Batch, Images
+
+_LARGEST_SCALE = 100.0  # Radford et al. (2021), section 2.5
+_BETAS = (0.9, 0.98)
+
+
+class ClipPretraining(LightningModule):
+    """Trains image and text tower together to match each original image with the prompt of its class.
+
+    The loss is the cross-entropy over the class prompts, one template drawn per step; the class names are those of the
+    data module. AdamW, one cycle of the learning rate with cosine annealing. When fitting ends, the weights are written
+    as a safetensors file that `load_encoder` reads together with the configuration.
+
+    Args:
+        encoder: Path of open_clip's model configuration (JSON) for a square input; it is normalised with OpenAI's mean
+            and standard deviation.
+        output: Where to write the weights in float16 (`.safetensors`); a file that is there is replaced.
+        templates: Prompts with `{}` for the class name. Validation uses the first.
+        learning_rate: AdamW's at its peak, above 0.
+        weight_decay: AdamW's, for matrices and kernels only, at least 0.
+        warmup: Share of all steps in which the learning rate rises, above 0 and below 1.
+
+    Raises:
+        UserError: The configuration, the output's name, the templates or a number is unusable.
+    """
+
+    prompts: Tensor  # int64 [templates, classes, context length]
+
+    def __init__(
+        self,
+        encoder: str,
+        output: Path,
+        templates: Sequence[str] = ("This is an image of a {}.", "a photo of a {}.", "a picture of a {}.", "a {}."),
+        learning_rate: float = 2e-3,
+        weight_decay: float = 0.05,
+        warmup: float = 0.2,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        if Path(output).suffix != ".safetensors":
+            raise UserError(f"--model.output {output} has another extension: end it with .safetensors")
+        for template in templates:
+            if template.count("{}") != 1:
+                raise UserError(f"template {template!r} needs exactly one {{}} where the class name goes: add it")
+        if not templates:
+            raise UserError("--model.templates is empty: give at least one template")
+        for name, value, fits, mend in [
+            ("learning_rate", learning_rate, learning_rate > 0, "choose one above 0"),
+            ("weight_decay", weight_decay, weight_decay >= 0, "choose at least 0"),
+            ("warmup", warmup, 0 < warmup < 1, "choose a share above 0 and below 1"),
+        ]:
+            if not fits:
+                raise UserError(f"--model.{name} {value} is out of range: {mend}")
+        self.encoder, self.output, self.templates = encoder, Path(output), tuple(templates)
+        self.learning_rate, self.weight_decay, self.warmup = learning_rate, weight_decay, warmup
+        self.model, self.preprocess, self.tokenizer = _untrained(Path(encoder))
+        self.activation = "quickgelu" if _read(Path(encoder)).get("quick_gelu") else "gelu"
+        self.precisions: Sequence[MulticlassPrecision] = ()
+
+    def setup(self, stage: str) -> None:
+        """Tokenise the prompts of the data's classes and make a metric per view."""
+        data = self._data
+        if not data.labelled:
+            raise UserError("the images have no labels, so there is nothing to learn: sort them into class folders")
+        names = data.class_names
+        prompts = [template.replace("{}", name) for template in self.templates for name in names]
+        self.register_buffer(
+            "prompts", self.tokenizer(prompts).view(len(self.templates), len(names), -1), persistent=False
+        )
+        metrics = nn.ModuleList(MulticlassPrecision(len(names), average="micro") for _ in data.views)
+        self.precisions = cast(Sequence[MulticlassPrecision], metrics)
+
+    @property
+    def _data(self) -> DegradedDataModule:
+        data = getattr(self.trainer, "datamodule", None)
+        if not isinstance(data, DegradedDataModule):
+            raise UserError(f"--data {type(data).__name__} has no class names: choose a class of `datamodules`")
+        return data
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Cross-entropy of the originals, a scalar in nats."""
+        template = int(torch.randint(len(self.templates), ()))
+        loss = functional.cross_entropy(self._logits(batch.views["original"], template), batch.labels)
+        self.log("train/loss", loss, batch_size=len(batch), prog_bar=True)
+        return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Keep the logit scale within CLIP's bounds."""
+        with torch.no_grad():
+            self.model.logit_scale.clamp_(0, math.log(_LARGEST_SCALE))
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Classify every view with the first template."""
+        for precision, images in zip(self.precisions, batch.views.values(), strict=True):
+            precision.update(self._logits(images, 0), batch.labels)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the micro precision of every view as `val/precision/<view>`."""
+        for precision, view in zip(self.precisions, self._data.views, strict=True):
+            self.log(f"val/precision/{view}", precision.compute(), prog_bar=True, rank_zero_only=True)
+            precision.reset()
+
+    def _logits(self, images: Images, template: int) -> Tensor:
+        image = self.model.encode_image(self.preprocess(images), normalize=True)
+        text = self.model.encode_text(self.prompts[template], normalize=True)
+        logits: Tensor = self.model.logit_scale.exp() * image @ text.T
+        return logits
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """AdamW without decay of gains and biases, and one cosine cycle over all steps."""
+        parameters = list(self.model.parameters())
+        optimizer = torch.optim.AdamW(
+            [
+                {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": self.weight_decay},
+                {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+            ],
+            lr=self.learning_rate,
+            betas=_BETAS,
+        )
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate, steps, pct_start=self.warmup)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_end(self) -> None:
+        """Write the weights, once, unless this was only a trial run.
+
+        Raises:
+            UserError: Training diverged.
+        """
+        trial = self.trainer.fast_dev_run  # type: ignore[attr-defined]  # Lightning sets it from another module
+        if trial or not self.trainer.is_global_zero:
+            return
+        weights = {name: _half(tensor) for name, tensor in self.model.state_dict().items()}
+        if not all(tensor.isfinite().all() for tensor in weights.values()):
+            raise UserError(f"training diverged at --model.learning_rate {self.learning_rate}: choose a lower one")
+        _save(weights, self.output, {ACTIVATION_KEY: self.activation})
+        load_encoder(self.encoder, str(self.output))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"model configuration {path} cannot be read ({error}): give an open_clip JSON file") from None
+    return config
+
+
+def _untrained(path: Path) -> tuple[Any, Preprocess, Any]:
+    """A model with random weights, what turns images into its input, and what turns prompts into its tokens."""
+    import open_clip
+
+    try:
+        model = open_clip.CLIP(**_read(path))
+        size = model.visual.image_size
+        height, width = (size, size) if isinstance(size, int) else size
+    except (TypeError, AttributeError, AssertionError, ValueError) as error:
+        raise UserError(f"no CLIP can be built from {path} ({error}): give an open_clip model configuration") from None
+    if height != width:
+        raise UserError(f"{path} asks for images of {height} x {width} pixels: only square inputs are supported")
+    preprocess = Preprocess(height, open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
+    return model, preprocess, open_clip.SimpleTokenizer(context_length=model.context_length)
+
+
+def _half(tensor: Tensor) -> Tensor:
+    return (tensor.half() if tensor.is_floating_point() else tensor).detach().cpu().contiguous()
+
+
+def _save(weights: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+    from safetensors.torch import save
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_bytes(save(weights, {"format": "pt", **metadata}))
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

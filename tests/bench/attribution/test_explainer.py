@@ -1,0 +1,118 @@
+"""Explaining a batch of Synthetic images of two sizes with the tiny CLIP."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from bench.attribution.explainer import Explainer, for_gradients
+from bench.attribution.quadrature import GaussLegendre
+from bench.clip.encoders import load_encoder
+from bench.clip.zero_shot import ZeroShotClassifier
+from bench.outcomes import Outcomes
+from datamodules import Synthetic
+from datamodules.synthetic import SyntheticSource
+from tests.support.checkpoints import RESNET, VIT, build, save_safetensors, write_config
+
+
+@pytest.fixture(scope="module")
+def batch():
+    data = Synthetic(size="both", num_workers=0, degradations=["jpeg-90", "jpeg-20"])
+    data.setup("test")
+    dataset = data.views_of([8, 12])  # 32 and 96 pixels
+    return dataset.collate([dataset[0], dataset[1]])
+
+
+@pytest.fixture(scope="module")
+def classifier(tiny_clip):
+    return ZeroShotClassifier(load_encoder(tiny_clip[1], tiny_clip[3]), SyntheticSource.classes, ["a {}."])
+
+
+@pytest.fixture(scope="module")
+def outcomes(batch, classifier):
+    with torch.no_grad():
+        return {
+            view: Outcomes.from_logits(classifier(images), batch.labels, batch.indices, batch.encoded_bytes[view])
+            for view, images in batch.views.items()
+        }
+
+
+def explainer(classifier, baseline="original"):
+    return Explainer(classifier, baseline, GaussLegendre(8), max_batch=5, patch_period=8)
+
+
+def test_images_of_two_sizes_are_explained_in_the_order_of_the_batch(batch, classifier, outcomes):
+    explained = explainer(classifier).explain(batch, outcomes)
+    assert [one.explanation.index for one in explained] == [8, 12]
+    for row, one in enumerate(explained):
+        assert list(one.attributions) == ["jpeg-90", "jpeg-20"]
+        for view, numbers in one.explanation.views.items():
+            rise = float(outcomes[view].loss[row] - outcomes["original"].loss[row])
+            assert numbers.loss_difference == pytest.approx(rise, abs=1e-5)
+            assert numbers.total == pytest.approx(one.attributions[view].sum(dtype=np.float64), abs=1e-6)
+            assert one.explanation.scores[view] == float(outcomes[view].probability[row])
+
+
+def test_original_is_not_explained_from_another_baseline(batch, classifier, outcomes):
+    [first, _] = explainer(classifier, "jpeg-90").explain(batch, outcomes)
+    assert list(first.attributions) == ["jpeg-20"]
+    rise = float(outcomes["jpeg-20"].loss[0] - outcomes["jpeg-90"].loss[0])
+    assert first.explanation.views["jpeg-20"].loss_difference == pytest.approx(rise, abs=1e-5)
+
+
+def test_weights_in_bfloat16_are_explained_in_float32(batch, classifier, outcomes):
+    rounded = copy.deepcopy(classifier).bfloat16()
+    with torch.inference_mode():
+        [measured, _] = explainer(rounded).explain(batch, outcomes)
+    [expected, _] = explainer(copy.deepcopy(rounded).float()).explain(batch, outcomes)
+    assert next(rounded.parameters()).dtype == torch.bfloat16
+    for view, attribution in measured.attributions.items():
+        assert attribution.dtype == np.float32
+        np.testing.assert_array_equal(attribution, expected.attributions[view])
+
+
+def test_settings_of_tf32_are_kept_out_and_put_back(batch, classifier, outcomes, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    torch.set_float32_matmul_precision("high")
+    seen = []
+    try:
+        original = classifier.pixel_logits
+        probe = explainer(classifier)
+        monkeypatch.setattr(
+            classifier,
+            "pixel_logits",
+            lambda pixels: (
+                seen.append((torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32)) or original(pixels)
+            ),
+        )
+        probe.explain(batch, outcomes)
+        assert set(seen) == {("highest", False)}
+        assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == ("high", True)
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+def test_folded_batch_norms_change_neither_the_function_nor_the_classifier_they_were_copied_from(tmp_path):
+    tower = build(RESNET)
+    generator = torch.Generator().manual_seed(3)
+    for norm in (module for module in tower.modules() if isinstance(module, torch.nn.BatchNorm2d)):
+        for tensor in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+            tensor.data.uniform_(0.5, 1.5, generator=generator)
+    weights = save_safetensors(tower, tmp_path / "weights.safetensors")
+    classifier = ZeroShotClassifier(load_encoder(write_config(tmp_path, RESNET), weights, "quickgelu"), "ab", ["{}"])
+    before = {name: tensor.clone() for name, tensor in classifier.state_dict().items()}
+    prepared = for_gradients(classifier)
+    assert not [module for module in prepared.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    assert all(torch.equal(tensor, before[name]) for name, tensor in classifier.state_dict().items())
+    assert not any(parameter.requires_grad for parameter in prepared.parameters())
+    pixels = torch.rand(4, 3, 64, 64, generator=generator)
+    # In float64 nothing but rounding of the folded float32 weights is left of the difference.
+    features = [one.model.visual.double()(pixels.double()) for one in (classifier, prepared)]
+    torch.testing.assert_close(*features, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("config", "period"), [(VIT, 8), (RESNET, 32)])
+def test_patch_period_is_the_step_of_the_last_feature_map(config, period, tmp_path):
+    weights = save_safetensors(build(config), tmp_path / "weights.safetensors")
+    assert load_encoder(write_config(tmp_path, config), weights).patch_period == period

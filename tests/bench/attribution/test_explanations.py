@@ -1,0 +1,77 @@
+"""Tables and summary of two hand-made explanations."""
+
+import csv
+import math
+from io import StringIO
+
+import numpy as np
+import pytest
+
+from bench.attribution.explanations import (
+    Explanation,
+    ViewExplanation,
+    explanations_csv,
+    explanations_markdown,
+    summary,
+)
+
+NAMES = ("cat", "dog, big|small")
+
+
+def explanation(index, total, residual, gini, converged=True):
+    view = ViewExplanation(
+        total=total,
+        loss_difference=total - residual,
+        residual=residual,
+        evaluations=9,
+        error_estimate=math.nan,
+        converged=converged,
+        statistics={"gini": gini},
+    )
+    predictions, scores = {"original": 0, "jpeg-5": 1}, {"original": 0.5, "jpeg-5": 0.25}
+    return Explanation(index, 1, predictions, scores, {"jpeg-5": view})
+
+
+@pytest.fixture
+def explanations():
+    return [explanation(7, 0.75, 0.25, 0.5), explanation(3, -1.0, 0.0, math.nan, converged=False)]
+
+
+def test_csv_has_the_columns_of_the_papers_tables(explanations):
+    rows = list(csv.DictReader(StringIO(explanations_csv(explanations, NAMES))))
+    assert rows[0] == {
+        "index": "7",
+        "label": "dog, big|small",
+        "predicted/original": "cat",
+        "predicted/jpeg-5": "dog, big|small",
+        "score/original": "0.5",
+        "score/jpeg-5": "0.25",
+        "ig/jpeg-5": "0.75",
+        "loss_difference/jpeg-5": "0.5",
+        "residual/jpeg-5": "0.25",
+        "evaluations/jpeg-5": "9",
+        "error_estimate/jpeg-5": "",
+        "converged/jpeg-5": "1",
+    }
+    assert [row["index"] for row in rows] == ["7", "3"]
+
+
+def test_markdown_rows_have_as_many_cells_as_the_header(explanations):
+    lines = explanations_markdown(explanations, NAMES).splitlines()
+    header = "| image | label | predicted original | predicted jpeg-5 | score original | score jpeg-5 | IG jpeg-5 |"
+    assert lines[0] == f"{header} residual |"
+    assert lines[2] == (r"| 7 | dog, big\|small | cat | dog, big\|small | 0.5000 | 0.2500 | 0.7500 | 2.5e-01 |")
+    assert {line.replace("\\|", "").count("|") for line in lines} == {9}
+
+
+def test_summary_leaves_undefined_statistics_out_of_means(explanations):
+    found = summary(explanations)
+    view = found["views"]["jpeg-5"]
+    assert view["mean"]["gini"] == 0.5
+    assert view["mean"]["ig"] == -0.125
+    assert math.isnan(view["mean"]["error_estimate"])
+    assert view["not_converged"] == 1
+    assert view["per_image"]["ig"] == [0.75, -1.0]
+    assert found["indices"] == [7, 3]
+    assert found["evaluations"] == 18
+    assert found["residual"] == pytest.approx({"median": 0.125, "percentile_95": float(np.percentile([0.25, 0.0], 95))})

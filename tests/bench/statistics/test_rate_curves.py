@@ -1,0 +1,125 @@
+"""Curves worked by hand, numpy.interp, and a bootstrap written out."""
+
+import numpy as np
+import pytest
+
+from bench.statistics.rate_curves import (
+    codec_curves,
+    common_range,
+    least_x_under,
+    mean_on_range,
+    percentiles,
+    resampled_means,
+)
+
+X = np.array([0.0, 1.0, 3.0])
+Y = np.array([0.2, 0.6, 0.8])
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "mean"),
+    [
+        (0, 1, 0.4),
+        (0, 3, (0.4 + 2 * 0.7) / 3),
+        (0.5, 2, (0.5 * 0.5 + 1 * 0.65) / 1.5),
+        (2, 3, 0.75),
+    ],
+)
+def test_mean_on_a_range_equals_the_area_worked_by_hand(low, high, mean):
+    assert mean_on_range(X, Y, np.array(low), np.array(high)) == pytest.approx(mean)
+    assert mean_on_range(X[::-1], Y[::-1], np.array(low), np.array(high)) == pytest.approx(mean)
+
+
+def test_mean_equals_a_fine_sum_over_numpys_interpolation():
+    rng = np.random.default_rng(0)
+    x, y = rng.uniform(0, 4, (5, 7)), rng.uniform(0, 1, (5, 7))
+    low, high = x.min(1) + 0.1, x.max(1) - 0.1
+    for row, found in enumerate(mean_on_range(x, y, low, high)):
+        order = np.argsort(x[row])
+        places = np.linspace(low[row], high[row], 400_001)
+        assert found == pytest.approx(np.interp(places, x[row][order], y[row][order]).mean(), abs=1e-5)
+
+
+@pytest.mark.parametrize(("low", "high"), [(-1, 1), (2, 4), (1, 1), (2, 1)])
+def test_beyond_its_points_a_curve_has_no_mean(low, high):
+    assert np.isnan(mean_on_range(X, Y, np.array(low), np.array(high)))
+
+
+def test_settings_of_equal_size_do_not_break_a_curve():
+    x, y = np.array([0.0, 1.0, 1.0, 2.0]), np.array([0.0, 0.0, 1.0, 1.0])
+    assert mean_on_range(x, y, np.array(0.0), np.array(2.0)) == pytest.approx(0.5)
+
+
+def test_a_common_range_is_that_of_the_shortest_overlap_and_may_be_empty():
+    low, high = common_range([np.array([0.0, 5.0]), np.array([4.0, 2.0, 3.0])])
+    assert (low, high) == (2, 4)
+    low, high = common_range([np.array([0.0, 1.0]), np.array([2.0, 3.0])])
+    assert low > high
+    assert np.isnan(mean_on_range(np.array([0.0, 1.0]), np.ones(2), low, high))
+
+
+@pytest.mark.parametrize(
+    ("drops", "limit", "place"),
+    [
+        ([0.5, 0.3, 0.1], 0.2, 2),  # half-way between 1 and 3
+        ([0.5, 0.3, 0.1], 0.3, 1),  # reached at a setting
+        ([0.5, 0.3, 0.1], 0.1, np.inf),  # reached at the largest
+        ([0.5, 0.3, 0.1], 0.6, -np.inf),  # never
+        ([0.1, 0.3, 0.1], 0.2, 2),  # under the limit again further down, which does not count
+        ([0.3, 0.1, 0.3], 0.2, np.inf),  # the largest is over, whatever is below it
+    ],
+)
+def test_where_a_drop_reaches_its_limit_coming_from_the_largest(drops, limit, place):
+    assert least_x_under(X, np.array(drops), limit) == pytest.approx(place)
+
+
+def test_one_setting_is_above_or_below_the_limit_and_has_no_mean():
+    one = np.array([1.0])
+    assert least_x_under(one, np.array([0.1]), 0.2) == -np.inf
+    assert least_x_under(one, np.array([0.3]), 0.2) == np.inf
+    assert np.isnan(mean_on_range(one, one, np.array(1.0), np.array(1.0)))
+
+
+def test_rows_are_treated_one_by_one():
+    drops = np.array([[0.5, 0.3, 0.1], [0.3, 0.1, 0.3], [0.1, 0.1, 0.1]])
+    x = np.stack([X, X, X])
+    assert least_x_under(x, drops, 0.2).tolist() == pytest.approx([2, np.inf, -np.inf])
+
+
+def test_curves_are_those_of_the_last_codec_and_of_views_that_are_specifications():
+    bits = {
+        "jpeg-75-x5": 3.0,
+        "resize-0.5+webp-50": 0.5,
+        "webp-50": 1.0,
+        "webp-10": 0.3,
+        "jp2-psnr-30": 2.0,
+        "odd": 1.0,
+    }
+    assert codec_curves(bits | {"jpeg-50+blur-1": 1.0, "webp-lossless": 9.0}) == {
+        "webp": ["webp-10", "webp-50"],
+        "resize-0.5+webp": ["resize-0.5+webp-50"],
+        "jp2-psnr": ["jp2-psnr-30"],
+        "jpeg-x5": ["jpeg-75-x5"],
+    }
+
+
+def test_resampled_means_equal_a_bootstrap_written_out():
+    values = np.random.default_rng(1).uniform(size=(30, 4)).astype(np.float32)
+    found = resampled_means(values, resamples=70, seed=5)
+    random = np.random.default_rng([5, 30])
+    expected = [values.mean(0), *(values[random.integers(30, size=30)].mean(0) for _ in range(70))]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_percentiles_of_means_agree_with_the_normal_approximation():
+    values = np.random.default_rng(2).normal(size=(4000, 1))
+    interval = percentiles(resampled_means(values)[1:, 0])
+    half = 1.96 * values.std() / np.sqrt(4000)
+    assert (interval.low, interval.high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.1 * half)
+
+
+def test_intervals_may_be_open_and_are_none_where_a_resample_is_undefined():
+    interval = percentiles(np.array([-np.inf] * 10 + [1.0] * 80 + [np.inf] * 10))
+    assert (interval.low, interval.high) == (-np.inf, np.inf)
+    for values in (np.array([1.0, np.nan]), np.array([])):
+        assert np.isnan(percentiles(values).low)
