@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +23,62 @@ RESULTS = "results.json"
 TABLE = "images.csv"
 CONFIG = "config.yaml"
 _PACKAGES = ("lightning", "torch", "torchvision", "open_clip_torch", "torchmetrics", "pillow", "numpy")
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """A pair of classes that a view takes for each other more often than its original does.
+
+    Attributes:
+        true: The true class.
+        predicted: What its images were taken for.
+        before: Number of such images in the original.
+        after: Number of such images in the view.
+    """
+
+    true: int
+    predicted: int
+    before: int
+    after: int
+
+
+@dataclass(frozen=True)
+class ClassCounts:
+    """Images by class in one view, C whole numbers each.
+
+    Attributes:
+        correct: Images of each class that were predicted as it.
+        predicted: Images that were predicted as each class.
+        confusions: Those that grew most over the original, the largest growth first.
+    """
+
+    correct: tuple[int, ...]
+    predicted: tuple[int, ...]
+    confusions: tuple[Confusion, ...] = ()
+
+
+@dataclass(frozen=True)
+class ViewRecord:
+    """What was measured of one view.
+
+    Attributes:
+        metrics: Scalars by name, see `bench.metrics.METRICS`; a metric that is not defined is not there.
+        flipped: Images whose prediction is another one than that of the original; 0 for the original.
+        broken: Images that turned from right to wrong; 0 for the original and without labels.
+        repaired: Images that turned from wrong to right; 0 for the original and without labels.
+        classes: None without labels.
+    """
+
+    metrics: Mapping[str, float]
+    flipped: int = 0
+    broken: int = 0
+    repaired: int = 0
+    classes: ClassCounts | None = None
+
+    @property
+    def correct(self) -> int | None:
+        """Images that were classified right; None without labels."""
+        return None if self.classes is None else sum(self.classes.correct)
 
 
 def software(degradations: Iterable[Degradation] = ()) -> dict[str, Any]:
