@@ -18,9 +18,9 @@ from bench.metrics import ViewMetrics
 from bench.outcomes import Outcomes
 from bench.runs.gathering import gather
 from datamodules.base import DegradedDataModule
+from datamodules.cores import usable_cores
 from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
-from datamodules.processors import usable_cores
 from datamodules.views import Batch, Unreadable
 
 PAPER_TEMPLATE = "This is an image of a {}."

@@ -43,7 +43,7 @@ from benchmarks.timing import collect, machine, ratios, spread, take_turns
 from callbacks import ResultsWriter
 from datamodules import CIFAR10
 from datamodules.base import DegradedDataModule
-from datamodules.processors import usable_cores
+from datamodules.cores import usable_cores
 
 VIEWS = ("original", "jpeg-75", "jpeg-50", "jpeg-25")
 _TEMPLATE = "This is an image of a {}."
