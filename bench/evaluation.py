@@ -17,6 +17,7 @@ from bench.fidelity import bits_per_pixel, fidelity
 from bench.metrics import ViewMetrics
 from bench.outcomes import Outcomes
 from bench.paper import TEMPLATE
+from bench.runs.checkpoints import load_weights_only
 from bench.runs.gathering import gather
 from datamodules.base import DegradedDataModule
 from datamodules.cores import usable_cores
@@ -107,6 +108,7 @@ class ZeroShotEvaluation(LightningModule):
 
     def setup(self, stage: str) -> None:
         """Build the text classifier for the data's class names, and metrics for its views; forget earlier runs."""
+        load_weights_only(self.trainer)
         self.check_run(self.trainer, self.data)
         names = self.data.class_names
         labelled = self.data.labelled

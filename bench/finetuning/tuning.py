@@ -19,6 +19,7 @@ from bench.clip.zero_shot import check_templates, class_logits, text_classifier
 from bench.finetuning.trainable import merged_state
 from bench.finetuning.validation import Measures, Validation, mean_precision
 from bench.paper import TEMPLATE
+from bench.runs.checkpoints import load_weights_only
 from datamodules.base import DegradedDataModule
 from datamodules.errors import UserError
 from datamodules.views import Batch, Images
@@ -113,6 +114,7 @@ class EncoderTuning(LightningModule):
 
     def setup(self, stage: str) -> None:
         """Build the text classifier for the data's class names."""
+        load_weights_only(self.trainer)
         if stage == "fit":
             self.check_run(self.trainer, self.data)
         if self.trainer.strategy.root_device.type == "cpu":
