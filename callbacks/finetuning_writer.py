@@ -19,7 +19,7 @@ from bench.figures.interpolation import interpolation_figure
 from bench.finetuning.export import CARD, CHECKPOINT_SUFFIX, FINETUNING, model_card, save_weights
 from bench.finetuning.interpolation import BEST, best_alpha, check_alphas, interpolate
 from bench.finetuning.tuning import EncoderTuning
-from bench.finetuning.validation import Measures, measure
+from bench.finetuning.validation import Measures, validate
 from bench.runs.journal import UNFINISHED
 from bench.runs.record import SCHEMA, software, to_json, write_atomically
 from bench.runs.table import align
@@ -86,7 +86,7 @@ class FineTuningWriter(Callback):
     def _measure(self, module: EncoderTuning, state: Mapping[str, Tensor]) -> Measures:
         data, device = module.data, module.device
         classifier = ZeroShotClassifier(module.with_weights(state), data.class_names, module.templates).to(device)
-        return measure(classifier, data.val_dataloader(), data.views, device)
+        return validate(classifier, data.val_dataloader(), device)
 
     def _write(
         self,

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.finetuning.export import FINETUNING
-from bench.metrics import RATES
+from bench.outcomes import MEASURED
 from bench.runs.record import RESULTS, SCHEMA, read_record
 from bench.statistics.intervals import whole_count
 from datamodules.degradations import ORIGINAL
@@ -19,7 +19,7 @@ from datamodules.errors import UserError
 
 MEANS = (
     *("precision_macro", "calibration_error", "loss", "loss_increase", "probability", "confidence"),
-    *RATES,
+    *(quantity.name for quantity in MEASURED),
 )
 _CONFIGURATION = "config.yaml"
 _MOST_CONFUSIONS = 10
