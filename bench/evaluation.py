@@ -16,15 +16,13 @@ from bench.clip.zero_shot import ZeroShotClassifier, check_templates
 from bench.fidelity import bits_per_pixel, fidelity
 from bench.metrics import measure, scalars
 from bench.outcomes import Outcomes
+from bench.paper import TEMPLATE
 from bench.runs.gathering import gather
 from bench.runs.record import ViewRecord
 from datamodules.base import DegradedDataModule
 from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
 from datamodules.views import Batch, Images, Unreadable
-
-PAPER_TEMPLATE = "This is an image of a {}."
-"""The prompt of Chen, Namboodiri and Padget (2023)."""
 
 _MIXED = ("16-mixed", "bf16-mixed")
 _CHANGED_BY_ROUNDING = 0.02  # share of predictions above which it is more than a remark
@@ -106,7 +104,7 @@ class ZeroShotEvaluation(LightningModule):
         encoder: str = "ViT-B/32",
         pretrained: str | None = "openai",
         activation: Literal["quickgelu", "gelu"] | None = None,
-        templates: Sequence[str] = (PAPER_TEMPLATE,),
+        templates: Sequence[str] = (TEMPLATE,),
         normalise: bool = True,
         fidelity: bool = True,
         compile: bool = False,
