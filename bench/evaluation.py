@@ -243,7 +243,7 @@ class ZeroShotEvaluation(LightningModule):
         found = self.trainer.strategy.broadcast(scalars(self.measured))
         if found:  # torchmetrics' own, over all processes, takes the place of what was counted from outcomes
             found |= {
-                f"precision/{view}": precision.compute()
+                f"precision/{view}": float(precision.compute())
                 for view, precision in zip(self.data.views, self._precisions, strict=True)
             }
         # equal on every process; Lightning warns unless it may average them

@@ -102,7 +102,7 @@ class ZeroShotClassifier(nn.Module):
         Raises:
             UserError: An image is of another kind.
         """
-        return self(to_images(images, self.text.device)).softmax(1)
+        return self.forward(to_images(images, self.text.device)).softmax(1)
 
     def compile_encoder(self) -> None:
         """From now on, `forward` uses a compiled encoder and has no gradient; see `bench.clip.compilation`."""

@@ -1,7 +1,6 @@
 """Every view of the held-out images, measured as a test measures them."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import torch
 import torch.distributed
@@ -53,16 +52,10 @@ class Validation:
                     view: {name: found.metrics[name] for name in REPORTED if name in found.metrics}
                     for view, found in measure(whole, self.classes, labelled=True).items()
                 }
-        return _shared(measures)
-
-
-def _shared(value: Any) -> Any:
-    """What the first process has, on all of them."""
-    if torch.distributed.is_initialized():
-        values = [value]
-        torch.distributed.broadcast_object_list(values)
-        return values[0]
-    return value
+        shared = [measures]
+        if torch.distributed.is_initialized():
+            torch.distributed.broadcast_object_list(shared)
+        return shared[0]
 
 
 def mean_precision(measures: Measures) -> float:
