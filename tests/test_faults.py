@@ -11,8 +11,8 @@ import pytest
 
 from bench.cli import main
 from bench.runs import locks
-from bench.runs.journal import UNFINISHED
-from bench.runs.record import read_record
+from bench.runs.folder import UNFINISHED
+from bench.runs.untyped import read_record
 
 QUICK = [
     *("--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.enable_progress_bar=false"),
