@@ -22,14 +22,15 @@ from bench.clip.zero_shot import ZeroShotClassifier
 from bench.fidelity import fidelity
 from bench.metrics import ViewMetrics
 from bench.outcomes import Outcomes
+from bench.paper import TEMPLATE, VIEWS
 from bench.sweep.costs import Machine, cell_cost, encoder_cost
 from bench.sweep.grid import read_sweep
 from benchmarks.checkpoints import random_checkpoint
 from benchmarks.commands import QUIET, timed_run
 from benchmarks.timing import machine
 from datamodules import Synthetic
+from datamodules.cores import usable_cores
 from datamodules.degradations import ORIGINAL, parse_all
-from datamodules.processors import usable_cores
 from datamodules.views import DegradedViews
 
 _SAMPLE = 32
@@ -63,7 +64,7 @@ class Run:
         batch = views.collate([views[position] for position in range(_SAMPLE)])
         making = (time.perf_counter() - start) / (_SAMPLE * len(views.names))
         encoder = load_encoder(self.encoder, self.pretrained)
-        classifier = ZeroShotClassifier(encoder, data.class_names, ["This is an image of a {}."])
+        classifier = ZeroShotClassifier(encoder, data.class_names, [TEMPLATE])
 
         original = batch.views[ORIGINAL]
         metrics = {
@@ -107,8 +108,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         vit, resnet = (str(random_checkpoint(name, Path(place))) for name in ("ViT-B/32", "RN50"))
         runs = [
-            Run(*_DEMO, 2000, 32, ("original", "jpeg-75", "jpeg-50", "jpeg-25")),
-            Run("ViT-B/32", vit, 192, 32, ("original", "jpeg-75", "jpeg-50", "jpeg-25")),
+            Run(*_DEMO, 2000, 32, VIEWS),
+            Run("ViT-B/32", vit, 192, 32, VIEWS),
             Run("RN50", resnet, 96, 96, ("original", "jpeg-50", "webp-50", "avif-50", "jp2-psnr-30")),
         ]
         for number, run in enumerate(runs):
