@@ -12,6 +12,7 @@ import pytest
 from bench.cli import main
 from bench.runs import locks
 from bench.runs.folder import UNFINISHED
+from bench.runs.provenance import SoftwareRecord
 from bench.runs.untyped import read_record
 
 QUICK = [
@@ -170,7 +171,7 @@ class TestNotTakingUp:
 
     def test_a_run_with_other_software_neither(self, run, interrupt, monkeypatch):
         folder = interrupt(3)
-        monkeypatch.setattr("callbacks.results_writer.software", lambda *_: {"python": "2.7"})
+        monkeypatch.setattr("callbacks.results_writer.software", lambda *_: SoftwareRecord(python="2.7"))
         run(CALLBACKS)
         assert (folder.parent / "version_1/results.json").exists()
 
