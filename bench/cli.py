@@ -13,7 +13,7 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 from bench.runs.checkpoints import check_checkpoint
-from bench.runs.journal import UNFINISHED
+from bench.runs.folder import UNFINISHED
 from datamodules.base import DegradedDataModule
 from datamodules.errors import UserError
 
