@@ -1,11 +1,11 @@
 """Adaptive quadrature for Integrated Gradients: as many gradients as an image's own path asks for.
 
-A ViT's gradient is smooth along the path: on most paths a high-order rule is accurate to 1e-4 or better on 9 points, and
-on hard ones, where compression was strong, on 17 or 33. A ReLU network's jumps wherever a unit switches: high orders gain
-nothing, but the jumps crowd in parts of the path, and putting the points there halves the bill. Both begin from the same
-9 Chebyshev points, and the integrand shows which of the two it is: at first by how well the rules on these points agree,
-then, whenever that looks like jumps, by whether their polynomial foretells the next point. `python -m
-benchmarks.attribution` prints how well it does.
+A ViT's gradient is smooth along the path: on most paths a high-order rule is accurate to 1e-4 or better on 9 points,
+on hard ones, where compression was strong, on 17 or 33. A ReLU network's jumps wherever a unit switches: high orders
+gain nothing, but the jumps crowd in parts of the path, and putting the points there halves the bill. Both begin from
+the same 9 Chebyshev points, and the integrand shows which of the two it is: at first by how well the rules on these
+points agree; whenever that looks like jumps, by whether their polynomial foretells the next point. `python -m
+benchmarks.attribution` prints how well that works.
 """
 
 import math
@@ -39,12 +39,12 @@ class Adaptive(Quadrature):
     n / 2 + 1 points, the error estimate is d_n (d_n / d_{n/2})^1.5, QUADPACK's exponent (Piessens et al., 1983). Extra
     digits cost next to nothing here, so smooth paths are held to `smooth_tolerance`.
 
-    *Jumping paths* keep the trapezoid over cells of unequal width and halve the worst eighth of the cells at a time; see
-    `bench.attribution.cells` for the estimate. Each new point is also a witness: if the polynomial through the Chebyshev
-    points foretells the new slopes clearly better than the chord of the cell does, the path is smooth after all and goes
-    on with the doubled grid, if the cap allows it; so does one that takes long. At least one witness is heard before a path is given up as jumping. A
-    path ends with the trapezoid or with the last Clenshaw-Curtis value, whichever has the smaller estimate; for the latter
-    it is d_n plus the completeness residual, which counts on no smoothness.
+    *Jumping paths* keep the trapezoid over cells of unequal width and halve the worst eighth of the cells at a time;
+    see `bench.attribution.cells` for the estimate. Each new point is a witness: if the polynomial through the Chebyshev
+    points foretells its slopes clearly better than the chord of the cell does, the path is smooth after all and goes on
+    with the doubled grid, if the cap allows it; so does one that takes long. At least one witness is heard before the
+    trapezoid is returned, if the cap allows that. Of the trapezoid and the last Clenshaw-Curtis value the one with the
+    smaller estimate is returned; for the latter, d_n plus the completeness residual, which counts on no smoothness.
 
     Memory: besides `field`'s own, every gradient of the paths in flight, at most `max_batch` paths.
 
@@ -161,8 +161,8 @@ def _halve(
         samples: Of `grid` and of the points that earlier halvings met; new ones are added.
         grid: Chebyshev points.
         in_hand: Clenshaw-Curtis on `grid`, float [D].
-        doubt: An estimate of its error in L1 norm that does not count on smoothness: its distance to the level below, and
-            what it lacks to be complete.
+        doubt: An estimate of its error in L1 norm that does not count on smoothness: its distance to the level below,
+            and what it lacks to be complete.
     """
     points = sorted(samples)
     cells = Cells.over(samples, points, torch.stack([samples[point].slopes for point in points]))
