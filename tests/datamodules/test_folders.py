@@ -7,6 +7,7 @@ import pytest
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from datamodules import image_formats
+from datamodules.degradations.formats import HEIC, JPEG_XL
 from datamodules.errors import UserError
 from datamodules.folders import FolderSource
 from datamodules.sources import UNLABELLED
