@@ -9,7 +9,8 @@ from torchmetrics.classification import MulticlassPrecision
 from bench.clip.encoders import load_encoder
 from bench.clip.zero_shot import ZeroShotClassifier
 from bench.finetuning import Augment, Consistency, LastBlocks, LinearCorrection, LoRA, Norms, WholeTower
-from bench.finetuning.robust import described, warmup_cosine
+from bench.finetuning.optimisation import warmup_cosine
+from bench.finetuning.robust import described
 from bench.finetuning.tuning import fingerprint
 from callbacks import ExponentialAverage
 from datamodules.errors import UserError
