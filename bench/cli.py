@@ -155,7 +155,8 @@ def main(args: Sequence[str] | None = None) -> None:
     except Exception as error:
         mistakes = [cause for cause in causes(error) if isinstance(cause, UserError | MisconfigurationException)]
         if mistakes:
-            fail(str(mistakes[-1]))
+            mistake = mistakes[-1]
+            fail(mistake.on_command_line() if isinstance(mistake, UserError) else str(mistake))
         if isinstance(error, UnicodeDecodeError):
             fail(f"a configuration is no text in UTF-8 ({error.reason} at byte {error.start}): save it as UTF-8")
         if isinstance(error, OSError) and error.errno in _DISK_TROUBLE:

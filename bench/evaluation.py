@@ -19,9 +19,9 @@ from bench.outcomes import Outcomes
 from bench.paper import TEMPLATE
 from bench.runs.gathering import gather
 from datamodules.base import DegradedDataModule
+from datamodules.cores import usable_cores
 from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
-from datamodules.processors import usable_cores
 from datamodules.views import Batch, Unreadable
 
 _MIXED = ("16-mixed", "bf16-mixed")

@@ -29,8 +29,8 @@ from benchmarks.checkpoints import random_checkpoint
 from benchmarks.commands import QUIET, timed_run
 from benchmarks.timing import machine
 from datamodules import Synthetic
+from datamodules.cores import usable_cores
 from datamodules.degradations import ORIGINAL, parse_all
-from datamodules.processors import usable_cores
 from datamodules.views import DegradedViews
 
 _SAMPLE = 32

@@ -44,7 +44,7 @@ from benchmarks.timing import collect, machine, ratios, spread, take_turns
 from callbacks import ResultsWriter
 from datamodules import CIFAR10
 from datamodules.base import DegradedDataModule
-from datamodules.processors import usable_cores
+from datamodules.cores import usable_cores
 
 
 class _Clock(Callback):

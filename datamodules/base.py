@@ -9,9 +9,9 @@ from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_warn
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler
 
+from datamodules.cores import usable_cores
 from datamodules.degradations import DEFAULT_DEGRADATIONS, ORIGINAL, parse_all
 from datamodules.errors import UserError
-from datamodules.processors import usable_cores
 from datamodules.sampler import ExactDistributedSampler
 from datamodules.sources import Source
 from datamodules.training import EpochSampler, RandomPairs, TrainingViews
@@ -78,17 +78,19 @@ class DegradedDataModule(LightningDataModule):
             ("validation_every", validation_every, 2),
         ]:
             if value is not None and value < least:
-                raise UserError(f"--data.{name} {value} is out of range: choose at least {least}")
+                raise UserError(f"`{name}` {value} is out of range: choose at least {least}", option=f"data.{name}")
         for name, word, choices in [("split", split, ("train", "test")), ("on_error", on_error, ("raise", "skip"))]:
             if word not in choices:
-                raise UserError(f"--data.{name} {word!r} is unknown: choose {' or '.join(choices)}")
+                raise UserError(f"`{name}` {word!r} is unknown: choose {' or '.join(choices)}", option=f"data.{name}")
         if indices is not None and every != 1:
-            raise UserError("--data.every and --data.indices exclude each other: leave one of them out")
+            raise UserError(
+                "`every` and `indices` exclude each other: leave one of them out", option=("data.every", "data.indices")
+            )
         if indices is not None and not indices:
-            raise UserError("--data.indices is empty: list at least one position")
+            raise UserError("`indices` is empty: list at least one position", option="data.indices")
         if indices is not None and len(set(indices)) != len(indices):
             repeated = next(index for index in indices if indices.count(index) > 1)
-            raise UserError(f"--data.indices lists {repeated} twice: list each position once")
+            raise UserError(f"`indices` lists {repeated} twice: list each position once", option="data.indices")
         self.split, self.batch_size, self.on_error = split, batch_size, on_error
         self.limit, self.every, self.chosen = limit, every, indices
         self.num_workers, self.prefetch = num_workers, prefetch
@@ -156,7 +158,9 @@ class DegradedDataModule(LightningDataModule):
             raise UserError(f"class name {repeated!r} is listed twice: give each class a name of its own")
         for index in self.chosen or ():
             if not 0 <= index < len(source):
-                raise UserError(f"--data.indices has {index}, but the split holds images 0 to {len(source) - 1}")
+                raise UserError(
+                    f"`indices` has {index}, but the split holds images 0 to {len(source) - 1}", option="data.indices"
+                )
         if lossy := source.lossy_formats():
             rank_zero_warn(
                 f"the source images are already compressed ({', '.join(lossy)}): 'original' is not lossless, so every "
@@ -188,7 +192,9 @@ class DegradedDataModule(LightningDataModule):
         """The train split without its held-out part, shuffled; with `training_views`, original and random view."""
         source, kept = self._sources["train"], self.training_positions
         if not kept:
-            raise UserError("one chosen image leaves none to fit on beside the held-out one: raise --data.limit")
+            raise UserError(
+                "one chosen image leaves none to fit on beside the held-out one: raise `limit`", option="data.limit"
+            )
         if self.training_views is None:
             dataset = DegradedViews(source, self.degradations, kept)
             return self._loader(dataset, DistributedSampler(dataset, *self._place(), shuffle=True, seed=self.seed))
@@ -263,6 +269,7 @@ class DegradedDataModule(LightningDataModule):
             if self.on_error == "raise":
                 raise UserError(
                     f"image {where} cannot be read ({image.reason}): replace it, or leave such images out with "
-                    "--data.on_error skip"
+                    "`on_error='skip'`",
+                    option="data.on_error",
                 )
         return batch
