@@ -53,7 +53,9 @@ def require_same(
         UserError: It is no checkpoint of a fit, or one of a fit with other weights or settings.
     """
     if not isinstance(found := checkpoint.get(_KEY), Mapping):
-        raise UserError("--ckpt_path is no checkpoint of a fit by this program: give one of its last.ckpt")
+        raise UserError(
+            "`ckpt_path` is no checkpoint of a fit by this program: give one of its last.ckpt", option="ckpt_path"
+        )
     for part, asked in (("weights", weights), ("settings", settings)):
         if asked is None:
             continue
@@ -62,8 +64,9 @@ def require_same(
             theirs, ours = before.get(name, _MISSING), now.get(name, _MISSING)
             if theirs != ours:
                 raise UserError(
-                    f"--ckpt_path is of a fit with {name} {_say(theirs)}, not {_say(ours)}: ask for what it was begun "
-                    "with, or begin a fit of its own without --ckpt_path"
+                    f"`ckpt_path` is of a fit with {name} {_say(theirs)}, not {_say(ours)}: ask for what it was begun "
+                    "with, or begin a fit of its own without `ckpt_path`",
+                    option="ckpt_path",
                 )
 
 

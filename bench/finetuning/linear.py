@@ -51,9 +51,9 @@ class LinearCorrection(EncoderTuning):
         keep: float = 1.0,
     ) -> None:
         if not ridge > 0:
-            raise UserError(f"--model.ridge {ridge} is out of range: choose one above 0")
+            raise UserError(f"`ridge` {ridge} is out of range: choose one above 0", option="model.ridge")
         if not keep >= 0:
-            raise UserError(f"--model.keep {keep} is out of range: choose at least 0")
+            raise UserError(f"`keep` {keep} is out of range: choose at least 0", option="model.keep")
         super().__init__(encoder, pretrained, activation, templates)
         self.save_hyperparameters()
         self.automatic_optimization = False
@@ -80,7 +80,10 @@ class LinearCorrection(EncoderTuning):
         callbacks = self.trainer.callbacks  # type: ignore[attr-defined]  # a connector sets it
         endless = self.trainer.max_epochs == -1 and not any(isinstance(part, Timer) for part in callbacks)
         if stage == "fit" and endless:
-            raise UserError("a linear correction makes no optimiser's step that could end it: set --trainer.max_epochs")
+            raise UserError(
+                "a linear correction makes no optimiser's step that could end it: set `max_epochs`",
+                option="trainer.max_epochs",
+            )
         warnings.filterwarnings("ignore", message=".*configure_optimizers.* returned .None.")
 
     def configure_optimizers(self) -> None:

@@ -20,8 +20,9 @@ def check_precision(trainer: Trainer) -> None:
     """
     if trainer.precision not in _PRECISIONS:
         raise UserError(
-            f"--trainer.precision {trainer.precision} keeps the weights in another type than float32, which fits need: "
-            f"use {', '.join(_PRECISIONS[:-1])} or {_PRECISIONS[-1]}"
+            f"`precision` {trainer.precision} keeps the weights in another type than float32, which fits need: "
+            f"use {', '.join(_PRECISIONS[:-1])} or {_PRECISIONS[-1]}",
+            option="trainer.precision",
         )
 
 
@@ -61,15 +62,21 @@ def total_steps(trainer: Trainer) -> int:
     steps = trainer.estimated_stepping_batches
     if math.isinf(steps):
         raise UserError(
-            f"--trainer.max_epochs {trainer.max_epochs} leaves open over how many steps the learning rate falls: set "
-            "--trainer.max_epochs or --trainer.max_steps; --trainer.max_time may still end the fit before"
+            f"`max_epochs` {trainer.max_epochs} leaves open over how many steps the learning rate falls: set "
+            "`max_epochs` or `max_steps`; `max_time` may still end the fit before",
+            option=("trainer.max_epochs", "trainer.max_steps", "trainer.max_time"),
         )
-    if steps < 1:
-        raise UserError(NO_STEP)
+    if steps < 1 or trainer.max_epochs == 0:
+        raise nothing_learnt()
     return int(steps)
 
 
-NO_STEP = "the fit makes no step: raise --trainer.max_epochs, --trainer.max_steps or --trainer.limit_train_batches"
+def nothing_learnt() -> UserError:
+    """The error of a fit without a step."""
+    return UserError(
+        "the fit makes no step: raise `max_epochs`, `max_steps` or `limit_train_batches`",
+        option=("trainer.max_epochs", "trainer.max_steps", "trainer.limit_train_batches"),
+    )
 
 
 def warmup_cosine(step: int, warmup: int, steps: int) -> float:

@@ -61,7 +61,7 @@ class ClipPretraining(LightningModule):
         super().__init__()
         self.save_hyperparameters()
         if Path(output).suffix != ".safetensors":
-            raise UserError(f"--model.output {output} has another extension: end it with .safetensors")
+            raise UserError(f"`output` {output} has another extension: end it with .safetensors", option="model.output")
         check_templates(templates)
         for name, value, fits, mend in [
             ("learning_rate", learning_rate, learning_rate > 0, "choose one above 0"),
@@ -69,7 +69,7 @@ class ClipPretraining(LightningModule):
             ("warmup", warmup, 0 < warmup < 1, "choose a share above 0 and below 1"),
         ]:
             if not fits:
-                raise UserError(f"--model.{name} {value} is out of range: {mend}")
+                raise UserError(f"`{name}` {value} is out of range: {mend}", option=f"model.{name}")
         self.source, self.output, self.templates = encoder, Path(output), tuple(templates)
         self.learning_rate, self.weight_decay, self.warmup = learning_rate, weight_decay, warmup
         self.encoder = new_encoder(encoder)
@@ -105,7 +105,9 @@ class ClipPretraining(LightningModule):
     def _data(self) -> DegradedDataModule:
         data = getattr(self.trainer, "datamodule", None)
         if not isinstance(data, DegradedDataModule):
-            raise UserError(f"--data {type(data).__name__} has no class names: choose a class of `datamodules`")
+            raise UserError(
+                f"`data` {type(data).__name__} has no class names: choose a class of `datamodules`", option="data"
+            )
         return data
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -177,6 +179,9 @@ class ClipPretraining(LightningModule):
         state = self.model.state_dict()
         weights = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
         if not all(tensor.isfinite().all() for tensor in weights.values()):
-            raise UserError(f"training diverged at --model.learning_rate {self.learning_rate}: choose a lower one")
+            raise UserError(
+                f"training diverged at `learning_rate` {self.learning_rate}: choose a lower one",
+                option="model.learning_rate",
+            )
         save_weights(weights, self.output, self.encoder.activation)
         load_encoder(self.source, str(self.output))

@@ -56,7 +56,7 @@ class RobustFineTuning(EncoderTuning):
             ("warmup", warmup, 0 <= warmup < 1, "choose a share of at least 0 and below 1"),
         ]:
             if not fits:
-                raise UserError(f"--model.{name} {value} is out of range: {mend}")
+                raise UserError(f"`{name}` {value} is out of range: {mend}", option=f"model.{name}")
         self._choice = trainable
         super().__init__(encoder, pretrained, activation, templates)
         self.save_hyperparameters(ignore=["objective", "trainable"])  # a checkpoint holds no objects of this project

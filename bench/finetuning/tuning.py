@@ -104,7 +104,9 @@ class EncoderTuning(LightningModule):
         """
         data = getattr(self.trainer, "datamodule", None)
         if not isinstance(data, DegradedDataModule):
-            raise UserError(f"--data {type(data).__name__} has no degraded views: choose a class of `datamodules`")
+            raise UserError(
+                f"`data` {type(data).__name__} has no degraded views: choose a class of `datamodules`", option="data"
+            )
         return data
 
     def check_run(self, trainer: Trainer, data: DegradedDataModule) -> None:
@@ -112,8 +114,9 @@ class EncoderTuning(LightningModule):
         check_precision(trainer)
         if data.training_views is None:
             raise UserError(
-                "--data.training_views is not set, so there is nothing to become robust against: give codecs and "
-                'qualities such as {codecs: {"jpeg-{}": [10, 95]}}'
+                "`training_views` is not set, so there is nothing to become robust against: give codecs and "
+                'qualities such as {codecs: {"jpeg-{}": [10, 95]}}',
+                option="data.training_views",
             )
 
     def setup(self, stage: str) -> None:
@@ -219,7 +222,7 @@ class EncoderTuning(LightningModule):
         if fingerprint(state, without=self.moving) != self.frozen_before:
             raise RuntimeError("a frozen weight has changed: nothing is exported")
         if not all(state[name].isfinite().all() for name in self.moving):
-            raise UserError("training diverged: choose a lower --model.learning_rate")
+            raise UserError("training diverged: choose a lower `learning_rate`", option="model.learning_rate")
         return state
 
     def _state(self, tower: nn.Module) -> dict[str, Tensor]:
