@@ -19,6 +19,7 @@ from bench.finetuning.checkpoints import data_settings, label, require_same
 from bench.finetuning.export import save_weights
 from bench.finetuning.optimisation import adamw, check_precision, no_loss, total_steps
 from bench.paper import TEMPLATE
+from bench.runs.checkpoints import load_weights_only
 from datamodules.base import DegradedDataModule
 from datamodules.errors import UserError
 from datamodules.views import Batch, Images
@@ -89,6 +90,7 @@ class ClipPretraining(LightningModule):
 
     def setup(self, stage: str) -> None:
         """Tokenise the prompts of the data's classes and make a metric per view."""
+        load_weights_only(self.trainer)
         data = self._data
         self.check_run(self.trainer, data)
         if not data.labelled:
