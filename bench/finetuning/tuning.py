@@ -16,7 +16,7 @@ from bench.clip.allocation import keep_freed_memory
 from bench.clip.encoders import Encoder, load_encoder
 from bench.clip.preprocess import Preprocess
 from bench.clip.zero_shot import check_templates, class_logits, text_classifier, unit
-from bench.finetuning.checkpoints import data_settings, label, require_same
+from bench.finetuning.continuation import data_settings, label, require_same
 from bench.finetuning.optimisation import check_precision
 from bench.finetuning.trainable import merged_state
 from bench.finetuning.validation import Measures, Validation, mean_precision
@@ -197,6 +197,8 @@ class EncoderTuning(LightningModule):
         """Log `val/<metric>/<view>`, and the mean precision of all views as `val/precision_mean`."""
         assert self.validation is not None
         self.measured = self.validation.compute()
+        if not self.measured:
+            raise UserError("none of the held-out images can be read: look at the files of the train split")
         self.log("val/precision_mean", mean_precision(self.measured), sync_dist=True, prog_bar=True)
         scalars = {
             f"val/{name}/{view}": value for view, values in self.measured.items() for name, value in values.items()
