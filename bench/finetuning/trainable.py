@@ -163,7 +163,9 @@ def merged_state(tower: nn.Module) -> dict[str, Tensor]:
 def _release(tower: nn.Module, names: Iterator[str], what: str) -> frozenset[str]:
     chosen = frozenset(names)
     if not chosen:
-        raise UserError(f"the image tower has no parameters in {what}: choose another --model.trainable")
+        raise UserError(
+            f"the image tower has no parameters in {what}: choose another `trainable`", option="model.trainable"
+        )
     for name in chosen:
         tower.get_parameter(name).requires_grad_(True)
     return chosen
@@ -172,6 +174,7 @@ def _release(tower: nn.Module, names: Iterator[str], what: str) -> frozenset[str
 def _residual_blocks(tower: nn.Module) -> Blocks:
     if (blocks := residual_blocks(tower)) is None:
         raise UserError(
-            f"LastBlocks does not know the order of blocks in {type(tower).__name__}: choose another --model.trainable"
+            f"LastBlocks does not know the order of blocks in {type(tower).__name__}: choose another `trainable`",
+            option="model.trainable",
         )
     return blocks
