@@ -18,8 +18,8 @@ Field = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """`(pairs int64 [M], points float64 [M] in [0, 1]) -> (values [M], slopes [M, D])`.
 
 For pair i at point t: the loss there, and its gradient times (target - baseline), so that the sum of a row of slopes is
-the derivative of the value along t. Both come detached, on the model's device, which may lack float64: `pairs`, `points`
-and whatever a rule computes in float64 stay in host memory.
+the derivative of the value along t. Both come detached, on the model's device, which may lack float64: `pairs`,
+`points` and whatever a rule computes in float64 stay in host memory.
 """
 
 
