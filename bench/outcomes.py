@@ -79,7 +79,9 @@ class Outcomes:
     probability: Tensor = _real("Softmax probability of the true class, in [0, 1].", "p(true class)")
     confidence: Tensor = _real("Softmax probability of the predicted class, in [0, 1].", "confidence")
     loss: Tensor = _real("Cross-entropy of the true class.", "loss", "nats")
-    rank: Tensor = _whole("Number of classes with a larger logit than the true one.")
+    rank: Tensor = _whole(
+        "Number of classes with a larger logit than the true one; at least 1 where that is not the prediction."
+    )
     runner_up: Tensor = _whole("The class with the second largest logit.")
     encoded_bytes: Tensor = _whole(
         "Size of the encoded view, headers included; unknown where nothing was encoded.", "bytes per image", "bytes", 0
@@ -124,33 +126,31 @@ class Outcomes:
         import torch
 
         logits = logits.float()
-        column = labels.clamp_min(0).long()[:, None]
-        log_probabilities = logits.log_softmax(1)
-        true_log_probability = log_probabilities.gather(1, column)[:, 0]
-        classes = logits.topk(2, dim=1).indices
-        prediction = logits.argmax(1)  # topk does not say which of equal ones comes first
-        runner_up = torch.where(classes[:, 0] == prediction, classes[:, 1], classes[:, 0])
-        true_logit = logits.gather(1, column)
-        earlier = torch.arange(logits.shape[1], device=logits.device)[None] < column
-        before = (logits > true_logit) | ((logits == true_logit) & earlier)
-        unlabelled, finite = labels < 0, logits.isfinite().all(1)
+        labels = labels.long()
+        prediction = logits.argmax(1)
+        columns = torch.stack([labels.clamp_min(0), prediction], dim=1)
+        (true_logit, _), (true_log, log_confidence) = (
+            values.gather(1, columns).unbind(1) for values in (logits, logits.log_softmax(1))
+        )
+        larger = (logits - true_logit[:, None]).sign_().clamp_min_(0).sum(1)
+        wrong = prediction != labels
+        runner_up = logits.scatter(1, prediction[:, None], -math.inf).argmax(1)
+        unlabelled, finite = labels < 0, (logits.amax(1) - logits.amin(1)).isfinite()
         found = {
             "index": indices,
             "label": labels,
             "prediction": prediction,
-            "probability": true_log_probability.exp().masked_fill(unlabelled, math.nan),
-            "confidence": log_probabilities.gather(1, prediction[:, None])[:, 0].exp().masked_fill(~finite, math.nan),
-            "loss": (-true_log_probability).masked_fill(unlabelled, math.nan),
-            "rank": before.sum(1).masked_fill(unlabelled, UNKNOWN),
+            "probability": true_log.exp().masked_fill(unlabelled, math.nan),
+            "confidence": log_confidence.exp().masked_fill(~finite, math.nan),
+            "loss": (-true_log).masked_fill(unlabelled, math.nan),
+            "rank": torch.maximum(larger, wrong).masked_fill(unlabelled, UNKNOWN),
             "runner_up": runner_up,
             **measured,
         }
-        size, device = len(logits), logits.device
+        blank = logits.new_full((1,), math.nan).expand(len(logits)), labels.new_full((1,), UNKNOWN).expand(len(logits))
         return cls(
             **{
-                quantity.name: found[quantity.name].to(quantity.torch_dtype)
-                if quantity.name in found
-                else torch.full((size,), quantity.unknown, dtype=quantity.torch_dtype, device=device)
+                quantity.name: found.get(quantity.name, blank[quantity.dtype == "int32"]).to(quantity.torch_dtype)
                 for quantity in QUANTITIES
             }
         )
