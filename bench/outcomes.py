@@ -118,7 +118,7 @@ class Outcomes:
 
         Args:
             logits: float [B, C], at least two classes. A row with a logit that is not finite gets the confidence NaN,
-                which `require_finite` refuses.
+                which `on_host` refuses.
             labels: Whole numbers [B], negative where there is none.
             indices: Whole numbers [B].
             **measured: Other quantities by name, [B]; those that are not given are unknown.
@@ -154,19 +154,6 @@ class Outcomes:
                 for quantity in QUANTITIES
             }
         )
-
-    def require_finite(self) -> None:
-        """Refuse rows whose logits were not finite; for rows in host memory.
-
-        Raises:
-            UserError: There are such rows.
-        """
-        broken = self.index[self.confidence.isnan()].tolist()
-        if broken:
-            raise UserError(
-                f"{len(broken)} images have logits that are not finite, the first is number {broken[0]}: the encoder "
-                "overflows at this precision or its weights are damaged; try --trainer.precision 32-true"
-            )
 
     @classmethod
     def concatenate(cls, parts: Sequence[Self]) -> Self:
@@ -204,14 +191,31 @@ class Outcomes:
         """The same in the memory of a device."""
         return self._map(lambda column: column.to(device))
 
-    def cpu(self) -> Self:
-        """The same in host memory, by a single copy."""
+    def on_host(self, views: Sequence[str]) -> dict[str, Self]:
+        """Rows of several views, one view after the other, apart from each other in host memory; by a single copy.
+
+        Args:
+            views: Names; each has as many rows as any other.
+
+        Raises:
+            UserError: A logit was not finite.
+        """
         import torch
 
-        bits = torch.stack([column.view(torch.int32) for column in self.columns().values()]).cpu()
-        return type(self)(
-            **{quantity.name: row.view(quantity.torch_dtype) for quantity, row in zip(QUANTITIES, bits, strict=True)}
+        whole, real = (
+            torch.stack([getattr(self, quantity.name) for quantity in QUANTITIES if quantity.dtype == dtype])
+            for dtype in ("int32", "float32")
         )
+        bits = torch.cat([whole, real.view(torch.int32)]).cpu().unflatten(1, (len(views), -1))
+        whole, real = bits[: len(whole)], bits[len(whole) :].view(torch.float32)
+        _require_finite(whole[_WHOLE.index("index")], real[_REAL.index("confidence")])
+        return {
+            view: type(self)(
+                **dict(zip(_WHOLE, whole[:, place].unbind(), strict=True)),
+                **dict(zip(_REAL, real[:, place].unbind(), strict=True)),
+            )
+            for place, view in enumerate(views)
+        }
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Self:
         return type(self)(**{name: function(column) for name, column in self.columns().items()})
@@ -227,8 +231,20 @@ QUANTITIES = tuple(_quantity(column) for column in fields(Outcomes))
 
 NAMES = tuple(quantity.name for quantity in QUANTITIES)
 
+_WHOLE, _REAL = ([one.name for one in QUANTITIES if one.dtype == dtype] for dtype in ("int32", "float32"))
+
 MEASURED = tuple(quantity for quantity in QUANTITIES if quantity.decimals is not None)
 """Those whose mean over images is a metric."""
+
+
+def _require_finite(index: Tensor, confidence: Tensor) -> None:
+    broken = index[confidence.isnan()].unique().tolist()
+    if broken:
+        raise UserError(
+            f"{len(broken)} images have logits that are not finite, the first is number {broken[0]}: the encoder "
+            "overflows at this precision or its weights are damaged; try `precision='32-true'`",
+            option="trainer.precision",
+        )
 
 
 def is_known(column: Tensor) -> Tensor:
