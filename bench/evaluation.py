@@ -191,7 +191,7 @@ class ZeroShotEvaluation(LightningModule):
             self._unchecked = False
             self._compare_with_float32(batch, rows.prediction)
         if len(batch) and self._precisions:  # none without labels
-            predictions = rows.prediction.split(len(batch))
+            predictions = rows.prediction.view(-1, len(batch))
             for precision, found in zip(self._precisions, predictions, strict=True):
                 precision.update(found, batch.labels)
         outcomes = rows.on_host(list(batch.views))

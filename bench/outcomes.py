@@ -206,7 +206,7 @@ class Outcomes:
             torch.stack([getattr(self, quantity.name) for quantity in QUANTITIES if quantity.dtype == dtype])
             for dtype in ("int32", "float32")
         )
-        bits = torch.cat([whole, real.view(torch.int32)]).cpu().unflatten(1, (len(views), -1))
+        bits = torch.cat([whole, real.view(torch.int32)]).cpu().view(len(QUANTITIES), len(views), -1 if len(self) else 0)
         whole, real = bits[: len(whole)], bits[len(whole) :].view(torch.float32)
         _require_finite(whole[_WHOLE.index("index")], real[_REAL.index("confidence")])
         return {
@@ -238,7 +238,7 @@ MEASURED = tuple(quantity for quantity in QUANTITIES if quantity.decimals is not
 
 
 def _require_finite(index: Tensor, confidence: Tensor) -> None:
-    broken = index[confidence.isnan()].unique().tolist()
+    broken = sorted(set(index[confidence.isnan()].tolist()))
     if broken:
         raise UserError(
             f"{len(broken)} images have logits that are not finite, the first is number {broken[0]}: the encoder "
