@@ -196,10 +196,11 @@ class DegradedDataModule(LightningDataModule):
         """Positions in the train split of the held-out images."""
         return self._selection(self._sources["train"])[:: self.validation_every]
 
-    def training_labels(self) -> Counter[str]:
-        """Number of images to fit on by class name."""
+    def training_labels(self, without: Collection[int] = ()) -> Counter[str]:
+        """Number of images to fit on by class name, but for some positions in the split."""
         source = self._sources["train"]
-        return Counter(source.classes[source.label(index)] for index in self.training_positions)
+        kept = (index for index in self.training_positions if index not in without)
+        return Counter(source.classes[source.label(index)] for index in kept)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """The train split without its held-out part, shuffled; with `training_views`, original and random view."""
