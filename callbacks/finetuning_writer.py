@@ -91,7 +91,7 @@ class FineTuningWriter(Callback):
         _take_best(trainer, pl_module)
         ends = pl_module.original_state(), pl_module.tuned_state()
         curve = {alpha: self._measure(pl_module, interpolate(*ends, alpha)) for alpha in self.alphas}
-        ranks = gather(list(pl_module.unreadable.values()))
+        ranks = gather(list(pl_module.data.unreadable.values()))
         if trainer.is_global_zero:
             by_index = {image.index: Skipped(image.index, image.path, image.reason) for rank in ranks for image in rank}
             skipped = tuple(image for _, image in sorted(by_index.items()))
@@ -100,7 +100,8 @@ class FineTuningWriter(Callback):
     def _measure(self, module: EncoderTuning, state: Mapping[str, Tensor]) -> Measures:
         data, device = module.data, module.device
         classifier = ZeroShotClassifier(module.with_weights(state), data.class_names, module.templates).to(device)
-        return validate(classifier, data.val_dataloader(), device)
+        batches = (data.on_before_batch_transfer(batch, 0) for batch in data.val_dataloader())
+        return validate(classifier, batches, device)
 
     def _write(
         self,
