@@ -1,7 +1,7 @@
 """A device without float64, played on the processor: what Apple's MPS refuses is refused here.
 
-`torch.device("cpu", 0)` stands for the device and `torch.device("cpu")` for the host. Whatever is moved or made there, and
-whatever is computed from that, lies on the device until it is moved back. `bench` and Lightning need not know.
+`torch.device("cpu", 0)` stands for the device and `torch.device("cpu")` for the host. Whatever is moved or made there,
+and whatever is computed from that, lies on the device until it is moved back. `bench` and Lightning need not know.
 """
 
 from collections.abc import Iterator
@@ -36,6 +36,10 @@ _FACTORIES = {
     *("new_tensor", "new_zeros", "new_ones", "new_full", "new_empty", "scalar_tensor", "empty_strided"),
 }  # fmt: skip
 
+# What lies there, for the whole process, since caches outlive a mode. A weak reference keeps the address of a freed
+# storage from being given to another.
+_ON_DEVICE: dict[int, StorageWeakRef] = {}
+
 
 class DeviceError(RuntimeError):
     """What the device refuses."""
@@ -44,19 +48,14 @@ class DeviceError(RuntimeError):
 class _Device(TorchDispatchMode):
     """Follows every operator: where its tensors lie, and whether the device has them."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        # A weak reference keeps the address of a freed storage from being given to another.
-        self._storages: dict[int, StorageWeakRef] = {}
-
     def holds(self, tensor: Tensor) -> bool:
-        return tensor.untyped_storage()._cdata in self._storages
+        return tensor.untyped_storage()._cdata in _ON_DEVICE
 
     def take(self, tensor: Tensor, operator: str) -> None:
         if tensor.dtype in _WIDE:
             raise DeviceError(f"{operator} makes {tensor.dtype} of shape {tuple(tensor.shape)} on the device")
         storage = tensor.untyped_storage()
-        self._storages.setdefault(storage._cdata, StorageWeakRef(storage))
+        _ON_DEVICE.setdefault(storage._cdata, StorageWeakRef(storage))
 
     def __torch_dispatch__(self, function, types, arguments=(), options=None):
         options = options or {}
@@ -91,12 +90,10 @@ class _Moves(TorchFunctionMode):
         options = options or {}
         first = arguments[0] if arguments else None
         inside = isinstance(first, Tensor) and self.device.holds(first)
-        device = options.get("device")
-        if function is not Tensor.to and (DEVICE if device is None and inside else _device(device)) == DEVICE:
-            if getattr(function, "__name__", "") in _FACTORIES:  # dispatch does not see the number of their device
-                made = function(*arguments, **options)
-                self.device.take(made, function.__name__)
-                return made
+        if getattr(function, "__name__", "") in _FACTORIES and self._is_there(options.get("device"), inside):
+            made = function(*arguments, **options)  # whose operators do not see the number of the device
+            self.device.take(made, function.__name__)
+            return made
         if not isinstance(first, Tensor):
             return function(*arguments, **options)
         if function == Tensor.device.__get__:
@@ -107,8 +104,20 @@ class _Moves(TorchFunctionMode):
             return self._move(function, first, inside, arguments, options)
         return function(*arguments, **options)
 
+    def _is_there(self, device, inside):
+        return inside if device is None else torch.device(device) == DEVICE
+
+    def _wanted(self, arguments, options):
+        """The device that `Tensor.to` is asked for, if any."""
+        for value in (*arguments, *options.values()):
+            if isinstance(value, Tensor):
+                return DEVICE if self.device.holds(value) else torch.device("cpu")
+            if isinstance(value, torch.device | str):
+                return torch.device(value)
+        return None
+
     def _move(self, function, tensor, inside, arguments, options):
-        wanted = torch.device("cpu") if function is Tensor.cpu else _wanted(arguments[1:], options)
+        wanted = torch.device("cpu") if function is Tensor.cpu else self._wanted(arguments[1:], options)
         if wanted is None or (wanted == DEVICE) == inside:
             return function(*arguments, **options)
         if wanted == DEVICE:
@@ -118,20 +127,6 @@ class _Moves(TorchFunctionMode):
             return moved
         host = torch.empty_like(tensor, device="cpu").copy_(tensor)
         return host if function is Tensor.cpu else function(host, *arguments[1:], **options)
-
-
-def _device(device):
-    return None if device is None else torch.device(device)
-
-
-def _wanted(arguments, options):
-    """The device that `Tensor.to` is asked for, if any."""
-    for value in (*arguments, *options.values()):
-        if isinstance(value, Tensor):
-            return value.device
-        if isinstance(value, torch.device | str):
-            return torch.device(value)
-    return None
 
 
 @contextmanager
