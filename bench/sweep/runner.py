@@ -5,16 +5,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum, auto
 from functools import partial
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
+from bench.command_line.ending import one_line
 from bench.runs import locks
 from bench.runs.journal import Journal
 from bench.runs.record import read_record, write_atomically
@@ -25,6 +24,7 @@ LOG = "sweep.log"
 FAILED = "failed.json"
 _LOCK = ".sweep.lock"
 _POLL_SECONDS = 1.0
+_LARGEST_FAILURE = 1_000_000  # bytes
 
 
 class State(Enum):
@@ -75,29 +75,28 @@ def run_cells(
     def say_running(cell: Cell) -> None:
         say(progress.line(cell, "running"))
 
-    with _terminated_by_exception():
-        while left:
-            busy = []
-            for cell in left:
-                state, reason, seconds = _attempt(cell, retry, partial(say_running, cell))
-                if state is State.ELSEWHERE:
-                    busy.append(cell)
-                    continue
-                progress.finished(cell, _seconds(cell, seconds) if state is State.DONE else None)
-                if state is State.DONE:
-                    outcome.done[cell.name] = seconds is not None
-                    say(progress.line(cell, "done before" if seconds is None else f"done in {_clock(seconds)}"))
-                else:
-                    outcome.failed[cell.name] = reason
-                    say(progress.line(cell, f"FAILED: {reason}"))
-            if not busy or not wait:
-                outcome.elsewhere = [cell.name for cell in busy]
-                return outcome
-            if len(busy) == len(left):
-                time.sleep(_POLL_SECONDS)
+    while left:
+        busy = []
+        for cell in left:
+            state, reason, seconds = _attempt(cell, retry, partial(say_running, cell))
+            if state is State.ELSEWHERE:
+                busy.append(cell)
+                continue
+            progress.finished(cell, _seconds(cell, seconds) if state is State.DONE else None)
+            if state is State.DONE:
+                outcome.done[cell.name] = seconds is not None
+                say(progress.line(cell, "done before" if seconds is None else f"done in {_clock(seconds)}"))
             else:
-                say(f"waiting for {len(busy)} cells that other processes are at work on")
-            left = busy
+                outcome.failed[cell.name] = reason
+                say(progress.line(cell, f"FAILED: {reason}"))
+        if not busy or not wait:
+            outcome.elsewhere = [cell.name for cell in busy]
+            return outcome
+        if len(busy) == len(left):
+            time.sleep(_POLL_SECONDS)
+        else:
+            say(f"waiting for {len(busy)} cells that other processes are at work on")
+        left = busy
     return outcome
 
 
@@ -107,18 +106,29 @@ def state(cell: Cell) -> tuple[State, str]:
     A cell is done if its results are whole and its configuration is what the grid asks for.
     """
     try:
+        if not (cell.folder / RECORDS[cell.command]).exists():
+            failed = cell.folder / FAILED
+            return (State.FAILED, _failure(failed)) if failed.exists() else (State.OPEN, "")
         if "metrics" not in _record(cell):
             raise ValueError("no metrics in it")
         different = cell.differences()
-    except FileNotFoundError:
-        if (cell.folder / FAILED).exists():
-            return State.FAILED, str(json.loads((cell.folder / FAILED).read_text(encoding="utf-8"))["reason"])
-        return State.OPEN, ""
-    except (OSError, ValueError, UserError) as error:
+    except (OSError, ValueError, RecursionError, UserError) as error:
         return State.FAILED, f"results in {cell.folder} cannot be read ({' '.join(str(error).split())}): remove it"
     if different:
         return State.FAILED, f"{cell.folder} holds results with another {', '.join(different)}: remove it"
     return State.DONE, ""
+
+
+def _failure(file: Path) -> str:
+    """Why a cell failed, as an earlier sweep has written it."""
+    try:
+        if not file.is_file():
+            raise ValueError("it is no file")
+        with file.open("rb") as stream:
+            content = json.loads(stream.read(_LARGEST_FAILURE))
+        return one_line(str(content["reason"]))
+    except (OSError, ValueError, RecursionError, TypeError, KeyError) as error:
+        return one_line(f"{file} cannot be read ({error}): remove it")
 
 
 def _attempt(cell: Cell, retry: bool, starting: Callable[[], None]) -> tuple[State, str, float | None]:
@@ -174,7 +184,7 @@ def _reason(code: int, log: Path) -> str:
         hint = ", perhaps for want of memory" if name == "SIGKILL" else ""
         return f"killed by {name}{hint}; see {log}"
     said = [line.strip() for line in lines if line.startswith("error: ")] or [line for line in lines if line.strip()]
-    return f"{said[-1].removeprefix('error: ') if said else f'exit status {code}'}; see {log}"
+    return one_line(f"{said[-1].removeprefix('error: ') if said else f'exit status {code}'}; see {log}")
 
 
 class _Progress:
@@ -208,27 +218,25 @@ class _Progress:
 
 def _seconds(cell: Cell, seconds: float | None) -> float | None:
     """How long a done cell took; if not in this sweep, as its record says, without the start-up."""
-    return _record(cell).get("run", {}).get("seconds") if seconds is None else seconds
+    if seconds is not None:
+        return seconds
+    run = _record(cell).get("run")
+    said = run.get("seconds") if isinstance(run, dict) else None
+    return float(said) if isinstance(said, int | float) and said > 0 else None
 
 
 def _record(cell: Cell) -> dict[str, Any]:
-    """What its command wrote last."""
-    return read_record(cell.folder / RECORDS[cell.command])
+    """What its command wrote last.
+
+    Raises:
+        ValueError: It is no record.
+    """
+    file = cell.folder / RECORDS[cell.command]
+    record = read_record(file) if file.is_file() else None
+    if not isinstance(record, dict):
+        raise ValueError(f"{file.name} is no record")
+    return record
 
 
 def _clock(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))
-
-
-@contextmanager
-def _terminated_by_exception() -> Iterator[None]:
-    """SIGTERM ends the cell that is running, too."""
-
-    def leave(_signal: int, _frame: FrameType | None) -> NoReturn:
-        raise SystemExit(128 + signal.SIGTERM)
-
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
