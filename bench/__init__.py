@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bench.evaluation import ZeroShotEvaluation
     from bench.finetuning.linear import LinearCorrection
-    from bench.finetuning.pretraining import ClipPretraining
     from bench.finetuning.robust import RobustFineTuning
 
 _HOMES = {
-    "ClipPretraining": "bench.finetuning.pretraining",
     "LinearCorrection": "bench.finetuning.linear",
     "RobustFineTuning": "bench.finetuning.robust",
     "ZeroShotEvaluation": "bench.evaluation",
 }
 
-__all__ = ["ClipPretraining", "LinearCorrection", "RobustFineTuning", "ZeroShotEvaluation"]
+__all__ = ["LinearCorrection", "RobustFineTuning", "ZeroShotEvaluation"]
 
 
 def __getattr__(name: str) -> Any:

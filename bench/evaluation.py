@@ -16,15 +16,13 @@ from bench.clip.zero_shot import ZeroShotClassifier, check_templates
 from bench.fidelity import bits_per_pixel, fidelity
 from bench.metrics import ViewMetrics
 from bench.outcomes import Outcomes
+from bench.paper import TEMPLATE
 from bench.runs.gathering import gather
 from datamodules.base import DegradedDataModule
+from datamodules.cores import usable_cores
 from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
-from datamodules.processors import usable_cores
 from datamodules.views import Batch, Unreadable
-
-PAPER_TEMPLATE = "This is an image of a {}."
-"""The prompt of Chen, Namboodiri and Padget (2023)."""
 
 _MIXED = ("16-mixed", "bf16-mixed")
 _CHANGED_BY_ROUNDING = 0.02  # share of predictions above which it is more than a remark
@@ -68,7 +66,7 @@ class ZeroShotEvaluation(LightningModule):
         encoder: str = "ViT-B/32",
         pretrained: str | None = "openai",
         activation: Literal["quickgelu", "gelu"] | None = None,
-        templates: Sequence[str] = (PAPER_TEMPLATE,),
+        templates: Sequence[str] = (TEMPLATE,),
         normalise: bool = True,
         fidelity: bool = True,
         compile: bool | Literal["auto"] = "auto",

@@ -12,6 +12,7 @@ from torch.nn import functional
 from bench.clip.compilation import CompiledEncoder
 from bench.clip.encoders import Encoder
 from bench.clip.preprocess import Preprocess
+from bench.paper import TEMPLATE
 from datamodules.errors import UserError
 from datamodules.views import Images
 
@@ -138,7 +139,7 @@ def check_templates(templates: Sequence[str]) -> None:
         UserError: There are no templates, or one lacks "{}" or has it twice.
     """
     if not templates:
-        raise UserError("there are no templates: give at least one, such as 'This is an image of a {}.'")
+        raise UserError(f"there are no templates: give at least one, such as {TEMPLATE!r}")
     for template in templates:
         if template.count("{}") != 1:
             raise UserError(f"template {template!r} must contain '{{}}' once, where the class name goes")

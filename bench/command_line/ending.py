@@ -42,7 +42,7 @@ def causes(error: BaseException) -> list[BaseException]:
     """An error, what caused it, what caused that, and so on: jsonargparse wraps an error once per level of nesting."""
     found: list[BaseException] = []
     link: BaseException | None = error
-    while link is not None and link not in found:
+    while link is not None and not any(link is one for one in found):
         found.append(link)
         link = link.__cause__
     return found
@@ -56,7 +56,7 @@ def mistakes_in_one_line() -> Iterator[None]:
     except Exception as error:
         chain = causes(error)
         if mistakes := [cause for cause in chain if isinstance(cause, UserError)]:
-            fail(str(mistakes[-1]))
+            fail(mistakes[-1].on_command_line())
         if refusals := [cause for cause in chain if type(cause).__name__ == "MisconfigurationException"]:
             fail(str(refusals[-1]))
         if isinstance(error, UnicodeDecodeError):

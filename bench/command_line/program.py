@@ -26,7 +26,7 @@ from bench.command_line.checks import (
 from bench.command_line.parser import Parser, deepest_reason, prepared
 from bench.command_line.screen import arrange_progress, plain_messages
 from bench.command_line.yaml_text import bounded
-from bench.runs.journal import UNFINISHED
+from bench.runs.folder import UNFINISHED
 from datamodules.base import DegradedDataModule
 from datamodules.errors import UserError
 

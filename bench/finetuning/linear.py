@@ -7,8 +7,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from bench.evaluation import PAPER_TEMPLATE
 from bench.finetuning.tuning import EncoderTuning
+from bench.paper import TEMPLATE
 from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
 from datamodules.training import RANDOM
@@ -44,7 +44,7 @@ class LinearCorrection(EncoderTuning):
         encoder: str = "ViT-B/32",
         pretrained: str | None = "openai",
         activation: Literal["quickgelu", "gelu"] | None = None,
-        templates: Sequence[str] = (PAPER_TEMPLATE,),
+        templates: Sequence[str] = (TEMPLATE,),
         ridge: float = 1e-3,
         keep: float = 1.0,
     ) -> None:

@@ -1,8 +1,6 @@
 """Train a small CLIP from nothing, so that the benchmark has a model to run where none can be downloaded."""
 
-import json
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -14,9 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchmetrics.classification import MulticlassPrecision
 
-from bench.clip.encoders import load_encoder
+from bench.clip.encoders import load_encoder, new_encoder
 from bench.clip.preprocess import Preprocess
-from bench.clip.weights import ACTIVATION_KEY
+from bench.clip.zero_shot import check_templates
+from bench.finetuning.export import save_weights
+from bench.paper import TEMPLATE
 from datamodules.base import DegradedDataModule
 from datamodules.errors import UserError
 from datamodules.views import Batch, Images
@@ -34,7 +34,7 @@ class ClipPretraining(LightningModule):
 
     Args:
         encoder: Path of open_clip's model configuration (JSON) for a square input; it is normalised with OpenAI's mean
-            and standard deviation.
+            and standard deviation unless it says others.
         output: Where to write the weights in float16 (`.safetensors`); a file that is there is replaced.
         templates: Prompts with `{}` for the class name. Validation uses the first.
         learning_rate: AdamW's at its peak, above 0.
@@ -51,7 +51,7 @@ class ClipPretraining(LightningModule):
         self,
         encoder: str,
         output: Path,
-        templates: Sequence[str] = ("This is an image of a {}.", "a photo of a {}.", "a picture of a {}.", "a {}."),
+        templates: Sequence[str] = (TEMPLATE, "a photo of a {}.", "a picture of a {}.", "a {}."),
         learning_rate: float = 2e-3,
         weight_decay: float = 0.05,
         warmup: float = 0.2,
@@ -60,11 +60,7 @@ class ClipPretraining(LightningModule):
         self.save_hyperparameters()
         if Path(output).suffix != ".safetensors":
             raise UserError(f"--model.output {output} has another extension: end it with .safetensors")
-        for template in templates:
-            if template.count("{}") != 1:
-                raise UserError(f"template {template!r} needs exactly one {{}} where the class name goes: add it")
-        if not templates:
-            raise UserError("--model.templates is empty: give at least one template")
+        check_templates(templates)
         for name, value, fits, mend in [
             ("learning_rate", learning_rate, learning_rate > 0, "choose one above 0"),
             ("weight_decay", weight_decay, weight_decay >= 0, "choose at least 0"),
@@ -72,10 +68,17 @@ class ClipPretraining(LightningModule):
         ]:
             if not fits:
                 raise UserError(f"--model.{name} {value} is out of range: {mend}")
-        self.encoder, self.output, self.templates = encoder, Path(output), tuple(templates)
+        self.source, self.output, self.templates = encoder, Path(output), tuple(templates)
         self.learning_rate, self.weight_decay, self.warmup = learning_rate, weight_decay, warmup
-        self.model, self.preprocess, self.tokenizer = _untrained(Path(encoder))
-        self.activation = "quickgelu" if _read(Path(encoder)).get("quick_gelu") else "gelu"
+        self.encoder = new_encoder(encoder)
+        self.model: Any = self.encoder.model.requires_grad_(True).train()
+        self.preprocess = Preprocess(
+            self.encoder.image_size,
+            self.encoder.mean,
+            self.encoder.std,
+            self.encoder.resize_mode,
+            self.encoder.interpolation,
+        )
         self.precisions: Sequence[MulticlassPrecision] = ()
 
     def setup(self, stage: str) -> None:
@@ -86,7 +89,7 @@ class ClipPretraining(LightningModule):
         names = data.class_names
         prompts = [template.replace("{}", name) for template in self.templates for name in names]
         self.register_buffer(
-            "prompts", self.tokenizer(prompts).view(len(self.templates), len(names), -1), persistent=False
+            "prompts", self.encoder.tokenizer(prompts).view(len(self.templates), len(names), -1), persistent=False
         )
         metrics = nn.ModuleList(MulticlassPrecision(len(names), average="micro") for _ in data.views)
         self.precisions = cast(Sequence[MulticlassPrecision], metrics)
@@ -151,48 +154,9 @@ class ClipPretraining(LightningModule):
         trial = self.trainer.fast_dev_run  # type: ignore[attr-defined]  # Lightning sets it from another module
         if trial or not self.trainer.is_global_zero:
             return
-        weights = {name: _half(tensor) for name, tensor in self.model.state_dict().items()}
+        state = self.model.state_dict()
+        weights = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
         if not all(tensor.isfinite().all() for tensor in weights.values()):
             raise UserError(f"training diverged at --model.learning_rate {self.learning_rate}: choose a lower one")
-        _save(weights, self.output, {ACTIVATION_KEY: self.activation})
-        load_encoder(self.encoder, str(self.output))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"model configuration {path} cannot be read ({error}): give an open_clip JSON file") from None
-    return config
-
-
-def _untrained(path: Path) -> tuple[Any, Preprocess, Any]:
-    """A model with random weights, what turns images into its input, and what turns prompts into its tokens."""
-    import open_clip
-
-    try:
-        model = open_clip.CLIP(**_read(path))
-        size = model.visual.image_size
-        height, width = (size, size) if isinstance(size, int) else size
-    except (TypeError, AttributeError, AssertionError, ValueError) as error:
-        raise UserError(f"no CLIP can be built from {path} ({error}): give an open_clip model configuration") from None
-    if height != width:
-        raise UserError(f"{path} asks for images of {height} x {width} pixels: only square inputs are supported")
-    preprocess = Preprocess(height, open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
-    return model, preprocess, open_clip.SimpleTokenizer(context_length=model.context_length)
-
-
-def _half(tensor: Tensor) -> Tensor:
-    return (tensor.half() if tensor.is_floating_point() else tensor).detach().cpu().contiguous()
-
-
-def _save(weights: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
-    from safetensors.torch import save
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial.write_bytes(save(weights, {"format": "pt", **metadata}))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+        save_weights(weights, self.output, self.encoder.activation)
+        load_encoder(self.source, str(self.output))

@@ -9,10 +9,10 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
-from bench.evaluation import PAPER_TEMPLATE
 from bench.finetuning.objectives import Objective, Pairs
 from bench.finetuning.trainable import Trainable
 from bench.finetuning.tuning import EncoderTuning
+from bench.paper import TEMPLATE
 from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
 from datamodules.training import RANDOM
@@ -44,7 +44,7 @@ class RobustFineTuning(EncoderTuning):
         encoder: str = "ViT-B/32",
         pretrained: str | None = "openai",
         activation: Literal["quickgelu", "gelu"] | None = None,
-        templates: Sequence[str] = (PAPER_TEMPLATE,),
+        templates: Sequence[str] = (TEMPLATE,),
         learning_rate: float = 1e-5,
         weight_decay: float = 0.01,
         warmup: float = 0.1,

@@ -16,9 +16,9 @@ from bench.clip.allocation import keep_freed_memory
 from bench.clip.encoders import Encoder, load_encoder
 from bench.clip.preprocess import Preprocess
 from bench.clip.zero_shot import check_templates, class_logits, text_classifier
-from bench.evaluation import PAPER_TEMPLATE
 from bench.finetuning.trainable import merged_state
 from bench.finetuning.validation import Measures, Validation, mean_precision
+from bench.paper import TEMPLATE
 from datamodules.base import DegradedDataModule
 from datamodules.errors import UserError
 from datamodules.views import Batch, Images
@@ -50,7 +50,7 @@ class EncoderTuning(LightningModule):
         encoder: str = "ViT-B/32",
         pretrained: str | None = "openai",
         activation: Literal["quickgelu", "gelu"] | None = None,
-        templates: Sequence[str] = (PAPER_TEMPLATE,),
+        templates: Sequence[str] = (TEMPLATE,),
     ) -> None:
         super().__init__()
         check_templates(templates)

@@ -14,15 +14,13 @@ import yaml
 
 from bench.command_line.configs import find_config, read_config
 from bench.command_line.yaml_text import read_value, read_yaml
-from bench.finetuning.export import FINETUNING
-from bench.runs.record import CONFIG, RESULTS
+from bench.runs.folder import CONFIG
 from datamodules.errors import UserError
 
 CONFIG_KEY = "config"
 MOST_CELLS = 10_000
 _KEYS = ("command", "output", "options", "grid")
-RECORDS = {"test": RESULTS, "fit": FINETUNING}
-"""What a command writes last, by command."""
+_COMMANDS = ("test", "fit")
 
 # Options of the data that do not change what is done, and those of the trainer that do.
 _HOW_DATA_COME = ("num_workers", "prefetch", "download", "root")
@@ -128,8 +126,8 @@ def read_sweep(file: Path, output: str | None, extra: Mapping[str, Any]) -> list
     if not isinstance(grid, dict) or not grid or not isinstance(options, dict):
         raise UserError(f"{file}: `grid` has to be a mapping of axes, and `options` one of options")
     command = content.get("command", "test")
-    if command not in RECORDS:
-        raise UserError(f"{file}: `command` {command!r} cannot be swept, choose from {', '.join(RECORDS)}")
+    if command not in _COMMANDS:
+        raise UserError(f"{file}: `command` {command!r} cannot be swept, choose from {', '.join(_COMMANDS)}")
     root = output or content.get("output")
     if not isinstance(root, str):
         raise UserError(f"{file}: name the folder of the results with `output`")

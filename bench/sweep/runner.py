@@ -11,13 +11,14 @@ from datetime import timedelta
 from enum import Enum, auto
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from bench.command_line.ending import one_line
 from bench.runs import locks
+from bench.runs.files import FileError, write_atomically
+from bench.runs.folder import RunFolder
 from bench.runs.journal import Journal
-from bench.runs.record import read_record, write_atomically
-from bench.sweep.grid import RECORDS, Cell
+from bench.runs.json_values import read_json
+from bench.sweep.grid import Cell
 from datamodules.errors import UserError
 
 LOG = "sweep.log"
@@ -105,15 +106,14 @@ def state(cell: Cell) -> tuple[State, str]:
 
     A cell is done if its results are whole and its configuration is what the grid asks for.
     """
+    failed = cell.folder / FAILED
     try:
-        if not (cell.folder / RECORDS[cell.command]).exists():
-            failed = cell.folder / FAILED
-            return (State.FAILED, _failure(failed)) if failed.exists() else (State.OPEN, "")
-        if "metrics" not in _record(cell):
-            raise ValueError("no metrics in it")
+        _seconds_said(cell)
         different = cell.differences()
-    except (OSError, ValueError, RecursionError, UserError) as error:
-        return State.FAILED, f"results in {cell.folder} cannot be read ({' '.join(str(error).split())}): remove it"
+    except FileNotFoundError:
+        return (State.FAILED, _failure(failed)) if failed.exists() else (State.OPEN, "")
+    except (OSError, UserError) as error:
+        return State.FAILED, one_line(f"results in {cell.folder} cannot be read ({error}): remove it")
     if different:
         return State.FAILED, f"{cell.folder} holds results with another {', '.join(different)}: remove it"
     return State.DONE, ""
@@ -122,13 +122,9 @@ def state(cell: Cell) -> tuple[State, str]:
 def _failure(file: Path) -> str:
     """Why a cell failed, as an earlier sweep has written it."""
     try:
-        if not file.is_file():
-            raise ValueError("it is no file")
-        with file.open("rb") as stream:
-            content = json.loads(stream.read(_LARGEST_FAILURE))
-        return one_line(str(content["reason"]))
-    except (OSError, ValueError, RecursionError, TypeError, KeyError) as error:
-        return one_line(f"{file} cannot be read ({error}): remove it")
+        return one_line(read_json(file, _LARGEST_FAILURE)["reason"].text())
+    except (OSError, UserError) as error:
+        return one_line(f"{error}: remove it")
 
 
 def _attempt(cell: Cell, retry: bool, starting: Callable[[], None]) -> tuple[State, str, float | None]:
@@ -218,24 +214,22 @@ class _Progress:
 
 def _seconds(cell: Cell, seconds: float | None) -> float | None:
     """How long a done cell took; if not in this sweep, as its record says, without the start-up."""
-    if seconds is not None:
-        return seconds
-    run = _record(cell).get("run")
-    said = run.get("seconds") if isinstance(run, dict) else None
-    return float(said) if isinstance(said, int | float) and said > 0 else None
+    return _seconds_said(cell) if seconds is None else seconds
 
 
-def _record(cell: Cell) -> dict[str, Any]:
-    """What its command wrote last.
+def _seconds_said(cell: Cell) -> float | None:
+    """What the record of a done cell says.
 
     Raises:
-        ValueError: It is no record.
+        FileNotFoundError: There is none.
+        UserError: It is damaged.
+        OSError: It cannot be read.
     """
-    file = cell.folder / RECORDS[cell.command]
-    record = read_record(file) if file.is_file() else None
-    if not isinstance(record, dict):
-        raise ValueError(f"{file.name} is no record")
-    return record
+    folder = RunFolder(cell.folder)
+    for file in (folder.results, folder.finetuning):
+        if file.is_dir():
+            raise FileError(file, "it is a folder")
+    return (folder.record() if cell.command == "test" else folder.finetuning_record()).run.seconds
 
 
 def _clock(seconds: float) -> str:

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,10 +9,11 @@ import yaml
 
 from bench.runs import locks
 from bench.runs.journal import Journal
-from bench.runs.record import write_record
+from bench.runs.record import RunInfo
 from bench.sweep import runner
 from bench.sweep.grid import Cell
 from bench.sweep.runner import FAILED, LOG, State, run_cells, state
+from tests.support.made_up import nested, run_record
 
 BASE = {"data": {"init_args": {"split": "test"}}}
 
@@ -29,7 +31,8 @@ def complete(cell):
     """What a test run leaves."""
     saved = {"data": {"init_args": {"split": "test", "limit": cell.options["data.limit"], "every": 1}}}
     (cell.folder / "config.yaml").write_text(yaml.safe_dump(saved))
-    write_record(cell.folder, {"metrics": {}, "run": {"seconds": 2.0}})
+    made = run_record(nested({"original": 3, "jpeg-75": 2}, 4))
+    replace(made, run=RunInfo("test", seconds=2.0)).write(cell.folder)
     return 0
 
 
@@ -119,7 +122,7 @@ def test_a_damaged_note_of_a_failure_is_a_failure(cells, content):
     (cells[0].folder / FAILED).write_text(content)
     found, reason = state(cells[0])
     assert found is State.FAILED
-    assert "cannot be read" in reason
+    assert "remove it" in reason
     assert "\n" not in reason
 
 
