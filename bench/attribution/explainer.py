@@ -4,18 +4,17 @@ import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch import Tensor
 
 from bench.attribution.explanations import Explanation, ViewExplanation
 from bench.attribution.integrated_gradients import Attribution, cross_entropy, integrated_gradients
 from bench.attribution.quadrature import Quadrature
 from bench.attribution.statistics import attribution_statistics
+from bench.clip.towers import fold_batch_norms, folds_batch_norms, image_tower
 from bench.clip.zero_shot import ZeroShotClassifier
 from bench.outcomes import Outcomes
 from datamodules.degradations import ORIGINAL
@@ -115,27 +114,14 @@ def for_gradients(classifier: ZeroShotClassifier) -> ZeroShotClassifier:
     What is folded is a pass over memory less, forward and backward: `python -m benchmarks.attribution_speed` measures
     how much that saves. A copy where anything has to change.
     """
-    from open_clip.modified_resnet import ModifiedResNet
-
     tensors = [*classifier.parameters(), *classifier.buffers()]
     exact = all(tensor.dtype == torch.float32 for tensor in tensors if tensor.is_floating_point())
-    if exact and not isinstance(classifier.model.visual, ModifiedResNet):
+    if exact and not folds_batch_norms(image_tower(classifier.model)):
         return classifier
     with torch.inference_mode(False), torch.no_grad():
         classifier = copy.deepcopy(classifier).float()
-        if isinstance(tower := classifier.model.visual, ModifiedResNet):
-            _fold_batch_norms(tower)
+        fold_batch_norms(image_tower(classifier.model))
     return classifier
-
-
-def _fold_batch_norms(tower: nn.Module) -> None:
-    """In place, for towers in evaluation mode that register each batch norm right behind its convolution."""
-    for parent in list(tower.modules()):
-        for (name, child), (following, norm) in pairwise(list(parent.named_children())):
-            if isinstance(child, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                fused = fuse_conv_bn_eval(child, norm).requires_grad_(False)
-                setattr(parent, name, fused.to(memory_format=torch.channels_last))
-                setattr(parent, following, nn.Identity())
 
 
 @contextmanager

@@ -14,18 +14,11 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 
 import bench
 import datamodules
-from bench.command_line.checks import (
-    Checks,
-    Prepares,
-    check_checkpoint,
-    check_data,
-    check_trainer,
-    check_weights,
-    read_checkpoint,
-)
+from bench.command_line.checks import Checks, Prepares, check_trainer
 from bench.command_line.parser import Parser, deepest_reason, prepared
 from bench.command_line.screen import arrange_progress, plain_messages
 from bench.command_line.yaml_text import bounded
+from bench.runs.checkpoints import check_checkpoint
 from bench.runs.folder import UNFINISHED
 from datamodules.base import DegradedDataModule
 from datamodules.errors import UserError
@@ -51,8 +44,6 @@ class SaveConfig(SaveConfigCallback):
 class CLI(LightningCLI):
     """LightningCLI in subclass mode that looks for mistakes before anything is written."""
 
-    checkpoint: tuple[str, dict[str, Any]] | None = None  # path and content, until the model is there
-
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         if subcommand == "test":
@@ -61,16 +52,17 @@ class CLI(LightningCLI):
             parser.set_defaults(return_predictions=False)  # it writes them, too
         return parser
 
-    def _parse_ckpt_path(self) -> None:
-        """Compare a checkpoint's hyperparameters with the options; Lightning would put them in their place."""
-        command = str(self.config.get("subcommand"))
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Refuse checkpoints that are not to be loaded, and load the others without executing them."""
+        super().parse_arguments(parser, args)
+        command = str(self.config.subcommand)
         options = self.config[command]
-        if path := options.get("ckpt_path"):
-            content = read_checkpoint(str(path))
-            model = options.get("model")
-            arguments = (model.get("init_args") if model else None) or {}
-            check_checkpoint(str(path), content, command, jsonargparse.namespace_to_dict(arguments))
-            self.checkpoint = str(path), content
+        check_checkpoint(options.get("ckpt_path"), command)
+        if "weights_only" in options:  # since Lightning 2.6
+            options["weights_only"] = True
+
+    def _parse_ckpt_path(self) -> None:
+        """Leave the options as they are; Lightning would put a checkpoint's hyperparameters in their place."""
 
     def _set_seed(self) -> None:
         seed = self._get(self.config, "seed_everything")
@@ -98,14 +90,10 @@ class CLI(LightningCLI):
 
     def _check(self) -> None:
         check_trainer(self.trainer, str(self.subcommand))
-        if self.checkpoint is not None:
-            check_weights(*self.checkpoint, self.model)
-            self.checkpoint = None
         data = self.datamodule
         if not isinstance(data, DegradedDataModule) or data.incomplete():
             return
         data.setup(str(self.subcommand))
-        check_data(data)
         for part in (self.model, *self.trainer.callbacks):  # type: ignore[attr-defined]  # a connector sets it
             if isinstance(part, Checks):
                 part.check_run(self.trainer, data)

@@ -6,8 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bench.clip.compilation import image_flops
 from bench.clip.encoders import untrained
+from bench.clip.towers import image_flops
 from bench.sweep.grid import Cell
 from datamodules.degradations import DEFAULT_DEGRADATIONS, parse_all
 from datamodules.errors import UserError
