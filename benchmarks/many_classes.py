@@ -1,7 +1,7 @@
 """What a thousand classes cost beside ten: `python -m benchmarks.many_classes [--images 1000] [--rounds 3]`.
 
-`configs/image_folder.yaml` as shipped, with the demo's encoder, on 1,000 classes x 1 small image and on 10 classes x 100
-of the same images, in turns; then the size of the larger run's `results.json`, and `lightning report` on it.
+`configs/image_folder.yaml` as shipped, with the demo's encoder, on 1,000 classes x 1 small image and on 10 classes x
+100 of the same images, in turns; then the size of the larger run's `results.json`, and `lightning report` on it.
 """
 
 import argparse
