@@ -62,15 +62,13 @@ def main() -> None:
         }
         seconds = collect(runs, options.rounds)
         few, many = seconds.values()
-        print(
-            f"10 classes: {spread(few)} s; {options.images} classes: {spread(many)} s; ratio {spread(ratios(many, few))}"
-        )
+        print(f"10 classes: {spread(few)} s")
+        print(f"{options.images} classes: {spread(many)} s, ratio {spread(ratios(many, few))}")
         record = next(Path(folder, f"runs-{options.images}").rglob("results.json"))
-        print(f"results.json with {options.images} classes: {record.stat().st_size / 1e6:.2f} MB")
-        took, _ = timed_run(["report", str(record.parent), "--output", str(Path(folder, "report"))])
-        print(
-            f"lightning report: {took:.1f} s, index.html {Path(folder, 'report/index.html').stat().st_size / 1e6:.2f} MB"
-        )
+        print(f"results.json of the latter: {record.stat().st_size / 1e6:.2f} MB")
+        report = Path(folder, "report")
+        took, _ = timed_run(["report", str(record.parent), "--output", str(report)])
+        print(f"lightning report: {took:.1f} s, index.html {(report / 'index.html').stat().st_size / 1e6:.2f} MB")
 
 
 if __name__ == "__main__":
