@@ -117,7 +117,8 @@ def _similarity(originals: Tensor, views: Tensor) -> Tensor:
         spread = 2 * (xy - mean_x * mean_y) + _C2, (xx - mean_x**2) + (yy - mean_y**2) + _C2
         mean_x, mean_y = mean_x + level, mean_y + level
         levels = 2 * mean_x * mean_y + _C1, mean_x**2 + mean_y**2 + _C1
-        return (spread[0] / spread[1] * (levels[0] / levels[1])).sum((1, 2, 3))
+        similarity: Tensor = spread[0] / spread[1] * (levels[0] / levels[1])
+        return similarity.sum((1, 2, 3))
 
 
 @cache
