@@ -14,8 +14,8 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from bench.clip.zero_shot import ZeroShotClassifier
-from bench.figures.evaluation import to_pixels
-from bench.figures.interpolation import interpolation_figure
+from bench.figures.interpolation import Step, interpolation_curves
+from bench.figures.style import to_pixels
 from bench.finetuning.export import CARD, CHECKPOINT_SUFFIX, FINETUNING, model_card, save_weights
 from bench.finetuning.interpolation import BEST, best_alpha, check_alphas, interpolate
 from bench.finetuning.tuning import EncoderTuning
@@ -24,6 +24,7 @@ from bench.runs.journal import UNFINISHED
 from bench.runs.record import SCHEMA, software, to_json, write_atomically
 from bench.runs.table import align
 from callbacks.outcome_callback import run_folder
+from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
 
 
@@ -139,7 +140,13 @@ class FineTuningWriter(Callback):
         for alpha, measures in curve.items():
             for view, values in measures.items():
                 writer.add_scalar(f"interpolation/precision/{view}", values["precision"], round(100 * alpha))
-        writer.add_image("interpolation/curve", to_pixels(interpolation_figure(curve)), dataformats="HWC")
+        ways = {
+            view: [Step(alpha, of[ORIGINAL]["precision"], of[view]["precision"]) for alpha, of in sorted(curve.items())]
+            for view in next(iter(curve.values()))
+            if view != ORIGINAL
+        }
+        figure = interpolation_curves(ways, "precision on the view")
+        writer.add_image("interpolation/curve", to_pixels(figure), dataformats="HWC")
         writer.add_text("model_card", card)
 
 

@@ -3,23 +3,18 @@
 import json
 from pathlib import Path
 
+import numpy as np
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from bench.evaluation import ZeroShotEvaluation
-from bench.figures.evaluation import (
-    Flip,
-    class_figure,
-    confusion_figure,
-    encoded_bits,
-    flip_gallery,
-    quality_figure,
-    rate_figure,
-    side_by_side,
-    to_pixels,
-)
+from bench.figures.classes import ClassPanel, class_maps
+from bench.figures.confusion import confusion_matrices
+from bench.figures.curves import Line, Measured, Panel, quality_curves, rate_curves
+from bench.figures.flips import Flip, flip_gallery
+from bench.figures.style import to_pixels
 from bench.outcomes import Outcomes
 from bench.runs.record import software, to_json
 from callbacks.outcome_callback import OutcomeCallback, evaluation
@@ -66,9 +61,18 @@ class TensorBoardReport(OutcomeCallback):
         writer: SummaryWriter = trainer.logger.experiment
         metrics, names = module.measured, module.data.class_names
         if module.data.labelled:
-            self._write_curves(writer, metrics)
-            writer.add_image("report/per_class", to_pixels(class_figure(metrics, names)), dataformats="HWC")
-            writer.add_image("report/confusion", to_pixels(confusion_figure(metrics, names)), dataformats="HWC")
+            self._write_curves(writer, metrics, module.encoder.name, len(run.outcomes[ORIGINAL]))
+            panels = [
+                ClassPanel(
+                    f"{metric} per class",
+                    np.stack([values[f"{metric}_per_class"].cpu().numpy() for values in metrics.values()], axis=1),
+                )
+                for metric in ("recall", "precision")
+            ]
+            classes = class_maps(panels, names, list(metrics), "share of images", drops=False)
+            writer.add_image("report/per_class", to_pixels(classes), dataformats="HWC")
+            confusion = confusion_matrices({view: of["confusion"].cpu().numpy() for view, of in metrics.items()}, names)
+            writer.add_image("report/confusion", to_pixels(confusion), dataformats="HWC")
         for view in list(metrics)[1:]:
             pixels = to_pixels(flip_gallery(self._flips(module, run.outcomes, view), view))
             writer.add_image(f"report/flips/{view}", pixels, dataformats="HWC")
@@ -98,7 +102,8 @@ class TensorBoardReport(OutcomeCallback):
         return [
             Flip(
                 index=sample.index,
-                pair=side_by_side(sample.views[ORIGINAL], sample.views[view]),
+                original=sample.views[ORIGINAL].numpy(),
+                degraded=sample.views[view].numpy(),
                 label=names[sample.label] if sample.label >= 0 else None,
                 before=names[int(before.prediction[row])],
                 after=names[int(after.prediction[row])],
@@ -107,8 +112,18 @@ class TensorBoardReport(OutcomeCallback):
             for row, sample in zip(changed.tolist(), samples, strict=True)
         ]
 
-    def _write_curves(self, writer: SummaryWriter, metrics: dict[str, dict[str, Tensor]]) -> None:
-        from bench.statistics.rate_curves import codec_curves  # imports statsmodels and pandas
+    def _write_curves(
+        self, writer: SummaryWriter, metrics: dict[str, dict[str, Tensor]], encoder: str, images: int
+    ) -> None:
+        from bench.statistics.intervals import wilson  # imports statsmodels and pandas
+        from bench.statistics.rate_curves import codec_curves
+
+        def measured(view: str, metric: str = "precision") -> Measured:
+            value = float(metrics[view][metric])
+            if metric != "precision":
+                return Measured(value)
+            interval = wilson(round(value * images), images)
+            return Measured(value, interval.low, interval.high)
 
         qualities = curves(metrics, "quality")
         for metric in HEADLINES:
@@ -118,14 +133,26 @@ class TensorBoardReport(OutcomeCallback):
                 for quality in {points[0][0], points[-1][0]}:
                     writer.add_scalar(f"quality/{metric}/original", float(metrics[ORIGINAL][metric]), int(quality))
         if qualities:
-            writer.add_image("report/curves", to_pixels(quality_figure(metrics, HEADLINES)), dataformats="HWC")
-        rates = codec_curves(encoded_bits(metrics))
+            panels = [
+                Panel(
+                    codec,
+                    [Line(encoder, [(x, measured(view, metric)) for x, view in points], measured(ORIGINAL, metric))],
+                    title,
+                )
+                for metric, title in HEADLINES.items()
+                for codec, points in qualities.items()
+            ]
+            writer.add_image("report/curves", to_pixels(quality_curves(panels)), dataformats="HWC")
+        bits = {view: float(of["bits_per_pixel"]) for view, of in metrics.items() if "bits_per_pixel" in of}
+        rates = codec_curves(bits)
         for codec, views in rates.items():
             for view in views:
                 size = round(float(metrics[view]["encoded_bytes"]))
                 writer.add_scalar(f"rate/precision/{codec}", float(metrics[view]["precision"]), size)
         if rates:
-            writer.add_image("report/rate", to_pixels(rate_figure(metrics)), dataformats="HWC")
+            lines = [Line(codec, [(bits[view], measured(view)) for view in views]) for codec, views in rates.items()]
+            panel = Panel(encoder, lines, original=measured(ORIGINAL))
+            writer.add_image("report/rate", to_pixels(rate_curves([panel])), dataformats="HWC")
 
     def _write_text(self, writer: SummaryWriter, module: ZeroShotEvaluation, folder: Path) -> None:
         provenance = {
