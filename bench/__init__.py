@@ -2,7 +2,6 @@
 
 from bench.evaluation import ZeroShotEvaluation
 from bench.finetuning.linear import LinearCorrection
-from bench.finetuning.pretraining import ClipPretraining
 from bench.finetuning.robust import RobustFineTuning
 
-__all__ = ["ClipPretraining", "LinearCorrection", "RobustFineTuning", "ZeroShotEvaluation"]
+__all__ = ["LinearCorrection", "RobustFineTuning", "ZeroShotEvaluation"]

@@ -12,7 +12,8 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
-from bench.runs.journal import UNFINISHED
+from bench.runs.checkpoints import check_checkpoint
+from bench.runs.folder import UNFINISHED
 from datamodules.base import DegradedDataModule
 from datamodules.errors import UserError
 
@@ -76,6 +77,15 @@ class CLI(LightningCLI):
         if subcommand == "predict":
             parser.set_defaults(return_predictions=False)  # it writes them, too
         return parser
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Refuse checkpoints that are not to be loaded, and load the others without executing them."""
+        super().parse_arguments(parser, args)
+        command = str(self.config.subcommand)
+        options = self.config[command]
+        check_checkpoint(options.get("ckpt_path"), command)
+        if "weights_only" in options:  # since Lightning 2.6
+            options["weights_only"] = True
 
     def _check(self) -> None:
         data = self.datamodule
@@ -155,7 +165,8 @@ def main(args: Sequence[str] | None = None) -> None:
     except Exception as error:
         mistakes = [cause for cause in causes(error) if isinstance(cause, UserError | MisconfigurationException)]
         if mistakes:
-            fail(str(mistakes[-1]))
+            mistake = mistakes[-1]
+            fail(mistake.on_command_line() if isinstance(mistake, UserError) else str(mistake))
         if isinstance(error, UnicodeDecodeError):
             fail(f"a configuration is no text in UTF-8 ({error.reason} at byte {error.start}): save it as UTF-8")
         if isinstance(error, OSError) and error.errno in _DISK_TROUBLE:

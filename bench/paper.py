@@ -7,10 +7,14 @@ say which images its tables show.
 
 from dataclasses import dataclass
 
-ENCODERS = (
-    "RN50", "RN101", "RN50x4", "RN50x16", "RN50x64", "ViT-B-32", "ViT-B-16", "ViT-L-14", "ViT-L-14-336"
+from datamodules.degradations import DEFAULT_DEGRADATIONS
+
+OPENAI_ENCODERS = (
+    "RN50", "RN101", "RN50x4", "RN50x16", "RN50x64", "ViT-B/32", "ViT-B/16", "ViT-L/14", "ViT-L/14@336px"
 )  # fmt: skip
-VIEWS = ("original", "jpeg-75", "jpeg-50", "jpeg-25")
+"""The paper's encoders as OpenAI writes their names."""
+
+VIEWS = DEFAULT_DEGRADATIONS
 TEMPLATE = "This is an image of a {}."
 PRETRAINED = "openai"
 
@@ -74,6 +78,10 @@ def canonical_encoder(name: str) -> str:
     ('ViT-L-14-336', 'ViT-B-32')
     """
     return name.replace("/", "-").replace("@", "-").removesuffix("px").removesuffix("-quickgelu")
+
+
+ENCODERS = tuple(canonical_encoder(name) for name in OPENAI_ENCODERS)
+"""The paper's encoders as open_clip writes their names."""
 
 
 def find_table(data: str, split: str) -> PrecisionTable | None:

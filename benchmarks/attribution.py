@@ -24,13 +24,12 @@ from bench.attribution.integrated_gradients import Attribution, Loss, cross_entr
 from bench.attribution.quadrature import GaussLegendre, Quadrature, RightRiemann, Trapezoid
 from bench.clip.encoders import load_encoder
 from bench.clip.zero_shot import ZeroShotClassifier
+from bench.paper import TEMPLATE, VIEWS
 from datamodules import CIFAR10, ImageFolder
 from datamodules.base import DegradedDataModule
 from datamodules.degradations import ORIGINAL
 from datamodules.views import Batch, Images
 
-VIEWS = ["jpeg-75", "jpeg-50", "jpeg-25"]
-TEMPLATES = ["This is an image of a {}."]
 _RULES: list[Quadrature] = [
     RightRiemann(50),
     *(Trapezoid(n) for n in (10, 20, 50)),
@@ -59,8 +58,8 @@ def main() -> None:
     batch, class_names = read_images(arguments.images, arguments.n, arguments.every)
     for encoder, pretrained in zip(arguments.encoder, arguments.pretrained, strict=True):
         clip = load_encoder(encoder, pretrained)
-        classifier = ZeroShotClassifier(clip, class_names, TEMPLATES).to(arguments.device)
-        print(f"\n{clip.name}: {len(batch.labels)} images x {len(VIEWS)} JPEG qualities", flush=True)
+        classifier = ZeroShotClassifier(clip, class_names, [TEMPLATE]).to(arguments.device)
+        print(f"\n{clip.name}: {len(batch.labels)} images x {len(VIEWS[1:])} JPEG qualities", flush=True)
         _compare(classifier, batch, arguments.reference, arguments.max_batch)
 
 

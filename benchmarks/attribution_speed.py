@@ -34,8 +34,9 @@ from bench.attribution.quadrature import GaussLegendre, Quadrature
 from bench.clip.allocation import keep_freed_memory
 from bench.clip.encoders import Encoder, load_encoder
 from bench.clip.zero_shot import ZeroShotClassifier
+from bench.paper import TEMPLATE
 from benchmarks.allocation import stock_allocation
-from benchmarks.attribution import TEMPLATES, captum, map_errors, paths, read_images
+from benchmarks.attribution import captum, map_errors, paths, read_images
 from benchmarks.checkpoints import ARCHITECTURES, random_checkpoint
 from benchmarks.timing import collect, machine, ratios, spread
 from datamodules.views import Batch
@@ -73,14 +74,14 @@ def main() -> None:
     for encoder, pretrained in zip(arguments.encoder, arguments.pretrained, strict=True):
         clip = load_encoder(encoder, pretrained)
         print(f"\n{clip.name}: {len(batch.labels)} images x {len(batch.views) - 1} views", flush=True)
-        judged = judge(ZeroShotClassifier(clip, names, TEMPLATES), batch, RULES)
+        judged = judge(ZeroShotClassifier(clip, names, [TEMPLATE]), batch, RULES)
         gradients[_convolutional(clip)] = {name: one.gradients for name, one in judged.items()}
     batch, names = read_images(arguments.images, arguments.timed, arguments.every)
     for architecture in arguments.architecture:
         with TemporaryDirectory() as folder:
             clip = load_encoder(architecture, str(random_checkpoint(architecture, Path(folder))))
         print(f"\n{architecture}, random weights, batches of {arguments.max_batch}", flush=True)
-        classifier = ZeroShotClassifier(clip, names, TEMPLATES)
+        classifier = ZeroShotClassifier(clip, names, [TEMPLATE])
         seconds = time_gradients(classifier, batch, arguments.max_batch, arguments.repetitions)
         _print_times(seconds, gradients.get(_convolutional(clip), {}))
 

@@ -37,16 +37,14 @@ from torch.utils.data import DataLoader, Dataset
 from bench.clip.encoders import Encoder, load_encoder
 from bench.clip.preprocess import Preprocess
 from bench.evaluation import ZeroShotEvaluation
+from bench.paper import TEMPLATE, VIEWS
 from benchmarks.allocation import stock_allocation
 from benchmarks.checkpoints import ARCHITECTURES, random_checkpoint
 from benchmarks.timing import collect, machine, ratios, spread, take_turns
 from callbacks import ResultsWriter
 from datamodules import CIFAR10
 from datamodules.base import DegradedDataModule
-from datamodules.processors import usable_cores
-
-VIEWS = ("original", "jpeg-75", "jpeg-50", "jpeg-25")
-_TEMPLATE = "This is an image of a {}."
+from datamodules.cores import usable_cores
 
 
 class _Clock(Callback):
@@ -156,7 +154,7 @@ class _Contest:
         encoder, transform = self.as_built, _transform(self.as_built)
         found = {}
         start = time.perf_counter()
-        templates = [_TEMPLATE.replace("{}", "{c}")]
+        templates = [TEMPLATE.replace("{}", "{c}")]
         for view, images in self.views.items():
             loader = DataLoader(
                 _Pictures(images, self.labels, transform), batch_size=self.batch_size, num_workers=usable_cores()

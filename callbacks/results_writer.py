@@ -15,9 +15,12 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from bench.evaluation import ZeroShotEvaluation
 from bench.outcomes import Outcomes
+from bench.runs.files import write_atomically
+from bench.runs.folder import TABLE
 from bench.runs.journal import Journal
-from bench.runs.record import TABLE, software, write_atomically, write_record
+from bench.runs.provenance import software
 from bench.runs.table import per_image_csv, screen_table
+from bench.runs.untyped import write_record
 from callbacks.outcome_callback import OutcomeCallback, evaluation, run_folder
 from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
@@ -90,10 +93,10 @@ class ResultsWriter(OutcomeCallback):
         self._parent = os.getppid() if launched else None
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take up what was measured before, now that metrics are on their device."""
+        """Take up what was measured before, now that the precisions are on their device."""
         if self._resumed:
             module = evaluation(pl_module)
-            module.take_in(self._resumed)
+            module.take_up(self._resumed)
             self._flushed = len(module.parts)
             rank_zero_info(
                 f"taking up the unfinished run in {self._journal.run}: {len(module.data.done)} of "
@@ -145,13 +148,14 @@ class ResultsWriter(OutcomeCallback):
             raise UserError(f"none of the {len(run.skipped)} images could be read: check the data root")
         record = {
             "images": images,
-            "metrics": module.measured,
+            "metrics": {view: dict(found.metrics) for view, found in module.measured.items()},
             **_provenance(module),
             "skipped": [vars(image) for image in run.skipped],
             "run": {
                 "command": trainer.state.fn,
                 "processes": trainer.world_size,
                 "device": module.device.type,
+                "compiled": module.compiles,
                 "seconds": round(time.time() - self._started, 3),
                 "images_taken_up": len(module.data.done),
             },
@@ -166,11 +170,12 @@ class ResultsWriter(OutcomeCallback):
 
 
 def _provenance(module: ZeroShotEvaluation) -> dict[str, Any]:
-    return {"model": module.describe(), "data": module.data.describe(), "software": software(module.data.degradations)}
+    versions = software(module.data.degradations)
+    return {"model": module.describe(), "data": module.data.describe(), "software": versions.to_json()}
 
 
 def _subject(module: ZeroShotEvaluation) -> dict[str, Any]:
     """What decides about the outcomes of a run: machines of one cluster may differ in their kernel."""
     found = _provenance(module)
     same = {name: value for name, value in found["software"].items() if name != "platform"}
-    return {**found, "software": same, "device": module.trainer.strategy.root_device.type}
+    return {**found, "software": same, "device": module.trainer.strategy.root_device.type, "compiled": module.compiles}

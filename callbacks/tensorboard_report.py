@@ -1,12 +1,13 @@
 """A run's pictures, curves and provenance in TensorBoard."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
-from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from bench.evaluation import ZeroShotEvaluation
@@ -15,8 +16,11 @@ from bench.figures.confusion import confusion_matrices
 from bench.figures.curves import Line, Measured, Panel, quality_curves, rate_curves
 from bench.figures.flips import Flip, flip_gallery
 from bench.figures.style import to_pixels
+from bench.metrics import confusion_matrix
 from bench.outcomes import Outcomes
-from bench.runs.record import software, to_json
+from bench.runs.provenance import software
+from bench.runs.record import ViewRecord
+from bench.runs.untyped import to_json
 from callbacks.outcome_callback import OutcomeCallback, evaluation
 from datamodules.base import DegradedDataModule
 from datamodules.degradations import ORIGINAL, curves
@@ -59,29 +63,19 @@ class TensorBoardReport(OutcomeCallback):
             return
         assert isinstance(trainer.logger, TensorBoardLogger)
         writer: SummaryWriter = trainer.logger.experiment
-        metrics, names = module.measured, module.data.class_names
+        names = module.data.class_names
         if module.data.labelled:
-            self._write_curves(writer, metrics, module.encoder.name, len(run.outcomes[ORIGINAL]))
-            panels = [
-                ClassPanel(
-                    f"{metric} per class",
-                    np.stack([values[f"{metric}_per_class"].cpu().numpy() for values in metrics.values()], axis=1),
-                )
-                for metric in ("recall", "precision")
-            ]
-            classes = class_maps(panels, names, list(metrics), "share of images", drops=False)
-            writer.add_image("report/per_class", to_pixels(classes), dataformats="HWC")
-            confusion = confusion_matrices({view: of["confusion"].cpu().numpy() for view, of in metrics.items()}, names)
-            writer.add_image("report/confusion", to_pixels(confusion), dataformats="HWC")
-        for view in list(metrics)[1:]:
+            self._write_curves(writer, module.measured, module.encoder.name, len(run.outcomes[ORIGINAL]))
+            self._write_classes(writer, run.outcomes, names)
+        for view in list(run.outcomes)[1:]:
             pixels = to_pixels(flip_gallery(self._flips(module, run.outcomes, view), view))
             writer.add_image(f"report/flips/{view}", pixels, dataformats="HWC")
         self._write_text(writer, module, Path(trainer.logger.log_dir))
         headlines = {
-            f"test/{metric}/{view}": float(values[metric])
-            for view, values in metrics.items()
+            f"test/{metric}/{view}": found.metrics[metric]
+            for view, found in module.measured.items()
             for metric in ("precision", "flip_rate")
-            if metric in values
+            if metric in found.metrics
         }
         data, model = module.data.describe(), module.describe()
         parameters = {
@@ -112,26 +106,38 @@ class TensorBoardReport(OutcomeCallback):
             for row, sample in zip(changed.tolist(), samples, strict=True)
         ]
 
-    def _write_curves(
-        self, writer: SummaryWriter, metrics: dict[str, dict[str, Tensor]], encoder: str, images: int
+    def _write_classes(
+        self, writer: SummaryWriter, outcomes: Mapping[str, Outcomes], class_names: Sequence[str]
     ) -> None:
+        counts = {view: confusion_matrix(rows, len(class_names)).numpy() for view, rows in outcomes.items()}
+        panels = [
+            ClassPanel(f"{title} per class", np.stack([_shares(matrix, axis) for matrix in counts.values()], axis=1))
+            for title, axis in (("recall", 1), ("precision", 0))
+        ]
+        classes = class_maps(panels, class_names, list(counts), "share of images", drops=False)
+        writer.add_image("report/per_class", to_pixels(classes), dataformats="HWC")
+        confusion = confusion_matrices(counts, class_names)
+        writer.add_image("report/confusion", to_pixels(confusion), dataformats="HWC")
+
+    def _write_curves(self, writer: SummaryWriter, views: Mapping[str, ViewRecord], encoder: str, images: int) -> None:
         from bench.statistics.intervals import wilson  # imports statsmodels and pandas
         from bench.statistics.rate_curves import codec_curves
 
+        metrics = {view: found.metrics for view, found in views.items()}
+
         def measured(view: str, metric: str = "precision") -> Measured:
-            value = float(metrics[view][metric])
             if metric != "precision":
-                return Measured(value)
-            interval = wilson(round(value * images), images)
-            return Measured(value, interval.low, interval.high)
+                return Measured(metrics[view][metric])
+            interval = wilson(views[view].correct or 0, images)
+            return Measured(metrics[view][metric], interval.low, interval.high)
 
         qualities = curves(metrics, "quality")
         for metric in HEADLINES:
             for codec, points in qualities.items():
                 for quality, view in points:
-                    writer.add_scalar(f"quality/{metric}/{codec}", float(metrics[view][metric]), int(quality))
+                    writer.add_scalar(f"quality/{metric}/{codec}", metrics[view][metric], int(quality))
                 for quality in {points[0][0], points[-1][0]}:
-                    writer.add_scalar(f"quality/{metric}/original", float(metrics[ORIGINAL][metric]), int(quality))
+                    writer.add_scalar(f"quality/{metric}/original", metrics[ORIGINAL][metric], int(quality))
         if qualities:
             panels = [
                 Panel(
@@ -143,14 +149,16 @@ class TensorBoardReport(OutcomeCallback):
                 for codec, points in qualities.items()
             ]
             writer.add_image("report/curves", to_pixels(quality_curves(panels)), dataformats="HWC")
-        bits = {view: float(of["bits_per_pixel"]) for view, of in metrics.items() if "bits_per_pixel" in of}
+        bits = {view: of["bits_per_pixel"] for view, of in metrics.items() if "bits_per_pixel" in of}
         rates = codec_curves(bits)
-        for codec, views in rates.items():
-            for view in views:
-                size = round(float(metrics[view]["encoded_bytes"]))
-                writer.add_scalar(f"rate/precision/{codec}", float(metrics[view]["precision"]), size)
+        for codec, settings in rates.items():
+            for view in settings:
+                size = round(metrics[view]["encoded_bytes"])
+                writer.add_scalar(f"rate/precision/{codec}", metrics[view]["precision"], size)
         if rates:
-            lines = [Line(codec, [(bits[view], measured(view)) for view in views]) for codec, views in rates.items()]
+            lines = [
+                Line(codec, [(bits[view], measured(view)) for view in settings]) for codec, settings in rates.items()
+            ]
             panel = Panel(encoder, lines, original=measured(ORIGINAL))
             writer.add_image("report/rate", to_pixels(rate_curves([panel])), dataformats="HWC")
 
@@ -158,12 +166,20 @@ class TensorBoardReport(OutcomeCallback):
         provenance = {
             "model": module.describe(),
             "data": module.data.describe(),
-            "software": software(module.data.degradations),
+            "software": software(module.data.degradations).to_json(),
         }
         writer.add_text("provenance", _code("json", json.dumps(to_json(provenance), indent=1)))
         config = folder / "config.yaml"
         if config.exists():
             writer.add_text("config", _code("yaml", config.read_text(encoding="utf-8")))
+
+
+def _shares(matrix: npt.NDArray[np.int64], axis: int) -> npt.NDArray[np.float64]:
+    """The right ones among the images of each row (axis 1) or column (axis 0); NaN where there is no image."""
+    total = matrix.sum(axis)
+    shares = np.full(len(total), np.nan)
+    np.divide(matrix.diagonal(), total, out=shares, where=total > 0)
+    return shares
 
 
 def _code(language: str, text: str) -> str:

@@ -43,12 +43,14 @@ def require(archive: Any, root: Path, files: Files, *, verify: bool) -> list[lis
         if not (folder / name).is_file():
             raise UserError(
                 f"{archive.__name__} is not complete, {str(folder / name)!r} is missing: name the folder that holds "
-                f"{archive.base_folder} with --data.root, or add --data.download true"
+                f"{archive.base_folder} with `root`, or add `download=True`",
+                option=("data.root", "data.download"),
             )
         if verify and not _intact(folder / name, md5):
             raise UserError(
                 f"{str(folder / name)!r} has a checksum that torchvision does not know: replace it, or add "
-                "--data.verify_checksums false if you trust this copy"
+                "`verify_checksums=False` if you trust this copy",
+                option="data.verify_checksums",
             )
     return [[name, None] for name, _ in files]
 
@@ -65,7 +67,8 @@ def reading(archive: Any, root: Path) -> Iterator[None]:
     except Exception as error:
         raise UserError(
             f"{str(root / archive.base_folder)!r} does not hold a readable {archive.__name__} ({_one_line(error)}): "
-            "replace it, or remove it and add --data.download true"
+            "replace it, or remove it and add `download=True`",
+            option="data.download",
         ) from error
 
 

@@ -9,9 +9,9 @@ from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_warn
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler
 
+from datamodules.cores import usable_cores
 from datamodules.degradations import DEFAULT_DEGRADATIONS, ORIGINAL, parse_all
 from datamodules.errors import UserError
-from datamodules.processors import usable_cores
 from datamodules.sampler import ExactDistributedSampler
 from datamodules.sources import Source
 from datamodules.training import EpochSampler, RandomPairs, TrainingViews
@@ -21,7 +21,7 @@ _MOST_WORKERS = 8  # decoding and encoding small images keeps one GPU busy with 
 
 
 class DegradedDataModule(LightningDataModule):
-    """Loaders of `Batch`es over one split of a data set; a subclass says where the images come from.
+    """Loaders of `Batch`es over one split of a data set; a subclass says where the images come from: see `source`.
 
     Testing and predicting use the chosen split, whole, in order, every sample once under any number of processes.
     Fitting always uses the train split: every k-th image of it is held out for validation.
@@ -51,6 +51,12 @@ class DegradedDataModule(LightningDataModule):
     """
 
     dataset_name: ClassVar[str]
+    """What records call the data set; the class's name where a subclass does not say."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if not hasattr(cls, "dataset_name"):
+            cls.dataset_name = cls.__name__
 
     def __init__(
         self,
@@ -78,17 +84,19 @@ class DegradedDataModule(LightningDataModule):
             ("validation_every", validation_every, 2),
         ]:
             if value is not None and value < least:
-                raise UserError(f"--data.{name} {value} is out of range: choose at least {least}")
+                raise UserError(f"`{name}` {value} is out of range: choose at least {least}", option=f"data.{name}")
         for name, word, choices in [("split", split, ("train", "test")), ("on_error", on_error, ("raise", "skip"))]:
             if word not in choices:
-                raise UserError(f"--data.{name} {word!r} is unknown: choose {' or '.join(choices)}")
+                raise UserError(f"`{name}` {word!r} is unknown: choose {' or '.join(choices)}", option=f"data.{name}")
         if indices is not None and every != 1:
-            raise UserError("--data.every and --data.indices exclude each other: leave one of them out")
+            raise UserError(
+                "`every` and `indices` exclude each other: leave one of them out", option=("data.every", "data.indices")
+            )
         if indices is not None and not indices:
-            raise UserError("--data.indices is empty: list at least one position")
+            raise UserError("`indices` is empty: list at least one position", option="data.indices")
         if indices is not None and len(set(indices)) != len(indices):
             repeated = next(index for index in indices if indices.count(index) > 1)
-            raise UserError(f"--data.indices lists {repeated} twice: list each position once")
+            raise UserError(f"`indices` lists {repeated} twice: list each position once", option="data.indices")
         self.split, self.batch_size, self.on_error = split, batch_size, on_error
         self.limit, self.every, self.chosen = limit, every, indices
         self.num_workers, self.prefetch = num_workers, prefetch
@@ -100,8 +108,15 @@ class DegradedDataModule(LightningDataModule):
         self._current = split
 
     @abstractmethod
-    def _source(self, split: str) -> Source:
-        """Open a split; called once per split and process."""
+    def source(self, split: str) -> Source:
+        """Open a split: the one thing that a subclass has to say. Called once per split and process.
+
+        Args:
+            split: "train" when fitting; otherwise the split that is tested or predicted.
+
+        Raises:
+            UserError: The split cannot be had.
+        """
 
     @property
     def views(self) -> tuple[str, ...]:
@@ -150,13 +165,15 @@ class DegradedDataModule(LightningDataModule):
             raise UserError("the images have no labels, so they can only be predicted: use `lightning predict`")
 
     def _open(self, split: str) -> Source:
-        source = self._source(split)
+        source = self.source(split)
         if len(set(source.classes)) != len(source.classes):
             repeated = next(name for name in source.classes if source.classes.count(name) > 1)
             raise UserError(f"class name {repeated!r} is listed twice: give each class a name of its own")
         for index in self.chosen or ():
             if not 0 <= index < len(source):
-                raise UserError(f"--data.indices has {index}, but the split holds images 0 to {len(source) - 1}")
+                raise UserError(
+                    f"`indices` has {index}, but the split holds images 0 to {len(source) - 1}", option="data.indices"
+                )
         if lossy := source.lossy_formats():
             rank_zero_warn(
                 f"the source images are already compressed ({', '.join(lossy)}): 'original' is not lossless, so every "
@@ -188,7 +205,9 @@ class DegradedDataModule(LightningDataModule):
         """The train split without its held-out part, shuffled; with `training_views`, original and random view."""
         source, kept = self._sources["train"], self.training_positions
         if not kept:
-            raise UserError("one chosen image leaves none to fit on beside the held-out one: raise --data.limit")
+            raise UserError(
+                "one chosen image leaves none to fit on beside the held-out one: raise `limit`", option="data.limit"
+            )
         if self.training_views is None:
             dataset = DegradedViews(source, self.degradations, kept)
             return self._loader(dataset, DistributedSampler(dataset, *self._place(), shuffle=True, seed=self.seed))
@@ -263,6 +282,7 @@ class DegradedDataModule(LightningDataModule):
             if self.on_error == "raise":
                 raise UserError(
                     f"image {where} cannot be read ({image.reason}): replace it, or leave such images out with "
-                    "--data.on_error skip"
+                    "`on_error='skip'`",
+                    option="data.on_error",
                 )
         return batch

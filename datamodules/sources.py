@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import re
 import stat
 import warnings
 from abc import ABC, abstractmethod
@@ -15,6 +14,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from datamodules.errors import UserError
+from datamodules.text import printable
 
 UNLABELLED = -1
 _LOSSY_FORMATS = {"JPEG", "MPO", "WEBP", "AVIF", "JPEG2000", "JXL", "HEIF"}
@@ -113,7 +113,9 @@ class FolderSource(Source):
 
     def __init__(self, root: Path, class_names: Mapping[str, str] | Sequence[str] | None = None) -> None:
         if not root.is_dir():
-            raise UserError(f"data root {str(root)!r} is not a folder: give an existing one with --data.root")
+            raise UserError(
+                f"data root {str(root)!r} is not a folder: give an existing one with `root`", option="data.root"
+            )
         Image.init()
         self.root, self.formats = root, [name for name in Image.ID if name not in _UNDECODABLE]
         folders, loose = visible(root)
@@ -137,7 +139,8 @@ class FolderSource(Source):
         if not self.files:
             raise UserError(
                 f"data root {str(root)!r} holds no image that Pillow can decode: give a folder laid out as "
-                "<class>/<image> with --data.root"
+                "<class>/<image> with `root`",
+                option="data.root",
             )
         self.classes = _prompt_names(root, folders, class_names)
 
@@ -224,7 +227,8 @@ def _prompt_names(
     if not folders:
         if class_names is None or isinstance(class_names, Mapping):
             raise UserError(
-                f"the images in {str(root)!r} have no class folders: list the candidate classes with --data.class_names"
+                f"the images in {str(root)!r} have no class folders: list the candidate classes with `class_names`",
+                option="data.class_names",
             )
         return tuple(class_names)
     own = [_display(folder) for folder in folders]
@@ -268,6 +272,5 @@ def _extension(name: str) -> str:
 
 
 def _display(name: str) -> str:
-    """A file name as one line of valid UTF-8: control characters, and bytes that are no UTF-8, become escapes."""
-    text = os.fsencode(name).decode("utf-8", "backslashreplace")
-    return re.sub(r"[\x00-\x1f\x7f\x85\u2028\u2029]", lambda match: ascii(match[0])[1:-1], text)
+    """A file name as one line of valid UTF-8: what does not show, and bytes that are no UTF-8, become escapes."""
+    return printable(os.fsencode(name).decode("utf-8", "backslashreplace"))

@@ -71,9 +71,11 @@ class Synthetic(DegradedDataModule):
     def __init__(self, size: Literal[32, 96, "both"] = 32, image_seed: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if size != "both" and size not in SIZES:
-            raise UserError(f"--data.size {size} is not rendered: choose 32, 96 or both")
+            raise UserError(f"`size` {size} is not rendered: choose 32, 96 or both", option="data.size")
         if not 0 <= image_seed < 2**64:
-            raise UserError(f"--data.image_seed {image_seed} is out of range: choose 0 to 2**64 - 1")
+            raise UserError(
+                f"`image_seed` {image_seed} is out of range: choose 0 to 2**64 - 1", option="data.image_seed"
+            )
         self.sizes = SIZES if size == "both" else (size,)
         self.image_seed = image_seed
 
@@ -81,5 +83,5 @@ class Synthetic(DegradedDataModule):
         """What a result record says about the data: JSON-able."""
         return {**super().describe(), "sizes": list(self.sizes), "image_seed": self.image_seed}
 
-    def _source(self, split: str) -> Source:
+    def source(self, split: str) -> Source:
         return SyntheticSource(split, self.sizes, self.image_seed)

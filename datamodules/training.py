@@ -76,20 +76,24 @@ class TrainingViews:
     flip: float = 0.0
 
     def __post_init__(self) -> None:
+        here = "data.training_views"
         if not self.codecs:
-            raise UserError('--data.training_views.codecs is empty: give one such as {"jpeg-{}": [10, 95]}')
+            raise UserError('`codecs` is empty: give one such as {"jpeg-{}": [10, 95]}', option=f"{here}.codecs")
         for codec, bounds in self.codecs.items():
             if codec.count(_HOLE) != 1:
-                raise UserError(f"--data.training_views.codecs: {codec!r} needs exactly one {{}} for the quality")
+                raise UserError(f"`codecs`: {codec!r} needs exactly one {{}} for the quality", option=f"{here}.codecs")
             if len(bounds) != 2 or bounds[0] > bounds[1] or (bounds[0] < 1 and isinstance(self.law, LogUniform)):
                 raise UserError(
-                    f"--data.training_views.codecs: {list(bounds)} is no range for {codec}: give the lowest and the "
-                    "highest quality"
+                    f"`codecs`: {list(bounds)} is no range for {codec}: give the lowest and the highest quality",
+                    option=f"{here}.codecs",
                 )
             parse_all(sorted({codec.replace(_HOLE, str(bound)) for bound in bounds}))
         for name, share in [("clean", self.clean), ("flip", self.flip)]:
             if not 0 <= share <= 1:
-                raise UserError(f"--data.training_views.{name} {share} is out of range: choose a share from 0 to 1")
+                raise UserError(
+                    f"`{name}` {share} is out of range: choose a share from 0 to 1",
+                    option=f"{here}.{name}",
+                )
 
     def draw(self, seed: int, epoch: int, index: int) -> tuple[Degradation, bool]:
         """The degradation of an image in an epoch, and whether the image is mirrored before: a pure function.

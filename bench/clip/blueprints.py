@@ -3,24 +3,14 @@
 import difflib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from bench.clip.weights import Declaration, one_line
+from bench.paper import OPENAI_ENCODERS
 from datamodules.errors import UserError
 
-PAPER_ENCODERS = (
-    "RN50",
-    "RN101",
-    "RN50x4",
-    "RN50x16",
-    "RN50x64",
-    "ViT-B/32",
-    "ViT-B/16",
-    "ViT-L/14",
-    "ViT-L/14@336px",
-)
 _HUB = "hf-hub:"
 _FILE_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 
@@ -34,7 +24,7 @@ class Blueprint:
         config: open_clip's model configuration.
         preprocess: What differs from open_clip's default preprocessing.
         tokenizer_name: What open_clip finds the tokenizer by; None where `config` says everything.
-        pretrained: The tag, file or repository that the weights come from.
+        pretrained: The tag, file or repository that the weights come from; None where there are none.
         fetch: Returns the weights file, after downloading it where that is needed; raises UserError.
         declarations: What is known about the activation before the weights are read.
     """
@@ -43,7 +33,7 @@ class Blueprint:
     config: dict[str, Any]
     preprocess: dict[str, Any]
     tokenizer_name: str | None
-    pretrained: str
+    pretrained: str | None
     fetch: Callable[[], Path]
     declarations: tuple[Declaration, ...]
 
@@ -78,9 +68,9 @@ def open_clip_name(encoder: str) -> str:
     name = encoder.replace("/", "-").replace("@336px", "-336")
     if name in known:
         return name
-    by_lower = {n.lower(): n for n in (*known, *PAPER_ENCODERS)}
+    by_lower = {n.lower(): n for n in (*known, *OPENAI_ENCODERS)}
     near = [by_lower[n] for n in difflib.get_close_matches(encoder.lower(), by_lower, n=3, cutoff=0.4)]
-    mend = f"did you mean {' or '.join(near)}?" if near else f"the paper's are {', '.join(PAPER_ENCODERS)}"
+    mend = f"did you mean {' or '.join(near)}?" if near else f"the paper's are {', '.join(OPENAI_ENCODERS)}"
     raise UserError(f"unknown encoder {encoder!r}: {mend}")
 
 
@@ -138,17 +128,31 @@ def _from_hub(encoder: str, pretrained: str | None) -> Blueprint:
 
 
 def _from_json(encoder: str, pretrained: str | None) -> Blueprint:
-    config_path = Path(encoder).expanduser()
-    if not config_path.is_file():
-        raise UserError(f"model configuration {encoder} does not exist: check the path")
-    config, preprocess = _read_config(config_path)
+    plan = untrained_blueprint(encoder)
     if pretrained is None:
         raise UserError(f"model configuration {encoder} needs weights: set `pretrained` to a local weights file")
     path = Path(pretrained).expanduser()
     if not path.is_file():
         raise UserError(f"weights file {pretrained} for {encoder} does not exist: set `pretrained` to a local file")
-    says = _config_declaration(config, config_path.name)
-    return Blueprint(config_path.stem, config, preprocess, None, pretrained, lambda: path, (says,))
+    return replace(plan, pretrained=pretrained, fetch=lambda: path)
+
+
+def untrained_blueprint(config: str) -> Blueprint:
+    """What a model configuration in JSON says, without weights: `fetch` refuses.
+
+    Raises:
+        UserError: The file is missing or no model configuration.
+    """
+    path = Path(config).expanduser()
+    if not path.is_file():
+        raise UserError(f"model configuration {config} does not exist: check the path")
+    content, preprocess = _read_config(path)
+    says = _config_declaration(content, path.name)
+    return Blueprint(path.stem, content, preprocess, None, None, _no_weights, (says,))
+
+
+def _no_weights() -> Path:
+    raise UserError("a model configuration has no weights: set `pretrained` to a local weights file")
 
 
 def _read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.clip.blueprints import Blueprint, find_blueprint
+from bench.clip.blueprints import Blueprint, find_blueprint, untrained_blueprint
 from bench.clip.compilation import image_flops
 from bench.clip.weights import Activation, Declaration, Weights, load_weights, one_line, read_weights
 from datamodules.errors import UserError
@@ -108,7 +108,23 @@ def load_encoder(encoder: str, pretrained: str | None = None, activation: Activa
         chosen = _activation(blueprint, weights, [*voices, *weights.declarations])
         model = _build(blueprint, chosen)
         load_weights(model, weights)
-        return _encoder(encoder, blueprint, weights, model, chosen)
+        return _encoder(encoder, blueprint, weights.sha256, model, chosen)
+
+
+def new_encoder(config: str) -> Encoder:
+    """A CLIP with random weights, in float32 and evaluation mode, no parameter requiring a gradient.
+
+    Args:
+        config: Path of a model configuration in JSON, which also says which activation is built.
+
+    Raises:
+        UserError: the configuration is missing, unreadable or none of a CLIP.
+    """
+    with _quiet():
+        blueprint = untrained_blueprint(config)
+        (says,) = blueprint.declarations
+        chosen = says.activation if _offers_choice(blueprint.config) else None
+        return _encoder(config, blueprint, None, _build(blueprint, chosen), chosen)
 
 
 def untrained(encoder: str, pretrained: str | None = None) -> tuple[nn.Module, int]:
@@ -217,7 +233,7 @@ def built_activations(model: nn.Module) -> set[str]:
 
 
 def _encoder(
-    asked: str, blueprint: Blueprint, weights: Weights, model: nn.Module, activation: Activation | None
+    asked: str, blueprint: Blueprint, weights_sha256: str | None, model: nn.Module, activation: Activation | None
 ) -> Encoder:
     import open_clip
     from open_clip.transform import PreprocessCfg, merge_preprocess_dict
@@ -242,7 +258,7 @@ def _encoder(
         raise UserError(
             f"{asked}'s tokenizer cannot be loaded ({one_line(error)}): install what it misses, or check the network"
         ) from error
-    origin = {"architecture": blueprint.name, "pretrained": blueprint.pretrained, "weights_sha256": weights.sha256}
+    origin = {"architecture": blueprint.name, "pretrained": blueprint.pretrained, "weights_sha256": weights_sha256}
     return Encoder(
         name=blueprint.name if asked.endswith(".json") else asked,
         model=model,

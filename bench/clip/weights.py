@@ -2,21 +2,22 @@
 
 import hashlib
 import pickle
-import warnings
-import zipfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import torch
 from torch import Tensor, nn
 
+from bench.clip.archives import Tensors, read_contents
+from bench.clip.pickles import StoredTensor
 from datamodules.errors import UserError
+from datamodules.files import open_regular
 
 Activation = Literal["quickgelu", "gelu"]
 ACTIVATION_KEY = "activation"  # in the metadata of a safetensors file
 
+_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _OPENAI_MARKERS = ("input_resolution", "context_length", "vocab_size")
 
 
@@ -57,32 +58,55 @@ def read_weights(path: Path) -> Weights:
     Raises:
         UserError: the file is missing, damaged, holds more than weights, or is in another format.
     """
-    if not path.is_file():
-        raise UserError(f"weights file {path} does not exist: check the path")
-    try:
-        if path.suffix == ".safetensors":
-            entries, declarations = _read_safetensors(path)
-        elif _is_torchscript(path):
-            entries, declarations = _read_torchscript(path)
-        else:
-            entries, declarations = _read_pickle(path)
-    except UserError:
-        raise
-    except pickle.UnpicklingError:
-        raise UserError(
-            f"weights file {path} is no plain state dict and was not loaded, nothing in it was run: save the state dict"
-            " alone, best as safetensors"
-        ) from None
-    except Exception as error:
-        raise UserError(
-            f"weights file {path} cannot be read ({one_line(error)}): is it damaged or another format?"
-        ) from None
-    tensors, markers = _unwrap(entries, path)
-    if markers:
-        declarations.append(Declaration("quickgelu", f"{path.name} is in OpenAI's format"))
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    with open_regular(path, "weights file") as file:
+        try:
+            tensors, declarations = _read(path, file)
+        except pickle.UnpicklingError as error:
+            raise UserError(
+                f"weights file {path} is no plain state dict and was not loaded, nothing in it was run"
+                f" ({one_line(error, named=False)}): save the state dict alone, best as safetensors"
+            ) from None
+        except (UserError, MemoryError):
+            raise
+        except Exception as error:
+            raise UserError(
+                f"weights file {path} cannot be read ({one_line(error)}): is it damaged or another format?"
+            ) from None
+        file.seek(0)
+        digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # an ordinary file
     return Weights(path, digest, tensors, tuple(declarations))
+
+
+def _read(path: Path, file: BinaryIO) -> tuple[dict[str, Tensor], list[Declaration]]:
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    contents = read_contents(file)
+    declarations = []
+    # CLIP has no other sigmoid: QuickGELU is x * sigmoid(1.702 * x)
+    if "torch.sigmoid(" in contents.code:
+        declarations.append(Declaration("quickgelu", f"the program in {path.name}"))
+    if "torch.gelu(" in contents.code:
+        declarations.append(Declaration("gelu", f"the program in {path.name}"))
+    entries = _state_dict(contents.entries, path)
+    if any(marker in entries for marker in _OPENAI_MARKERS):
+        declarations.append(Declaration("quickgelu", f"{path.name} is in OpenAI's format"))
+    made = Tensors(contents.numbers)
+    tensors = {}
+    for name, value in entries.items():
+        if name in _OPENAI_MARKERS:
+            continue
+        if not isinstance(value, StoredTensor):
+            raise UserError(
+                f"weights file {path} holds {printable(name)}, which is no tensor: save the state dict alone"
+            )
+        try:
+            tensors[name] = made.make(value)
+        except pickle.UnpicklingError as error:
+            raise UserError(
+                f"weights file {path} is unusable: its tensor {printable(name)} {one_line(error, named=False)}; save"
+                " ordinary tensors of float32, float16 or bfloat16"
+            ) from None
+    return tensors, declarations
 
 
 def load_weights(model: nn.Module, weights: Weights) -> None:
@@ -108,70 +132,54 @@ def load_weights(model: nn.Module, weights: Weights) -> None:
                 f"{weights.path} does not fit the encoder: {name} is {list(tensor.shape)} in the file"
                 f" and {list(parameter.shape)} in the encoder"
             )
-        if not torch.isfinite(tensor).all():
+        if tensor.dtype not in _DTYPES and parameter.is_floating_point():
+            raise UserError(
+                f"{weights.path} does not fit the encoder: {name} holds {str(tensor.dtype).removeprefix('torch.')};"
+                " save it as float32, float16 or bfloat16"
+            )
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise UserError(f"{weights.path} holds values that are not finite, first in {name}: the file is unusable")
     for name, tensor in tensors.items():
         if name not in expected:
             raise UserError(
-                f"{weights.path} does not fit the encoder: it has {name} {list(tensor.shape)}, which the encoder lacks"
+                f"{weights.path} does not fit the encoder: it has {printable(name)} {list(tensor.shape)},"
+                " which the encoder lacks"
             )
     model.load_state_dict(tensors)
 
 
-def _read_safetensors(path: Path) -> tuple[Mapping[str, Any], list[Declaration]]:
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], list[Declaration]]:
     from safetensors import safe_open
 
     with safe_open(path, framework="pt") as file:
         declared = (file.metadata() or {}).get(ACTIVATION_KEY)
-        entries = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        entries = _state_dict({name: file.get_tensor(name) for name in file.keys()}, path)  # noqa: SIM118 (not a dict)
     if declared is None:
         return entries, []
     if declared not in ("quickgelu", "gelu"):
-        raise UserError(f"weights file {path} declares the activation {declared!r}: only quickgelu and gelu are known")
+        raise UserError(
+            f"weights file {path} declares the activation '{printable(declared)}': only quickgelu and gelu are known"
+        )
     return entries, [Declaration(declared, f"the metadata of {path.name}")]
 
 
-def _is_torchscript(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any("/code/" in name for name in archive.namelist())
-
-
-def _read_torchscript(path: Path) -> tuple[Mapping[str, Any], list[Declaration]]:
-    with zipfile.ZipFile(path) as archive:
-        code = b"".join(archive.read(name) for name in archive.namelist() if "/code/" in name and name.endswith(".py"))
-    declarations = []
-    # CLIP has no other sigmoid: QuickGELU is x * sigmoid(1.702 * x)
-    if b"torch.sigmoid(" in code:
-        declarations.append(Declaration("quickgelu", f"the program in {path.name}"))
-    if b"torch.gelu(" in code:
-        declarations.append(Declaration("gelu", f"the program in {path.name}"))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch.jit is deprecated; OpenAI's files are what they are
-        archive_model = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
-        return archive_model.state_dict(), declarations
-
-
-def _read_pickle(path: Path) -> tuple[Mapping[str, Any], list[Declaration]]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return torch.load(path, map_location="cpu", weights_only=True), []
-
-
-def _unwrap(entries: Any, path: Path) -> tuple[dict[str, Tensor], bool]:
-    """The tensors by plain name, and whether OpenAI's extra entries were among them."""
-    if isinstance(entries, Mapping) and isinstance(entries.get("state_dict"), Mapping):
+def _state_dict(entries: Any, path: Path) -> dict[str, Any]:
+    """What was saved, without its usual wrappings: an entry "state_dict", names that begin with "module."."""
+    if isinstance(entries, dict) and isinstance(entries.get("state_dict"), dict):
+        fitted = "pytorch-lightning_version" in entries
         entries = entries["state_dict"]
-    if not isinstance(entries, Mapping) or not entries:
+        if fitted and any(str(name).startswith("model.visual.") for name in entries):
+            raise UserError(
+                f"weights file {path} is the checkpoint of a fit: give the .safetensors file that the fit exported"
+            )
+    if not isinstance(entries, dict) or not entries:
         raise UserError(f"weights file {path} holds no state dict but a {type(entries).__name__}: save the state dict")
-    if all(str(name).startswith("module.") for name in entries):
+    for name in entries:
+        if not isinstance(name, str):
+            raise UserError(f"weights file {path} names a tensor by a {type(name).__name__}: save the state dict alone")
+    if all(name.startswith("module.") for name in entries):
         entries = {name.removeprefix("module."): value for name, value in entries.items()}
-    for name, value in entries.items():
-        if not isinstance(value, Tensor) and name not in _OPENAI_MARKERS:
-            raise UserError(f"weights file {path} holds {name!r}, which is no tensor: save the state dict alone")
-    tensors = {name: value for name, value in entries.items() if name not in _OPENAI_MARKERS}
-    return tensors, len(tensors) < len(entries)
+    return dict(entries)
 
 
 def _renamed(tensors: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
@@ -192,7 +200,16 @@ def _renamed(tensors: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
     return tensors
 
 
-def one_line(error: BaseException) -> str:
-    """An exception's type and message on one line of at most 200 characters."""
-    text = " ".join(f"{type(error).__name__}: {error}".split())
-    return text if len(text) <= 200 else text[:197] + "..."
+def one_line(error: BaseException, *, named: bool = True) -> str:
+    """An exception's message on one line of at most 200 printable characters, behind its type where that is named."""
+    return printable(" ".join((f"{type(error).__name__}: {error}" if named else str(error)).split()), 200)
+
+
+def printable(text: str, most: int = 100) -> str:
+    r"""What a file says, without control characters and no longer than it takes to recognise it.
+
+    >>> printable("a" * 200)[-6:], printable("\x1b[31m")
+    ('aaa...', '\\x1b[31m')
+    """
+    text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text[: most + 1])
+    return text if len(text) <= most else text[: most - 3] + "..."

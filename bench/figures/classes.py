@@ -21,6 +21,7 @@ _COLUMNS_ACROSS = 24
 _CELL_INCHES = (0.62, 0.26)
 _LEAST_BOUND = 0.05
 _NAME_CHARACTERS = 24
+_TICK_CHARACTERS = 12  # in an inch
 
 
 @dataclass(frozen=True)
@@ -54,20 +55,22 @@ def class_maps(
     colours = {"cmap": "RdBu_r", "vmin": -bound, "vmax": bound} if drops else {"cmap": "viridis", "vmin": 0, "vmax": 1}
     across = max(1, min(_PANELS_ACROSS, _COLUMNS_ACROSS // len(names)))
     width, height = max(2.2, _CELL_INCHES[0] * len(names)), 1.2 + _CELL_INCHES[1] * len(rows)
+    level = max(map(len, names)) * len(names) <= _TICK_CHARACTERS * width
     figure, grid = new_panels(len(shown), across, width, height)
     for place, (axes, panel) in enumerate(zip(grid, shown, strict=True)):
         image = axes.imshow(values[place][rows], aspect="auto", **colours)
         axes.set_title(plain(panel.title, int(12 * width)), fontsize=9)
         named = place % across == 0
         axes.set_yticks(range(len(rows)), [plain(class_names[row], _NAME_CHARACTERS) if named else "" for row in rows])
-        axes.set_xticks(range(len(names)), names, rotation=90 if len(names) > 4 else 0)
+        axes.set_xticks(range(len(names)), names, rotation=0 if level else 90)
         axes.tick_params(labelsize=8)
         write_numbers(axes, image)
     figure.colorbar(image, ax=grid, shrink=0.8, aspect=30, label=label)
     told, kind = "", "largest drops" if drops else "smallest shares"
     if len(rows) < len(class_names):
         told = f"The {len(rows)} of {len(class_names):,} classes of the {kind} on average."
-    parts = (told, first_of(len(names), len(views), "views"), first_of(len(shown), len(panels), "panels"))
+    blank = "Blank cells: not measured." if np.isnan(values[:, rows]).any() else ""
+    parts = (told, blank, first_of(len(names), len(views), "views"), first_of(len(shown), len(panels), "panels"))
     return finish(figure, " ".join(part for part in parts if part))
 
 

@@ -124,7 +124,7 @@ def _encoded(panel: Panel) -> Panel:
 def _panels(panels: list[Panel]) -> tuple["Figure", list[Any]]:
     """Axes by panel; a quantity begins a row where there are several."""
     runs = [len(list(same)) for _, same in groupby(panels, key=lambda panel: panel.quantity)]
-    across = min(max(runs), _ACROSS)
+    across = 2 if runs == [4] else min(max(runs), _ACROSS)
     rows = [-(-run // across) for run in runs]
     figure, every = new_panels(sum(rows) * across, across, *_PANEL_INCHES)
     used, start = [], 0

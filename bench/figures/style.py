@@ -21,7 +21,9 @@ MOST_NUMBERED = 16
 
 GREY = "0.75"
 _MARKERS = "osD^vP*Xh"
-_LEGEND_CHARACTERS = 48
+_LEGEND_CHARACTERS = 40
+_MARGIN_CHARACTERS = 16  # have room beside the panels
+_TEXT_CHARACTERS = 13  # of a legend in an inch
 _CAPTION_CHARACTERS = 14  # in an inch
 _WIDEST = 60  # inches, at most 2**16 pixels at the report's resolution
 
@@ -99,10 +101,12 @@ def to_pixels(figure: "Figure") -> npt.NDArray[np.uint8]:
 
 def add_legend(figure: "Figure", handles: Sequence[Any], labels: Sequence[str], **others: Any) -> None:
     """Name what is coloured one by one, then what is grey together, and then others by name."""
-    names = [plain(label, _LEGEND_CHARACTERS) for label in labels[:MOST_COLOURS]]
+    names = [textwrap.fill(plain(label, 3 * _LEGEND_CHARACTERS), _LEGEND_CHARACTERS) for label in labels[:MOST_COLOURS]]
     if more := len(labels) - len(names):
         names.append(f"{more} more")
     shown = [*handles[: len(names)], *others.values()]
+    longest = max((len(line) for name in names for line in name.split("\n")), default=0)
+    figure.set_figwidth(min(figure.get_figwidth() + max(0, longest - _MARGIN_CHARACTERS) / _TEXT_CHARACTERS, _WIDEST))
     figure.legend(shown, [*names, *others], loc="outside right upper", frameon=False, fontsize=9)
 
 
@@ -144,4 +148,5 @@ def write_numbers(axes: Any, image: Any, least: float = 0.0) -> None:
     for (row, column), value in np.ndenumerate(values):
         if abs(value) >= least:
             colour = "black" if light[row, column] > 0.45 else "white"
-            axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=6.5, color=colour)
+            text = f"{round(value, 2) + 0.0:.2f}"  # without the sign of a zero
+            axes.text(column, row, text, ha="center", va="center", fontsize=6.5, color=colour)

@@ -1,22 +1,25 @@
 """Train a small CLIP from nothing, so that the benchmark has a model to run where none can be downloaded."""
 
-import json
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn import functional
 from torchmetrics.classification import MulticlassPrecision
 
-from bench.clip.encoders import load_encoder
+from bench.clip.encoders import load_encoder, new_encoder
 from bench.clip.preprocess import Preprocess
-from bench.clip.weights import ACTIVATION_KEY
+from bench.clip.zero_shot import check_templates
+from bench.finetuning.continuation import data_settings, label, require_same
+from bench.finetuning.export import save_weights
+from bench.finetuning.optimisation import adamw, check_precision, no_loss, total_steps
+from bench.paper import TEMPLATE
+from bench.runs.checkpoints import load_weights_only
 from datamodules.base import DegradedDataModule
 from datamodules.errors import UserError
 from datamodules.views import Batch, Images
@@ -34,7 +37,7 @@ class ClipPretraining(LightningModule):
 
     Args:
         encoder: Path of open_clip's model configuration (JSON) for a square input; it is normalised with OpenAI's mean
-            and standard deviation.
+            and standard deviation unless it says others.
         output: Where to write the weights in float16 (`.safetensors`); a file that is there is replaced.
         templates: Prompts with `{}` for the class name. Validation uses the first.
         learning_rate: AdamW's at its peak, above 0.
@@ -51,7 +54,7 @@ class ClipPretraining(LightningModule):
         self,
         encoder: str,
         output: Path,
-        templates: Sequence[str] = ("This is an image of a {}.", "a photo of a {}.", "a picture of a {}.", "a {}."),
+        templates: Sequence[str] = (TEMPLATE, "a photo of a {}.", "a picture of a {}.", "a {}."),
         learning_rate: float = 2e-3,
         weight_decay: float = 0.05,
         warmup: float = 0.2,
@@ -59,34 +62,43 @@ class ClipPretraining(LightningModule):
         super().__init__()
         self.save_hyperparameters()
         if Path(output).suffix != ".safetensors":
-            raise UserError(f"--model.output {output} has another extension: end it with .safetensors")
-        for template in templates:
-            if template.count("{}") != 1:
-                raise UserError(f"template {template!r} needs exactly one {{}} where the class name goes: add it")
-        if not templates:
-            raise UserError("--model.templates is empty: give at least one template")
+            raise UserError(f"`output` {output} has another extension: end it with .safetensors", option="model.output")
+        check_templates(templates)
         for name, value, fits, mend in [
             ("learning_rate", learning_rate, learning_rate > 0, "choose one above 0"),
             ("weight_decay", weight_decay, weight_decay >= 0, "choose at least 0"),
             ("warmup", warmup, 0 < warmup < 1, "choose a share above 0 and below 1"),
         ]:
             if not fits:
-                raise UserError(f"--model.{name} {value} is out of range: {mend}")
-        self.encoder, self.output, self.templates = encoder, Path(output), tuple(templates)
+                raise UserError(f"`{name}` {value} is out of range: {mend}", option=f"model.{name}")
+        self.source, self.output, self.templates = encoder, Path(output), tuple(templates)
         self.learning_rate, self.weight_decay, self.warmup = learning_rate, weight_decay, warmup
-        self.model, self.preprocess, self.tokenizer = _untrained(Path(encoder))
-        self.activation = "quickgelu" if _read(Path(encoder)).get("quick_gelu") else "gelu"
+        self.encoder = new_encoder(encoder)
+        self.model: Any = self.encoder.model.requires_grad_(True).train()
+        self.preprocess = Preprocess(
+            self.encoder.image_size,
+            self.encoder.mean,
+            self.encoder.std,
+            self.encoder.resize_mode,
+            self.encoder.interpolation,
+        )
         self.precisions: Sequence[MulticlassPrecision] = ()
+
+    def check_run(self, trainer: Trainer, data: DegradedDataModule) -> None:
+        """Refuse a precision that rounds the weights; see `bench.cli.Checks`."""
+        check_precision(trainer)
 
     def setup(self, stage: str) -> None:
         """Tokenise the prompts of the data's classes and make a metric per view."""
+        load_weights_only(self.trainer)
         data = self._data
+        self.check_run(self.trainer, data)
         if not data.labelled:
             raise UserError("the images have no labels, so there is nothing to learn: sort them into class folders")
         names = data.class_names
         prompts = [template.replace("{}", name) for template in self.templates for name in names]
         self.register_buffer(
-            "prompts", self.tokenizer(prompts).view(len(self.templates), len(names), -1), persistent=False
+            "prompts", self.encoder.tokenizer(prompts).view(len(self.templates), len(names), -1), persistent=False
         )
         metrics = nn.ModuleList(MulticlassPrecision(len(names), average="micro") for _ in data.views)
         self.precisions = cast(Sequence[MulticlassPrecision], metrics)
@@ -95,11 +107,15 @@ class ClipPretraining(LightningModule):
     def _data(self) -> DegradedDataModule:
         data = getattr(self.trainer, "datamodule", None)
         if not isinstance(data, DegradedDataModule):
-            raise UserError(f"--data {type(data).__name__} has no class names: choose a class of `datamodules`")
+            raise UserError(
+                f"`data` {type(data).__name__} has no class names: choose a class of `datamodules`", option="data"
+            )
         return data
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Cross-entropy of the originals, a scalar in nats."""
+        """Cross-entropy of the originals, a scalar in nats; of a batch without a readable image a 0."""
+        if not len(batch):
+            return no_loss(self.parameters())
         template = int(torch.randint(len(self.templates), ()))
         loss = functional.cross_entropy(self._logits(batch.views["original"], template), batch.labels)
         self.log("train/loss", loss, batch_size=len(batch), prog_bar=True)
@@ -129,18 +145,29 @@ class ClipPretraining(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW without decay of gains and biases, and one cosine cycle over all steps."""
-        parameters = list(self.model.parameters())
-        optimizer = torch.optim.AdamW(
-            [
-                {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": self.weight_decay},
-                {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-            ],
-            lr=self.learning_rate,
-            betas=_BETAS,
-        )
-        steps = int(self.trainer.estimated_stepping_batches)
+        optimizer = adamw(self.model.parameters(), self.learning_rate, self.weight_decay, _BETAS)
+        steps = total_steps(self.trainer)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate, steps, pct_start=self.warmup)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Say which fit it is of."""
+        label(checkpoint, *self._subject())
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse one of another fit."""
+        weights, settings = self._subject()
+        require_same(checkpoint, weights, settings if self.trainer.training else None)
+
+    def _subject(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        settings = {
+            "templates": self.templates,
+            "learning_rate": self.learning_rate,
+            "weight_decay": self.weight_decay,
+            "warmup": self.warmup,
+        }
+        weights = {"class_path": type(self).__name__, "encoder": self.encoder.name}
+        return {"model": weights}, {"model": settings, "data": data_settings(self._data)}
 
     def on_train_end(self) -> None:
         """Write the weights, once, unless this was only a trial run.
@@ -151,48 +178,12 @@ class ClipPretraining(LightningModule):
         trial = self.trainer.fast_dev_run  # type: ignore[attr-defined]  # Lightning sets it from another module
         if trial or not self.trainer.is_global_zero:
             return
-        weights = {name: _half(tensor) for name, tensor in self.model.state_dict().items()}
+        state = self.model.state_dict()
+        weights = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
         if not all(tensor.isfinite().all() for tensor in weights.values()):
-            raise UserError(f"training diverged at --model.learning_rate {self.learning_rate}: choose a lower one")
-        _save(weights, self.output, {ACTIVATION_KEY: self.activation})
-        load_encoder(self.encoder, str(self.output))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"model configuration {path} cannot be read ({error}): give an open_clip JSON file") from None
-    return config
-
-
-def _untrained(path: Path) -> tuple[Any, Preprocess, Any]:
-    """A model with random weights, what turns images into its input, and what turns prompts into its tokens."""
-    import open_clip
-
-    try:
-        model = open_clip.CLIP(**_read(path))
-        size = model.visual.image_size
-        height, width = (size, size) if isinstance(size, int) else size
-    except (TypeError, AttributeError, AssertionError, ValueError) as error:
-        raise UserError(f"no CLIP can be built from {path} ({error}): give an open_clip model configuration") from None
-    if height != width:
-        raise UserError(f"{path} asks for images of {height} x {width} pixels: only square inputs are supported")
-    preprocess = Preprocess(height, open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
-    return model, preprocess, open_clip.SimpleTokenizer(context_length=model.context_length)
-
-
-def _half(tensor: Tensor) -> Tensor:
-    return (tensor.half() if tensor.is_floating_point() else tensor).detach().cpu().contiguous()
-
-
-def _save(weights: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
-    from safetensors.torch import save
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial.write_bytes(save(weights, {"format": "pt", **metadata}))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+            raise UserError(
+                f"training diverged at `learning_rate` {self.learning_rate}: choose a lower one",
+                option="model.learning_rate",
+            )
+        save_weights(weights, self.output, self.encoder.activation)
+        load_encoder(self.source, str(self.output))

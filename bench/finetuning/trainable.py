@@ -163,7 +163,9 @@ def merged_state(tower: nn.Module) -> dict[str, Tensor]:
 def _release(tower: nn.Module, names: Iterator[str], what: str) -> frozenset[str]:
     chosen = frozenset(names)
     if not chosen:
-        raise UserError(f"the image tower has no parameters in {what}: choose another --model.trainable")
+        raise UserError(
+            f"the image tower has no parameters in {what}: choose another `trainable`", option="model.trainable"
+        )
     for name in chosen:
         tower.get_parameter(name).requires_grad_(True)
     return chosen
@@ -187,5 +189,6 @@ def _residual_blocks(tower: nn.Module) -> tuple[list[str], tuple[str, ...]]:
         count = len(tower.transformer.resblocks)
         return [f"transformer.resblocks.{block}." for block in range(count)], ("attn_pool", "ln_post.", "proj")
     raise UserError(
-        f"LastBlocks does not know the order of blocks in {type(tower).__name__}: choose another --model.trainable"
+        f"LastBlocks does not know the order of blocks in {type(tower).__name__}: choose another `trainable`",
+        option="model.trainable",
     )

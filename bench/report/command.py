@@ -16,7 +16,7 @@ from bench.report.markup import picture_name, to_csv, to_latex, to_markdown
 from bench.report.page import GENERATOR, to_html
 from bench.report.runs import read_runs
 from bench.report.sections.rate import answers, limit
-from bench.runs.record import write_atomically
+from bench.runs.files import write_atomically
 from datamodules.errors import UserError
 
 TITLE = "Zero-shot precision of CLIP under image compression"

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.finetuning.export import FINETUNING
-from bench.runs.record import SCHEMA, read_record
+from bench.runs.finetuning_record import FINETUNING
+from bench.runs.untyped import SCHEMA, read_record
 from datamodules.training import can_draw
 
 _OF_THE_CODECS = ("codecs", "law", "clean")

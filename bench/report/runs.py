@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.finetuning.export import FINETUNING
-from bench.metrics import RATES
-from bench.runs.record import RESULTS, SCHEMA, read_record
+from bench.outcomes import MEASURED
+from bench.runs.finetuning_record import FINETUNING
+from bench.runs.record import RESULTS
+from bench.runs.untyped import SCHEMA, read_record
 from bench.statistics.intervals import whole_count
 from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
 
 MEANS = (
     *("precision_macro", "calibration_error", "loss", "loss_increase", "probability", "confidence"),
-    *RATES,
+    *(quantity.name for quantity in MEASURED),
 )
 _CONFIGURATION = "config.yaml"
 _MOST_CONFUSIONS = 10

@@ -17,7 +17,7 @@ class Numbered(DegradedDataModule):
         super().__init__(**{"num_workers": 0, "degradations": [], "batch_size": 4, **kwargs})
         self.opened = []
 
-    def _source(self, split):
+    def source(self, split):
         self.opened.append(split)
         count = {"train": 23, "test": 10}[split]
         images = np.arange(count, dtype=np.uint8)[:, None, None, None].repeat(3, axis=3)
@@ -123,7 +123,7 @@ class TestSelection:
 
     @pytest.mark.parametrize("index", [-1, 10])
     def test_an_index_outside_the_split_is_refused(self, index):
-        with pytest.raises(UserError, match=f"--data.indices has {index}, but the split holds images 0 to 9"):
+        with pytest.raises(UserError, match=f"`indices` has {index}, but the split holds images 0 to 9"):
             opened(indices=[3, index])
 
     @pytest.mark.parametrize("options", [{}, {"limit": 7}, {"every": 3}, {"indices": [5, 3, 1, 2, 0]}])
@@ -182,7 +182,8 @@ class TestStages:
 def test_a_wrong_argument_is_refused_with_its_mend(options, complaint):
     with pytest.raises(UserError) as caught:
         Numbered(**options)
-    assert str(caught.value) == complaint
+    assert caught.value.on_command_line() == complaint
+    assert "--" not in str(caught.value)
 
 
 def test_chosen_images_come_with_chosen_views_one_after_the_other():

@@ -38,7 +38,7 @@ def refusal(root, **options):
     with pytest.raises(UserError) as caught:
         read(root, **options)
     assert len(str(caught.value).splitlines()) == 1
-    return str(caught.value)
+    return caught.value.on_command_line()
 
 
 @pytest.fixture

@@ -84,7 +84,7 @@ class TestSplits:
         assert opened(root, split="train").class_names == opened(root, "fit").class_names == ("cat", "dog")
 
     def test_a_missing_root_is_named(self, tmp_path):
-        with pytest.raises(UserError, match=r"none' is not a folder: give an existing one with --data.root"):
+        with pytest.raises(UserError, match=r"none' is not a folder: give an existing one with `root`"):
             opened(tmp_path / "none")
 
     def test_home_is_expanded(self, root, monkeypatch):
@@ -105,7 +105,7 @@ class TestUnreadable:
         with pytest.raises(UserError) as caught:
             read(data.test_dataloader(), data)
         assert str(caught.value).startswith("image cat/2.png cannot be read (OSError: ")
-        assert str(caught.value).endswith("replace it, or leave such images out with --data.on_error skip")
+        assert caught.value.on_command_line().endswith("replace it, or leave such images out with --data.on_error skip")
         assert len(str(caught.value).splitlines()) == 1
 
     @pytest.mark.parametrize("workers", [0, 2])

@@ -21,7 +21,7 @@ def put(file, **options):
 def refusal(root, class_names=None):
     with pytest.raises(UserError) as caught:
         FolderSource(root, class_names)
-    message = str(caught.value)
+    message = caught.value.on_command_line()
     assert len(message.splitlines()) == 1
     return message
 

@@ -168,15 +168,15 @@ class TestDraws:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"codecs": {}}, "codecs is empty"),
+        ({"codecs": {}}, "codecs` is empty"),
         ({"codecs": {"jpeg-25": [10, 90]}}, "'jpeg-25' needs exactly one {}"),
         ({"codecs": {"jpeg-{}": [90, 10]}}, r"\[90, 10\] is no range for jpeg-{}"),
         ({"codecs": {"jpeg-{}": [10]}}, r"\[10\] is no range"),
         ({"codecs": {"jpeg-{}": [10, 101]}}, "101"),
         ({"codecs": {"jpg-{}": [10, 90]}}, "unknown degradation"),
         ({"codecs": {"webp-{}": [0, 90]}, "law": LogUniform()}, "is no range"),
-        ({"codecs": JPEG, "clean": 1.1}, "clean 1.1 is out of range"),
-        ({"codecs": JPEG, "flip": -0.1}, "flip -0.1 is out of range"),
+        ({"codecs": JPEG, "clean": 1.1}, "`clean` 1.1 is out of range"),
+        ({"codecs": JPEG, "flip": -0.1}, "`flip` -0.1 is out of range"),
     ],
 )
 def test_bad_draws_are_refused_in_one_line(options, message):
@@ -199,8 +199,8 @@ def test_which_views_are_held_out(view, drawn):
 
 def test_an_unreadable_training_image_is_reported_not_raised():
     class Broken(Synthetic):
-        def _source(self, split):
-            source = super()._source(split)
+        def source(self, split):
+            source = super().source(split)
             load = source.load
             source.load = lambda index: Image.open("missing.png") if index == 3 else load(index)
             return source

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from bench.clip.blueprints import PAPER_ENCODERS, open_clip_name
+from bench.clip.blueprints import open_clip_name
 from bench.clip.encoders import built_activations, load_encoder
+from bench.paper import OPENAI_ENCODERS
 from datamodules.errors import UserError
 from tests.support.checkpoints import (
     RESNET,
@@ -212,7 +213,7 @@ def test_download_that_fails_is_one_line_with_a_mend(encoder, tag):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("name", PAPER_ENCODERS)
+@pytest.mark.parametrize("name", OPENAI_ENCODERS)
 def test_paper_names_are_open_clips_with_openai_weights_and_quickgelu(name):
     plain = open_clip_name(name)
     assert open_clip_name(plain) == plain
@@ -328,7 +329,7 @@ def test_transformer_blocks_contain_the_activation(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("name", PAPER_ENCODERS)
+@pytest.mark.parametrize("name", OPENAI_ENCODERS)
 def test_paper_architecture_loads_from_every_format(tmp_path, name):
     config = open_clip.get_model_config(f"{open_clip_name(name)}-quickgelu")
     model = rounded_like_openai(build(config))

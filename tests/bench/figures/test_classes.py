@@ -25,6 +25,7 @@ def test_drops_are_drawn_class_by_view_with_their_numbers_and_gaps():
     assert [label.get_text() for label in first.get_xticklabels()] == VIEWS
     assert [label.get_text() for label in first.get_yticklabels()][:2] == NAMES[:2]
     assert bar.get_ylabel() == "drop"
+    assert figure.get_supxlabel().startswith("Blank cells: not measured.")
     assert to_pixels(figure).std() > 10
 
 

@@ -1,4 +1,4 @@
-"""What this machine has."""
+"""Processor cores that this process may use."""
 
 import os
 
