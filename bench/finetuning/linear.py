@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch.callbacks import Timer
 from torch import Tensor, nn
 
+from bench.clip.towers import Projection, last_projection
 from bench.finetuning.tuning import EncoderTuning
 from bench.paper import TEMPLATE
 from bench.runs.gathering import gather_everywhere
@@ -92,7 +93,6 @@ class LinearCorrection(EncoderTuning):
     @torch.no_grad()
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to the sums."""
-        self.note_unreadable(batch)
         if not len(batch):
             return
         pair = [self.embed(self.original, batch.views[view]).float() for view in (ORIGINAL, RANDOM)]
@@ -196,16 +196,10 @@ def fold(tower: nn.Module, original: nn.Module, matrix: Tensor, offset: Tensor) 
     bias.copy_((matrix @ constant.cpu().double() + offset).float())
 
 
-def _projection(tower: nn.Module) -> tuple[Tensor, Tensor | None]:
-    """The last linear map of open_clip's own towers: [D, W] and offset [D] of a ResNet, [W, D] and None of a ViT."""
-    from open_clip.modified_resnet import ModifiedResNet
-    from open_clip.transformer import VisionTransformer
-
-    if isinstance(tower, ModifiedResNet):
-        return tower.attnpool.c_proj.weight, tower.attnpool.c_proj.bias
-    if isinstance(tower, VisionTransformer) and isinstance(tower.proj, nn.Parameter):
-        return tower.proj, None
-    raise UserError(
-        f"a linear correction cannot be folded into {type(tower).__name__}: use bench.RobustFineTuning, for example "
-        "with bench.finetuning.Norms"
-    )
+def _projection(tower: nn.Module) -> Projection:
+    if (projection := last_projection(tower)) is None:
+        raise UserError(
+            f"a linear correction cannot be folded into {type(tower).__name__}: use bench.RobustFineTuning, for "
+            "example with bench.finetuning.Norms"
+        )
+    return projection
