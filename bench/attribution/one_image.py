@@ -68,11 +68,11 @@ def explain(
     """Attribute `loss(degraded) - loss(original)` of the true class to the pixels of one image.
 
     Args:
-        model: A classifier, or an encoder, which becomes one with `class_names` and the paper's template.
+        model: A classifier, or an encoder, which becomes one with the paper's template.
         original: A PIL image, an array uint8 [H, W, 3] or a tensor uint8 [3, H, W].
         degraded: The same image degraded, of any size, or the name of a view that is made of `original`.
-        label: The true class, as a position or as one of `class_names`.
-        class_names: All classes in their order; a classifier needs them for a `label` by name only.
+        label: The true class, by name or by position.
+        class_names: All classes in their order, for an encoder; a classifier has them.
         rule: How the path integral is taken; `bench.attribution.Adaptive()` if None.
         max_batch: Images per forward and backward pass, the bound on memory.
 
@@ -88,7 +88,7 @@ def explain(
     ((3, 64, 64), True, (64, 64))
     """
     classifier = model if isinstance(model, ZeroShotClassifier) else ZeroShotClassifier(model, class_names)
-    position = _position(label, class_names, len(classifier.text))
+    position = _position(label, classifier.class_names)
     classifier = for_gradients(classifier)
     device = classifier.text.device
     target = degrade(_pil(original), degraded).image if isinstance(degraded, str) else degraded
@@ -110,15 +110,13 @@ def explain(
     )
 
 
-def _position(label: int | str, class_names: Sequence[str], classes: int) -> int:
-    names = list(class_names)
+def _position(label: int | str, class_names: Sequence[str]) -> int:
     if isinstance(label, str):
-        if label not in names:
-            known = f"choose one of {', '.join(names)}" if names else "give class_names, or its position"
-            raise UserError(f"label {label!r} is none of the classes: {known}")
-        label = names.index(label)
-    if not 0 <= label < classes:
-        raise UserError(f"label {label} is none of the {classes} classes: choose 0 to {classes - 1}")
+        if label not in class_names:
+            raise UserError(f"label {label!r} is none of the classes: choose one of {', '.join(class_names)}")
+        return class_names.index(label)
+    if not 0 <= label < len(class_names):
+        raise UserError(f"label {label} is none of {len(class_names)} classes: choose 0 to {len(class_names) - 1}")
     return label
 
 
