@@ -12,7 +12,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
-from bench.runs.journal import UNFINISHED
+from bench.runs.folder import UNFINISHED
 from datamodules.base import DegradedDataModule
 from datamodules.errors import UserError
 

@@ -19,8 +19,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.runs.journal import UNFINISHED
-from bench.runs.record import RESULTS, TABLE, read_record, software
+from bench.runs.folder import TABLE, UNFINISHED
+from bench.runs.provenance import software
+from bench.runs.record import RESULTS
+from bench.runs.untyped import read_record
 
 _LONGEST_SERIES = 5
 
@@ -34,7 +36,7 @@ def main() -> None:
     parser.add_argument("command", nargs="+")
     arguments = parser.parse_args()
     chance = random.Random(arguments.seed)
-    print(f"torch {software()['packages']['torch']}, {os.cpu_count()} cores")
+    print(f"torch {software().packages['torch']}, {os.cpu_count()} cores")
     bad = 0
     for processes in arguments.processes:
         left = arguments.kills // len(arguments.processes)

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from bench.runs.record import read_record
 from bench.runs.table import align
+from bench.runs.untyped import read_record
 
 _STATISTICS = (
     "mass_top_1", "mass_top_5", "mass_top_10", "gini", "neighbour_correlation", "patch_grid", "codec_grid",

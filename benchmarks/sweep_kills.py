@@ -18,7 +18,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.runs.record import RESULTS, TABLE, software
+from bench.runs.folder import TABLE
+from bench.runs.provenance import software
+from bench.runs.record import RESULTS
 
 
 def main() -> None:
@@ -29,7 +31,7 @@ def main() -> None:
     parser.add_argument("options", nargs="+")
     arguments = parser.parse_args()
     chance = random.Random(arguments.seed)
-    print(f"torch {software()['packages']['torch']}, {os.cpu_count()} cores")
+    print(f"torch {software().packages['torch']}, {os.cpu_count()} cores")
     with tempfile.TemporaryDirectory() as root:
         undisturbed, killed, raced = (Path(root, name) for name in ("undisturbed", "killed", "raced"))
         started = time.monotonic()

@@ -10,7 +10,7 @@ from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
 from bench.attribution.explanations import Explanation, columns, explanations_csv, explanations_markdown
-from bench.runs.record import write_atomically
+from bench.runs.files import write_atomically
 
 
 class AttributionReport:

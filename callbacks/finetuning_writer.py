@@ -16,13 +16,16 @@ from torch import Tensor
 from bench.clip.zero_shot import ZeroShotClassifier
 from bench.figures.evaluation import to_pixels
 from bench.figures.interpolation import interpolation_figure
-from bench.finetuning.export import CARD, CHECKPOINT_SUFFIX, FINETUNING, model_card, save_weights
+from bench.finetuning.export import CHECKPOINT_SUFFIX, model_card, save_weights
 from bench.finetuning.interpolation import BEST, best_alpha, check_alphas, interpolate
 from bench.finetuning.tuning import EncoderTuning
 from bench.finetuning.validation import Measures, measure
-from bench.runs.journal import UNFINISHED
-from bench.runs.record import SCHEMA, software, to_json, write_atomically
+from bench.runs.files import write_atomically
+from bench.runs.finetuning_record import FINETUNING
+from bench.runs.folder import CARD, UNFINISHED
+from bench.runs.provenance import software
 from bench.runs.table import align
+from bench.runs.untyped import SCHEMA, to_json
 from callbacks.outcome_callback import run_folder
 from datamodules.errors import UserError
 
@@ -120,7 +123,7 @@ class FineTuningWriter(Callback):
             "metrics": {"before": curve[0.0], "after": curve[1.0]},
             "interpolation": [{"alpha": alpha, "metrics": measures} for alpha, measures in curve.items()],
             "exports": exports,
-            "software": software(),
+            "software": software().to_json(),
             "run": {
                 "command": "fit",
                 "processes": trainer.world_size,

@@ -15,9 +15,12 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from bench.evaluation import ZeroShotEvaluation
 from bench.outcomes import Outcomes
+from bench.runs.files import write_atomically
+from bench.runs.folder import TABLE
 from bench.runs.journal import Journal
-from bench.runs.record import TABLE, software, write_atomically, write_record
+from bench.runs.provenance import software
 from bench.runs.table import per_image_csv, screen_table
+from bench.runs.untyped import write_record
 from callbacks.outcome_callback import OutcomeCallback, evaluation, run_folder
 from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
@@ -166,7 +169,8 @@ class ResultsWriter(OutcomeCallback):
 
 
 def _provenance(module: ZeroShotEvaluation) -> dict[str, Any]:
-    return {"model": module.describe(), "data": module.data.describe(), "software": software(module.data.degradations)}
+    versions = software(module.data.degradations)
+    return {"model": module.describe(), "data": module.data.describe(), "software": versions.to_json()}
 
 
 def _subject(module: ZeroShotEvaluation) -> dict[str, Any]:

@@ -21,7 +21,8 @@ from bench.figures.evaluation import (
     to_pixels,
 )
 from bench.outcomes import Outcomes
-from bench.runs.record import software, to_json
+from bench.runs.provenance import software
+from bench.runs.untyped import to_json
 from callbacks.outcome_callback import OutcomeCallback, evaluation
 from datamodules.base import DegradedDataModule
 from datamodules.degradations import ORIGINAL, curves
@@ -131,7 +132,7 @@ class TensorBoardReport(OutcomeCallback):
         provenance = {
             "model": module.describe(),
             "data": module.data.describe(),
-            "software": software(module.data.degradations),
+            "software": software(module.data.degradations).to_json(),
         }
         writer.add_text("provenance", _code("json", json.dumps(to_json(provenance), indent=1)))
         config = folder / "config.yaml"

@@ -21,7 +21,7 @@ _MOST_WORKERS = 8  # decoding and encoding small images keeps one GPU busy with 
 
 
 class DegradedDataModule(LightningDataModule):
-    """Loaders of `Batch`es over one split of a data set; a subclass says where the images come from.
+    """Loaders of `Batch`es over one split of a data set; a subclass says where the images come from: see `source`.
 
     Testing and predicting use the chosen split, whole, in order, every sample once under any number of processes.
     Fitting always uses the train split: every k-th image of it is held out for validation.
@@ -51,6 +51,12 @@ class DegradedDataModule(LightningDataModule):
     """
 
     dataset_name: ClassVar[str]
+    """What records call the data set; the class's name where a subclass does not say."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if not hasattr(cls, "dataset_name"):
+            cls.dataset_name = cls.__name__
 
     def __init__(
         self,
@@ -102,8 +108,15 @@ class DegradedDataModule(LightningDataModule):
         self._current = split
 
     @abstractmethod
-    def _source(self, split: str) -> Source:
-        """Open a split; called once per split and process."""
+    def source(self, split: str) -> Source:
+        """Open a split: the one thing that a subclass has to say. Called once per split and process.
+
+        Args:
+            split: "train" when fitting; otherwise the split that is tested or predicted.
+
+        Raises:
+            UserError: The split cannot be had.
+        """
 
     @property
     def views(self) -> tuple[str, ...]:
@@ -152,7 +165,7 @@ class DegradedDataModule(LightningDataModule):
             raise UserError("the images have no labels, so they can only be predicted: use `lightning predict`")
 
     def _open(self, split: str) -> Source:
-        source = self._source(split)
+        source = self.source(split)
         if len(set(source.classes)) != len(source.classes):
             repeated = next(name for name in source.classes if source.classes.count(name) > 1)
             raise UserError(f"class name {repeated!r} is listed twice: give each class a name of its own")

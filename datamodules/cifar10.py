@@ -52,7 +52,7 @@ class CIFAR10(DegradedDataModule):
         require(archive, self.root, [(archive.meta["filename"], archive.meta["md5"])], verify=self.verify_checksums)
         return require(archive, self.root, files, verify=self.verify_checksums)
 
-    def _source(self, split: str) -> Source:
+    def source(self, split: str) -> Source:
         from torchvision import datasets
 
         archive, batches = datasets.CIFAR10, self._batches(split)

@@ -33,7 +33,7 @@ class ImageFolder(DegradedDataModule):
         super().__init__(**kwargs)
         self.root, self.names = Path(root).expanduser(), class_names
 
-    def _source(self, split: str) -> Source:
+    def source(self, split: str) -> Source:
         folders = set(visible(self.root)[0]) if self.root.is_dir() else set()
         split_up = folders >= {"train", "test"} or (folders and folders <= _SPLIT_FOLDERS)
         return FolderSource(self.root / split if split_up else self.root, self.names)

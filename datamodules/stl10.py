@@ -50,7 +50,7 @@ class STL10(DegradedDataModule):
         labelled = archive.train_list[:2] if split == "train" else archive.test_list
         return require(archive, self.root, labelled, verify=self.verify_checksums)
 
-    def _source(self, split: str) -> Source:
+    def source(self, split: str) -> Source:
         from torchvision import datasets
 
         archive, files = datasets.STL10, self._files(split)

@@ -83,5 +83,5 @@ class Synthetic(DegradedDataModule):
         """What a result record says about the data: JSON-able."""
         return {**super().describe(), "sizes": list(self.sizes), "image_seed": self.image_seed}
 
-    def _source(self, split: str) -> Source:
+    def source(self, split: str) -> Source:
         return SyntheticSource(split, self.sizes, self.image_seed)

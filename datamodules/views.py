@@ -2,18 +2,18 @@
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import ExifTags, Image, ImageFile
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from datamodules.degradations import Degradation, Degraded
+from datamodules.decoding import to_rgb
+from datamodules.degradations import Degradation, Degraded, register, registered
 from datamodules.errors import UserError
 from datamodules.sources import Source
 
@@ -30,16 +30,6 @@ NOT_ENCODED = -1
 
 _SMALL = 2**14
 """Pixels up to which taking an image apart into planes costs less in NumPy than in Pillow."""
-
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 @dataclass(frozen=True)
@@ -150,6 +140,15 @@ class DegradedViews(Dataset[Sample | Unreadable | None]):
     def __len__(self) -> int:
         return len(self.indices)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A loader process may be a fresh one: what the user registered travels with the data set."""
+        return self.__dict__ | {"_kinds": registered()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for kind in state.pop("_kinds"):
+            register(kind)
+        self.__dict__.update(state)
+
     def __getitem__(self, position: int) -> Sample | Unreadable | None:
         if position == PADDING:
             return None
@@ -213,40 +212,6 @@ class DegradedViews(Dataset[Sample | Unreadable | None]):
             paths=[sample.path for sample in read],
             unreadable=[sample for sample in samples if isinstance(sample, Unreadable)],
         )
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Upright 8-bit RGB, as CLIP's own preprocessing would see the image; of several frames the first.
-
-    EXIF orientation is applied. Grayscale, palette, CMYK and alpha images are converted as Pillow does (alpha is
-    dropped); 16-bit grayscale is scaled to 8 bits, where Pillow would clip. Nothing but the pixels is kept:
-    Pillow would write a source's comment into each JPEG made of it.
-
-    Args:
-        image: An opened image; it is used up.
-
-    Raises:
-        ValueError: There are no pixels, or their mode has no defined range (32-bit float, integers beyond 16 bits).
-    """
-    image.load()
-    if 0 in image.size:
-        raise ValueError("the image has no pixels")
-    if image.mode == "RGB" and not image.info and not isinstance(image, ImageFile.ImageFile):
-        return image  # pixels in memory: no metadata to read, and none to leave behind
-    turn = None
-    with suppress(Exception):  # a broken EXIF block raises anything, and says nothing about the pixels
-        turn = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    if turn is not None:
-        image = image.transpose(turn)
-    image.info = {}
-    if image.mode == "F":
-        raise ValueError("a 32-bit float image has no defined range")
-    if image.mode.startswith("I"):
-        values = np.asarray(image)
-        if values.size and not 0 <= values.min() <= values.max() <= 65535:
-            raise ValueError("an integer image beyond 16 bits has no defined range")
-        image = Image.fromarray((values / 257).round().astype(np.uint8))
-    return image.convert("RGB")
 
 
 def _reason(error: Exception) -> str:

@@ -14,7 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from bench.cli import main
 from bench.clip.compilation import compiler
 from bench.metrics import RATES
-from bench.runs.record import read_record
+from bench.runs.untyped import read_record
 from datamodules import Synthetic
 from datamodules.degradations import curves
 from tests.support.archives import write_cifar10, write_stl10

@@ -7,7 +7,7 @@ import sys
 import pandas as pd
 import pytest
 
-from bench.runs.record import read_record
+from bench.runs.untyped import read_record
 
 SUMMED = ("loss", "probability", "confidence", "loss_increase", "calibration_error")  # in another order
 

@@ -11,8 +11,9 @@ import pytest
 
 from bench.cli import main
 from bench.runs import locks
-from bench.runs.journal import UNFINISHED
-from bench.runs.record import read_record
+from bench.runs.folder import UNFINISHED
+from bench.runs.provenance import SoftwareRecord
+from bench.runs.untyped import read_record
 
 QUICK = [
     *("--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.enable_progress_bar=false"),
@@ -170,7 +171,7 @@ class TestNotTakingUp:
 
     def test_a_run_with_other_software_neither(self, run, interrupt, monkeypatch):
         folder = interrupt(3)
-        monkeypatch.setattr("callbacks.results_writer.software", lambda *_: {"python": "2.7"})
+        monkeypatch.setattr("callbacks.results_writer.software", lambda *_: SoftwareRecord(python="2.7"))
         run(CALLBACKS)
         assert (folder.parent / "version_1/results.json").exists()
 

@@ -18,8 +18,8 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
 from bench.cli import main
-from bench.runs.record import read_record
 from bench.runs.table import screen_table
+from bench.runs.untyped import read_record
 from datamodules.degradations import DEFAULT_DEGRADATIONS, parse
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]

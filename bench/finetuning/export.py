@@ -8,10 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from bench.clip.weights import ACTIVATION_KEY, Activation
-from bench.runs.record import write_atomically
+from bench.runs.files import write_atomically
 
-FINETUNING = "finetuning.json"
-CARD = "MODEL_CARD.md"
 CHECKPOINT_SUFFIX = ".safetensors"
 
 

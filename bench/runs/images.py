@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from bench.report.runs import Run
-from bench.runs.record import TABLE
+from bench.runs.folder import TABLE
 
 _ROWS_AT_ONCE = 500_000
 _COLUMNS = {"index": np.int64, "label": np.int64, "view": str, "prediction": np.int64}

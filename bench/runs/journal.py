@@ -14,10 +14,12 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from bench.outcomes import Outcomes
 from bench.runs import locks
-from bench.runs.record import CONFIG, RESULTS, to_json, write_atomically
+from bench.runs.files import write_atomically
+from bench.runs.folder import CONFIG, UNFINISHED
+from bench.runs.record import RESULTS
+from bench.runs.untyped import to_json
 from datamodules.errors import UserError
 
-UNFINISHED = "unfinished"
 _SUBJECT = "subject.json"
 _LOCK = "lock"
 _SHARDS = "*.safetensors"

@@ -10,8 +10,9 @@ from typing import Any
 
 import yaml
 
-from bench.finetuning.export import FINETUNING
-from bench.runs.record import CONFIG, RESULTS
+from bench.runs.finetuning_record import FINETUNING
+from bench.runs.folder import CONFIG
+from bench.runs.record import RESULTS
 from datamodules.errors import UserError
 
 CONFIG_KEY = "config"

@@ -16,8 +16,9 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from bench.runs import locks
+from bench.runs.files import write_atomically
 from bench.runs.journal import Journal
-from bench.runs.record import read_record, write_atomically
+from bench.runs.untyped import read_record
 from bench.sweep.grid import RECORDS, Cell
 from datamodules.errors import UserError
 

@@ -4,10 +4,11 @@ A degradation's specification is its name everywhere (YAML, metric keys, columns
 `original`, `jpeg-75`, `jpeg-75-444`, `webp-50`, `resize-0.5+jpeg-50`. Each has one name, of letters, digits and `-.+`.
 """
 
-from datamodules.degradations.base import ORIGINAL, Degradation, Original, Setting
+from datamodules.degradations.base import ORIGINAL, Degradation, OneNumber, Original, Setting
 from datamodules.degradations.formats import Degraded, FileFormat
 from datamodules.degradations.jpeg import Jpeg
-from datamodules.degradations.specs import MOST_VIEWS, Chain, codec_versions, curves, parse, parse_all
+from datamodules.degradations.registry import register, registered
+from datamodules.degradations.specs import MOST_VIEWS, Chain, codec_versions, curves, degrade, parse, parse_all
 
 DEFAULT_DEGRADATIONS = (ORIGINAL, "jpeg-75", "jpeg-50", "jpeg-25")
 """The views of Chen, Namboodiri and Padget (2023)."""
@@ -21,10 +22,14 @@ __all__ = [
     "Degraded",
     "FileFormat",
     "Jpeg",
+    "OneNumber",
     "Original",
     "Setting",
     "codec_versions",
     "curves",
+    "degrade",
     "parse",
     "parse_all",
+    "register",
+    "registered",
 ]

@@ -6,7 +6,7 @@ from typing import ClassVar, NamedTuple, Protocol, Self
 
 from PIL import Image
 
-from datamodules.degradations.formats import Degraded, FileFormat
+from datamodules.degradations.formats import Degraded, FileFormat, last_block
 from datamodules.errors import UserError
 
 ORIGINAL = "original"
@@ -40,6 +40,14 @@ class Degradation(Protocol):
     @property
     def formats(self) -> tuple[FileFormat, ...]:
         """The file formats that an image passes through."""
+
+    @property
+    def size_factor(self) -> float:
+        """Side of the view per side of the image; sides are rounded."""
+
+    @property
+    def block_period(self) -> float | None:
+        """Distance in pixels of the view between borders of a codec's blocks; None where there is no regular grid."""
 
     def __call__(self, image: Image.Image) -> Degraded:
         """Degrade one image of mode RGB; the argument is left as it is.
@@ -79,6 +87,8 @@ class Original:
     head: ClassVar[str] = ORIGINAL
     settings: ClassVar[tuple[Setting, ...]] = ()
     formats: ClassVar[tuple[FileFormat, ...]] = ()
+    size_factor: ClassVar[float] = 1.0
+    block_period: ClassVar[float | None] = None
 
     @classmethod
     def form(cls) -> str:
@@ -146,6 +156,14 @@ class OneNumber:
     @property
     def settings(self) -> tuple[Setting, ...]:
         return (Setting(self.quantity(), self.value, self.head),)
+
+    @property
+    def size_factor(self) -> float:
+        return 1.0
+
+    @property
+    def block_period(self) -> float | None:
+        return last_block(self.formats)
 
 
 def malformed(spec: str, form: str) -> UserError:

@@ -1,5 +1,6 @@
 """Image file formats, and the round trip of an image through one of them, in memory."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
@@ -31,6 +32,8 @@ class FileFormat:
         plugin: The module whose import makes the format known to Pillow.
         longest_side: Pixels that fit on a side; None where memory ends first.
         decoder: Pillow's name of the decoder that reads the files it writes; None where only `Image.open` knows.
+        block: Side in pixels of the blocks that every image is cut into, whose borders can show as a regular grid; None
+            where there are none, or of more than one size: wavelets, and codecs that choose block sizes by content.
     """
 
     key: str
@@ -40,6 +43,7 @@ class FileFormat:
     plugin: str | None = None
     longest_side: int | None = None
     decoder: str | None = None
+    block: int | None = None
 
     def require(self) -> None:
         """Make the format known to Pillow.
@@ -92,12 +96,18 @@ class FileFormat:
         return Degraded(pixels, len(encoded))
 
 
+def last_block(formats: Iterable[FileFormat]) -> float | None:
+    """Side in pixels of the blocks of the last format that has any; None if none has."""
+    sides = [file_format.block for file_format in formats if file_format.block is not None]
+    return float(sides[-1]) if sides else None
+
+
 def _size(image: Image.Image) -> str:
     return f"{image.width} x {image.height} pixels"
 
 
 # 65500 is libjpeg's own limit, a little below the format's 65535; libavif encodes 65536, but decodes 32768.
-JPEG = FileFormat("JPEG", "JPEG", "jpg", "libjpeg_turbo", longest_side=65500, decoder="jpeg")
+JPEG = FileFormat("JPEG", "JPEG", "jpg", "libjpeg_turbo", longest_side=65500, decoder="jpeg", block=8)
 WEBP = FileFormat("WEBP", "WebP", "webp", "webp", longest_side=16383)
 AVIF = FileFormat("AVIF", "AVIF", "avif", "avif", longest_side=32768)
 JPEG_2000 = FileFormat("JPEG2000", "JPEG 2000", "jpg_2000", "jpg_2000")

@@ -47,6 +47,8 @@ class Jpeg:
 
     head: ClassVar[str] = "jpeg"
     formats: ClassVar[tuple[FileFormat, ...]] = (JPEG,)
+    size_factor: ClassVar[float] = 1.0
+    block_period: ClassVar[float | None] = JPEG.block
 
     @classmethod
     def form(cls) -> str:

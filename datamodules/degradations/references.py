@@ -5,7 +5,6 @@ from hashlib import blake2b
 
 import numpy as np
 from PIL import Image
-from scipy.ndimage import gaussian_filter
 
 from datamodules.degradations.base import OneNumber
 from datamodules.degradations.formats import Degraded
@@ -22,6 +21,10 @@ class Resize(OneNumber):
     factor: float
     head = "resize"
     lowest, highest = 0.01, 0.99
+
+    @property
+    def size_factor(self) -> float:
+        return self.factor
 
     def __call__(self, image: Image.Image) -> Degraded:
         return Degraded(_shrink(image, self.factor), None)
@@ -63,6 +66,8 @@ class Blur(OneNumber):
     lowest, highest = 0.2, 20
 
     def __call__(self, image: Image.Image) -> Degraded:
+        from scipy.ndimage import gaussian_filter
+
         pixels = np.asarray(image, dtype=np.float64)
         blurred = gaussian_filter(pixels, (self.sigma, self.sigma, 0), mode="nearest", truncate=4)
         return Degraded(Image.fromarray(blurred.round().astype(np.uint8)), None)

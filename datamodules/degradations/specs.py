@@ -11,33 +11,14 @@ from itertools import chain, product, zip_longest
 
 from PIL import Image
 
-from datamodules.degradations.base import ORIGINAL, Degradation, Kind, Original, Setting
-from datamodules.degradations.codecs import Avif, Heic, Jpeg2000Psnr, Jpeg2000Ratio, JpegXl, LosslessWebP, WebP
+from datamodules.decoding import to_rgb
+from datamodules.degradations.base import ORIGINAL, Degradation, Original, Setting
 from datamodules.degradations.formats import Degraded, FileFormat
-from datamodules.degradations.jpeg import Cifar10CJpeg, ImageNetCJpeg, Jpeg
-from datamodules.degradations.references import Blur, DownUp, Noise, Resize
+from datamodules.degradations.registry import all_kinds, kinds
 from datamodules.errors import UserError
 
 MOST_VIEWS = 200
 _LONGEST_NAME = 100  # characters; a name is part of file names
-
-_KINDS: tuple[type[Kind], ...] = (
-    Original,
-    Jpeg,
-    Cifar10CJpeg,
-    ImageNetCJpeg,
-    WebP,
-    LosslessWebP,
-    Avif,
-    Jpeg2000Ratio,
-    Jpeg2000Psnr,
-    JpegXl,
-    Heic,
-    Resize,
-    DownUp,
-    Blur,
-    Noise,
-)
 
 
 @dataclass(frozen=True)
@@ -47,7 +28,7 @@ class Chain:
     Args:
         links: At least two, in the order of work.
 
-    >>> Chain((Resize(0.5), Jpeg(50))).name
+    >>> Chain((parse("resize-0.5"), parse("jpeg-50"))).name
     'resize-0.5+jpeg-50'
     """
 
@@ -70,6 +51,25 @@ class Chain:
     @property
     def formats(self) -> tuple[FileFormat, ...]:
         return tuple(chain.from_iterable(link.formats for link in self.links))
+
+    @property
+    def size_factor(self) -> float:
+        return math.prod(link.size_factor for link in self.links)
+
+    @property
+    def block_period(self) -> float | None:
+        """Of the last link with blocks, as large as the links after it leave them.
+
+        >>> parse("jpeg-50+resize-0.5").block_period, parse("resize-0.5+jpeg-50").block_period
+        (4.0, 8.0)
+        """
+        period = None
+        for link in self.links:
+            if link.block_period is not None:
+                period = float(link.block_period)
+            elif period is not None:
+                period *= link.size_factor
+        return period
 
     def __call__(self, image: Image.Image) -> Degraded:
         encoded_bytes = None
@@ -103,17 +103,39 @@ def parse(spec: str) -> Degradation:
 
 
 def _parse_link(spec: str) -> Degradation:
-    kinds = [kind for kind in _KINDS if spec == kind.head or spec.startswith(f"{kind.head}-")]
-    if not kinds:
+    fitting = kinds(spec)
+    if not fitting:
         bare = spec.lower().rstrip("-.0123456789")
-        close = get_close_matches(bare, [kind.head for kind in _KINDS], n=1)
+        close = get_close_matches(bare, [kind.head for kind in all_kinds()], n=1)
         hint = f" (is it {close[0]}?)" if close else ""
-        forms = ", ".join(kind.form() for kind in _KINDS)
+        forms = ", ".join(kind.form() for kind in all_kinds())
         raise UserError(f"unknown degradation {spec!r}{hint}: choose from {forms}, or several joined by +")
-    degradation = max(kinds, key=lambda kind: len(kind.head)).from_spec(spec)
+    degradation = max(fitting, key=lambda kind: len(kind.head)).from_spec(spec)
     if degradation.name != spec:
         raise UserError(f"degradation {spec!r} has one name only: write {degradation.name}")
     return degradation
+
+
+def degrade(image: Image.Image, view: str) -> Degraded:
+    """Degrade one image as a run degrades it: converted to upright RGB first (`to_rgb`), at its native size.
+
+    Args:
+        image: An image of Pillow in any mode; it is left as it is.
+        view: A view's name, such as "jpeg-75" or "resize-0.5+webp-50".
+
+    Returns:
+        The RGB image, and the size of its encoded form in bytes (None where nothing was encoded).
+
+    Raises:
+        UserError: There is no such view, or this installation lacks its codec.
+        ValueError: The codec cannot hold an image of this size, or the image's mode has no defined range.
+
+    >>> degrade(Image.new("L", (40, 30)), "jpeg-75").image
+    <PIL.Image.Image image mode=RGB size=40x30 at ...>
+    """
+    [_, *degradations] = parse_all([view])
+    rgb = to_rgb(image.copy())
+    return degradations[0](rgb) if degradations else Degraded(rgb, None)
 
 
 def parse_all(specs: Sequence[str]) -> tuple[Degradation, ...]:

@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from bench.attribution.statistics import attribution_statistics
 from bench.cli import main
-from bench.runs.record import read_record
+from bench.runs.untyped import read_record
 from datamodules import Synthetic
 from tests.support.archives import write_cifar10
 

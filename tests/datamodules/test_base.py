@@ -17,7 +17,7 @@ class Numbered(DegradedDataModule):
         super().__init__(**{"num_workers": 0, "degradations": [], "batch_size": 4, **kwargs})
         self.opened = []
 
-    def _source(self, split):
+    def source(self, split):
         self.opened.append(split)
         count = {"train": 23, "test": 10}[split]
         images = np.arange(count, dtype=np.uint8)[:, None, None, None].repeat(3, axis=3)

@@ -199,8 +199,8 @@ def test_which_views_are_held_out(view, drawn):
 
 def test_an_unreadable_training_image_is_reported_not_raised():
     class Broken(Synthetic):
-        def _source(self, split):
-            source = super()._source(split)
+        def source(self, split):
+            source = super().source(split)
             load = source.load
             source.load = lambda index: Image.open("missing.png") if index == 3 else load(index)
             return source

@@ -1,11 +1,15 @@
 """Made-up runs: result files and per-image tables of known counts."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from bench.paper import PRECISION, TEMPLATE, VIEWS, find_table
+from bench.runs.folder import RunFolder
+from bench.runs.provenance import DataRecord, ModelRecord, SoftwareRecord
+from bench.runs.record import ClassCounts, Confusion, RunInfo, RunRecord, ViewRecord
 
 CLASSES = 10
 
@@ -73,6 +77,112 @@ def record(predictions, *, encoder="RN50", data="cifar10", split="test", model=N
     }
 
 
+def view_records(predictions, labels):
+    """What `bench.metrics.measure` would say, computed with NumPy."""
+    original = predictions["original"]
+    found = {}
+    for view, prediction in predictions.items():
+        now, before = prediction == labels, original == labels
+        metrics = {"precision": float(now.mean()), "loss": 0.5}
+        if view != "original":
+            metrics |= {
+                "broken": float((before & ~now).mean()),
+                "repaired": float((~before & now).mean()),
+                "drop": float(before.mean() - now.mean()),
+                "flip_rate": float((prediction != original).mean()),
+                "loss_increase": 0.25,
+            }
+        found[view] = ViewRecord(
+            metrics,
+            flipped=int((prediction != original).sum()),
+            broken=int((before & ~now).sum()),
+            repaired=int((~before & now).sum()),
+            classes=ClassCounts(
+                correct=tuple(np.bincount(labels[now], minlength=CLASSES).tolist()),
+                predicted=tuple(np.bincount(prediction, minlength=CLASSES).tolist()),
+                confusions=_confusions(original, prediction, labels),
+            ),
+        )
+    return found
+
+
+def _confusions(original, prediction, labels):
+    pairs = [(true, wrong) for true in range(CLASSES) for wrong in range(CLASSES) if true != wrong]
+    counts = [
+        tuple(int(((labels == true) & (found == wrong)).sum()) for found in (original, prediction))
+        for true, wrong in pairs
+    ]
+    grown = [(*pair, *count) for pair, count in zip(pairs, counts, strict=True) if count[1] > count[0]]
+    return tuple(Confusion(*numbers) for numbers in sorted(grown, key=lambda one: one[2] - one[3])[:10])
+
+
+def run_record(predictions, *, encoder="RN50", data="cifar10", split="test", model=None, sizes=None, **changes):
+    """A record of images labelled 0, 1, ..., 9, 0, ...
+
+    `changes` go into its `data` part and `model` into its model's, by attribute or as further keys; `sizes` is what the
+    images of 32 x 32 pixels weigh, bytes by view, for all images or image by image.
+    """
+    images = len(predictions["original"])
+    labels = np.arange(images) % CLASSES
+    views = view_records(predictions, labels)
+    for view, size in (sizes or {}).items():
+        mean = float(np.mean(size))
+        weights = {"encoded_bytes": mean, "bits_per_pixel": 8 * mean / 1024}
+        views[view] = replace(views[view], metrics={**views[view].metrics, **weights})
+    described = {
+        "name": data,
+        "split": split,
+        "images_in_split": images,
+        "images_selected": images,
+        "every": 1,
+        "views": list(predictions),
+        "class_names": [f"class {c}" for c in range(CLASSES)],
+        "content": f"sha256:{data}-{split}",
+        **changes,
+    }
+    made = {
+        "encoder": encoder,
+        "pretrained": "openai",
+        "weights_sha256": f"hash of {encoder}",
+        "templates": [TEMPLATE],
+        "precision": "32-true",
+        **(model or {}),
+    }
+    return RunRecord(
+        images=images,
+        views=views,
+        class_images=tuple(np.bincount(labels, minlength=CLASSES).tolist()),
+        model=ModelRecord.of(made),
+        data=DataRecord.of(described),
+        software=SoftwareRecord(packages={"torch": "2", "pillow": "11"}, libjpeg_turbo="3.0", git_commit="0" * 40),
+        run=RunInfo("test"),
+    )
+
+
+def write_run(folder: Path, record, predictions=None, sizes=None) -> Path:
+    """Write a result file, a `RunRecord` or any text, and with predictions a per-image table; `sizes` as above."""
+    folder.mkdir(parents=True)
+    if isinstance(record, str):
+        RunFolder(folder).results.write_text(record)
+    else:
+        record.write(folder)
+    if predictions is not None:
+        _write_table(RunFolder(folder).table, predictions, sizes)
+    return RunFolder(folder).results
+
+
+def _write_table(file, predictions, sizes):
+    views = list(predictions)
+    lines = ["index,path,label,view,prediction,probability,confidence,loss,rank,encoded_bytes,bits_per_pixel"]
+    columns = zip(*(predictions[view].tolist() for view in views), strict=True)
+    weights = {view: np.broadcast_to(size, len(predictions[view])) for view, size in (sizes or {}).items()}
+    for index, row in enumerate(columns):
+        for view, prediction in zip(views, row, strict=True):
+            size = f"{weights[view][index]},{8 * weights[view][index] / 1024}" if view in weights else ","
+            lines.append(f"{index},,{index % CLASSES},{view},{prediction},0.5,0.5,0.5,0,{size}")
+    file.write_text("\n".join(lines) + "\n")
+
+
 def add_sizes(content, sizes):
     """Add to a record what images of 32 x 32 pixels weigh: bytes by view, for all images or image by image."""
     for view, size in sizes.items():
@@ -86,15 +196,7 @@ def write(folder: Path, content, predictions=None, sizes=None) -> Path:
     folder.mkdir(parents=True)
     (folder / "results.json").write_text(content if isinstance(content, str) else json.dumps(content))
     if predictions is not None:
-        views = list(predictions)
-        lines = ["index,path,label,view,prediction,probability,confidence,loss,rank,encoded_bytes,bits_per_pixel"]
-        columns = zip(*(predictions[view].tolist() for view in views), strict=True)
-        weights = {view: np.broadcast_to(size, len(predictions[view])) for view, size in (sizes or {}).items()}
-        for index, row in enumerate(columns):
-            for view, prediction in zip(views, row, strict=True):
-                size = f"{weights[view][index]},{8 * weights[view][index] / 1024}" if view in weights else ","
-                lines.append(f"{index},,{index % CLASSES},{view},{prediction},0.5,0.5,0.5,0,{size}")
-        (folder / "images.csv").write_text("\n".join(lines) + "\n")
+        _write_table(folder / "images.csv", predictions, sizes)
     return folder / "results.json"
 
 

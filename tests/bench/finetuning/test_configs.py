@@ -6,7 +6,7 @@ import pytest
 
 from bench.cli import main
 from bench.clip.encoders import load_encoder
-from bench.runs.record import read_record
+from bench.runs.untyped import read_record
 from tests.support.archives import write_cifar10
 
 QUICK = [

@@ -5,7 +5,8 @@ import torch
 
 from bench.outcomes import Outcomes
 from bench.runs import locks
-from bench.runs.journal import UNFINISHED, Journal
+from bench.runs.folder import UNFINISHED
+from bench.runs.journal import Journal
 from datamodules.errors import UserError
 
 SUBJECT = {"model": {"encoder": "a", "mean": (0.5, 0.25)}}  # a tuple comes back from JSON as a list

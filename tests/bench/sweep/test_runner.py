@@ -8,7 +8,7 @@ import yaml
 
 from bench.runs import locks
 from bench.runs.journal import Journal
-from bench.runs.record import write_record
+from bench.runs.untyped import write_record
 from bench.sweep import runner
 from bench.sweep.grid import Cell
 from bench.sweep.runner import FAILED, LOG, State, run_cells, state

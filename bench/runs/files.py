@@ -1,0 +1,76 @@
+"""Files of a run: written whole or not at all, read only where they are files of a bearable size."""
+
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+from datamodules.errors import UserError
+
+
+class FileError(UserError, ValueError):
+    """A file of a run that is damaged, or was never one.
+
+    Args:
+        path: The file.
+        reason: What is wrong with it, in one line; for a JSON file it names the key.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{str(path)!r} cannot be used: {reason}")
+        self.path, self.reason = path, reason
+
+
+def read_bounded(path: Path, most: int, *, follow: bool = True) -> bytes:
+    """The content of a regular file; pipes and devices, which may never end, are not read.
+
+    Args:
+        path: The file.
+        most: Bytes that it may have.
+        follow: Whether the file may be a link to a regular file.
+
+    Raises:
+        FileError: It is no regular file, or is larger.
+        FileNotFoundError: It is not there.
+        OSError: It cannot be read.
+    """
+    # O_NONBLOCK: to open a pipe that nobody writes to would take for ever; Windows knows neither flag
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    flags |= 0 if follow else getattr(os, "O_NOFOLLOW", 0)
+    if path.is_symlink() and not (follow and path.exists()):
+        raise FileError(path, "it is not a regular file but a link" + (" to nothing" if follow else ""))
+    if path.is_dir():
+        raise FileError(path, "it is not a regular file but a folder")
+    with open(os.open(path, flags), "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise FileError(path, "it is not a regular file")
+        if status.st_size > most:
+            raise FileError(path, f"it has {status.st_size:,} bytes, and at most {most:,} are read")
+        content = file.read(most + 1)  # it may grow as it is read
+    if len(content) > most:
+        raise FileError(path, f"it has more than {most:,} bytes")
+    return content
+
+
+def write_atomically(path: Path, content: str | bytes | Iterable[str]) -> None:
+    """Write a file, a text or pieces of one as UTF-8, so that it is there whole or not at all, also after a crash.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            if isinstance(content, bytes):
+                file.write(content)
+            else:
+                file.writelines(piece.encode() for piece in ([content] if isinstance(content, str) else content))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # which a full disk does not say
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
