@@ -9,6 +9,7 @@ from torch import Tensor
 
 from bench.clip.weights import ACTIVATION_KEY, Activation
 from bench.runs.files import write_atomically
+from bench.runs.finetuning_record import in_words
 
 CHECKPOINT_SUFFIX = ".safetensors"
 
@@ -92,19 +93,3 @@ def model_card(record: Mapping[str, Any]) -> str:
         for one in record["exports"]
     ]
     return "\n".join(lines) + "\n"
-
-
-def in_words(described: Mapping[str, Any] | None) -> str:
-    """A choice, as a record describes it, in one line.
-
-    >>> in_words({"name": "LoRA", "rank": 8}), in_words(None)
-    ('LoRA (rank 8)', 'the last projection')
-    """
-    if described is None:
-        return "the last projection"
-    inner = ", ".join(
-        " + ".join(in_words(term) for term in value) if name == "terms" else f"{name} {value}"
-        for name, value in described.items()
-        if name not in ("name", "label_free")
-    )
-    return f"{described['name']} ({inner})" if inner else str(described["name"])

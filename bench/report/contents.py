@@ -6,8 +6,18 @@ from bench.report.document import Chapter, Report
 from bench.report.groups import Group, group_runs
 from bench.report.inputs import Choices, Inputs
 from bench.report.sections import (
-    attribution_change, attributions, classes, definitions, drop, encoders, paper, precision, robustness, sizes, sources
-)  # fmt: skip
+    attribution_change,
+    attributions,
+    classes,
+    definitions,
+    drop,
+    encoders,
+    paper,
+    precision,
+    robustness,
+    sizes,
+    sources,
+)
 
 SECTIONS = (precision, sizes, drop, robustness, attribution_change, classes, encoders, attributions)
 """Those about a group of runs over the same images, in order."""

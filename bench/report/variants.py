@@ -209,7 +209,7 @@ def _resample(entries: Sequence[Entry]) -> dict[tuple[str, str], Floats]:
             table = read_correctness(run)
             prints.add(table.fingerprint)
             for view in (view for view, other in entry.runs.items() if other is run):
-                columns[entry.label, view] = np.unpackbits(table.bits[view], count=run.record.images)
+                columns[entry.label, view] = np.unpackbits(table.bits[view], count=run.record.images).astype(np.float64)
     if len(prints) > 1:
         raise ValueError("their images.csv have other indices or labels")
     return dict(zip(columns, resampled_sums(np.stack(list(columns.values()), axis=1)).T, strict=True))

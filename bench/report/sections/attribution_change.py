@@ -50,7 +50,7 @@ def section(group: Group, choices: Choices) -> Section | None:
 
 
 def _row(change: Change) -> dict[str, Any]:
-    before, after = (np.asarray(values, dtype=np.float64) for values in (change.before, change.after))
+    before, after = change.before, change.after
     means = estimate(resampled_sums((after - before)[:, None])[:, 0] / len(before))
     return {
         "tuned": change.label,
@@ -71,17 +71,12 @@ def _changes(base: Entry, tuned: Entry) -> list[Change]:
         if any(old.get(key) != new.get(key) for key in _SETTINGS):
             continue
         common = [index for index in old["indices"] if index in new["indices"]]
-        pairs = [
-            (view, title, [_values(record, view, quantity, common) for record in (old, new)])
-            for view in old["views"]
-            if view in new["views"] and common
-            for quantity, title in _QUANTITIES.items()
-        ]
-        changes = [
-            Change(tuned.label, view, title, *values)
-            for view, title, values in pairs
-            if all(value is not None for value in values)
-        ]
+        changes = []
+        for view in (view for view in old["views"] if view in new["views"] and common):
+            for quantity, title in _QUANTITIES.items():
+                first, second = (_values(record, view, quantity, common) for record in (old, new))
+                if first is not None and second is not None:
+                    changes.append(Change(tuned.label, view, title, first, second))
         if changes:
             return changes
     return []

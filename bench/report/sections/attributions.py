@@ -116,8 +116,8 @@ def _images(name: str, label: str, wide: pd.DataFrame) -> Table:
     measures = ("predicted", "score", "ig", "residual")
     parts = []
     for view in views:
-        columns = {f"{measure}/{view}": measure for measure in measures if f"{measure}/{view}" in wide}
-        parts.append(wide[["index", "label", *columns]].rename(columns=columns).assign(view=view))
+        names = {f"{measure}/{view}": measure for measure in measures if f"{measure}/{view}" in wide}
+        parts.append(wide[["index", "label", *names]].rename(columns=names).assign(view=view))
     frame = pd.concat(parts).sort_index(kind="stable").reindex(columns=["index", "label", "view", *measures])
     frame["view"] = pd.Categorical(frame["view"], views)
     frame = frame.astype({measure: "float64" for measure in measures[1:]})

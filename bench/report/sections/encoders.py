@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -39,15 +38,15 @@ def section(group: Group, choices: Choices) -> Section | None:
         pairs = len(frame[["first", "second"]].drop_duplicates())
         note += f" Shown are the pairs with {best}, the best on the originals; all {pairs:,} are in encoders.csv."
 
-        def where(frame: "pd.DataFrame") -> "pd.Series":
+        def where(frame: pd.DataFrame) -> pd.Series:
             return (frame["first"] == best) | (frame["second"] == best)
 
     difference = Column(
         "difference", form="+.4f", details=("{p_holm:p}",), bold=lambda frame: frame["p_holm"] < _SIGNIFICANT
     )
     table = Table(
-        f"{group.name}-encoders", "Differences between encoders", frame, (Column("first"), Column("second"), difference),
-        across="view", note=note, data="encoders.csv", where=where,
+        f"{group.name}-encoders", "Differences between encoders", frame,
+        (Column("first"), Column("second"), difference), across="view", note=note, data="encoders.csv", where=where,
     )  # fmt: skip
     return Section("Between encoders", (table, *remarks))
 
@@ -71,7 +70,7 @@ def _read(group: Group) -> tuple[dict[Path, Correctness], dict[str, str]]:
     return tables, problems
 
 
-def compare_encoders(group: Group, tables: Mapping[Path, Correctness]) -> "pd.DataFrame":
+def compare_encoders(group: Group, tables: Mapping[Path, Correctness]) -> pd.DataFrame:
     """Test every pair of the group's encoders on every view that both have: a row each.
 
     `only_first` and `only_second` are the images that only one of the two has right, `p` is McNemar's exact test and

@@ -1,6 +1,6 @@
 """Fine-tuned encoders against the original and their clean-only controls: what was recovered, and what it cost."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +69,7 @@ def _blocks(name: str, group: Group, base: Entry, variants: Sequence[Variant]) -
     return blocks
 
 
-def seeds(by_seed: Sequence[int] | dict[int, object]) -> str:
+def seeds(by_seed: Mapping[int, object]) -> str:
     """Seeds as text."""
     return ", ".join(map(str, sorted(by_seed)))
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -78,7 +78,7 @@ def rate_panels(group: Group) -> list[Panel]:
     return panels
 
 
-def smallest_settings(group: Group, points: float) -> "pd.DataFrame":
+def smallest_settings(group: Group, points: float) -> pd.DataFrame:
     """For each encoder the encoded view of the fewest bytes per image whose drop is under a limit; a row each.
 
     `smallest` is the view and `surely` the one of which the upper end of the drop's interval is under the limit, too;
@@ -136,7 +136,7 @@ def _answer_table(group: Group, points: float) -> Table:
     columns = [Column("label", "encoder")]
     for name, title in (("smallest", "smallest setting"), ("surely", "surely")):
         columns += [
-            Column(name, title, missing=_NONE, bold=lambda frame, name=name: frame[name].notna()),
+            Column(name, title, missing=_NONE, bold=partial(_is_there, name)),
             Column(f"{name}_bytes", "bytes", ",.0f", details=(f"{{{name}_bits:.3f}} bits per pixel",)),
             Column(f"{name}_drop", "drop (points)", ".2f", interval=True),
         ]
@@ -146,6 +146,10 @@ def _answer_table(group: Group, points: float) -> Table:
     )
     title = f"Smallest bytes per image with a drop under {limit_in_words(points)}"
     return Table(f"{group.name}-smallest", title, frame, tuple(columns), note=note, data="smallest_settings.csv")
+
+
+def _is_there(name: str, frame: pd.DataFrame) -> pd.Series:
+    return frame[name].notna()
 
 
 def _resample(entry: Entry, images: int) -> tuple[Sums, str]:
@@ -217,7 +221,12 @@ def measure_curves(entry: Entry, sums: Sums, images: int, points: float) -> list
         mean = mean_on_range(_log(sums, "bits_per_pixel", views, images), right / images, low, high)
         drops = sums[ORIGINAL, "correct"][:, None] - right
         needed = least_x_under(_log(sums, "encoded_bytes", views, images), drops, images_of(points, images))
-        row = {"encoder": entry.label, "codec": name, "settings": " ".join(views), "drop_points": points}
+        row: dict[str, Any] = {
+            "encoder": entry.label,
+            "codec": name,
+            "settings": " ".join(views),
+            "drop_points": points,
+        }
         rows.append(row | estimate(mean).columns("mean_precision") | estimate(np.exp2(needed)).columns("bytes"))
     return rows
 
@@ -237,13 +246,13 @@ def compare_codecs(entry: Entry, sums: Sums, images: int) -> list[dict[str, Any]
                 mean_on_range(bits, _correct(sums, views) / images, low, high)
                 for bits, views in zip(x, (one, other), strict=True)
             ]
-            row = {"encoder": entry.label, "first": first, "second": second}
+            row: dict[str, Any] = {"encoder": entry.label, "first": first, "second": second}
             row |= {"bits_low": float(np.exp2(low[0])), "bits_high": float(np.exp2(high[0]))}
             rows.append(row | estimate(means[0] - means[1]).columns("difference"))
     return rows
 
 
-def _curve_table(group: Group, frame: "pd.DataFrame", points: float) -> Table:
+def _curve_table(group: Group, frame: pd.DataFrame, points: float) -> Table:
     note = (
         "Mean precision: area under the curve over the logarithm of the bits per pixel, on the range that all curves "
         "of the encoder have in common, divided by its width; a dash where there is none. Bytes: interpolated "
@@ -260,7 +269,7 @@ def _curve_table(group: Group, frame: "pd.DataFrame", points: float) -> Table:
     return Table(f"{group.name}-rate-curves", title, frame, columns, note=note, data="rate_curves.csv")
 
 
-def _pair_table(group: Group, frame: "pd.DataFrame") -> Table:
+def _pair_table(group: Group, frame: pd.DataFrame) -> Table:
     note = (
         "Mean precision of the first minus that of the second, over the logarithm of the bits per pixel that both "
         f"curves span, with the paired bootstrap's 95% interval ({IMAGE_RESAMPLES:,} resamples, not adjusted for the "
@@ -278,7 +287,7 @@ def _pair_table(group: Group, frame: "pd.DataFrame") -> Table:
     return Table(f"{group.name}-equal-bits", title, frame, columns, note=note, data="equal_bits.csv", most=_MOST_ROWS)
 
 
-def _excludes_zero(frame: "pd.DataFrame") -> "pd.Series":
+def _excludes_zero(frame: pd.DataFrame) -> pd.Series:
     return (frame["difference_low"] > 0) | (frame["difference_high"] < 0)
 
 
