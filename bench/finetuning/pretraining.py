@@ -17,6 +17,7 @@ from bench.clip.preprocess import Preprocess
 from bench.clip.zero_shot import check_templates
 from bench.finetuning.export import save_weights
 from bench.paper import TEMPLATE
+from bench.runs.checkpoints import load_weights_only
 from datamodules.base import DegradedDataModule
 from datamodules.errors import UserError
 from datamodules.views import Batch, Images
@@ -83,6 +84,7 @@ class ClipPretraining(LightningModule):
 
     def setup(self, stage: str) -> None:
         """Tokenise the prompts of the data's classes and make a metric per view."""
+        load_weights_only(self.trainer)
         data = self._data
         if not data.labelled:
             raise UserError("the images have no labels, so there is nothing to learn: sort them into class folders")
