@@ -204,4 +204,4 @@ def number(value: float, form: str = ".4f") -> str:
 
 
 def _is_missing(value: Any) -> bool:
-    return value is None or value != value or str(value) == "<NA>"
+    return value is None or type(value).__name__ == "NAType" or value != value

@@ -12,7 +12,7 @@ def mcnemar_exact(broken: npt.ArrayLike, repaired: npt.ArrayLike) -> Floats:
     """Two-sided p-values of McNemar's (1947) test in its exact, binomial form, elementwise; 1 where nothing changed.
 
     >>> mcnemar_exact([9, 0], [3, 0]).round(10).tolist()
-    [0.145996094, 1.0]
+    [0.1459960938, 1.0]
     """
     less, changed = np.minimum(broken, repaired), np.add(broken, repaired)
     tail = bdtr(np.asarray(less, np.float64), np.asarray(changed, np.int64), 0.5)

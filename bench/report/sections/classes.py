@@ -22,7 +22,7 @@ def section(group: Group, choices: Choices) -> Section | None:
     """Drops in recall per class, and the confusions that grew most; None where nothing was degraded."""
     if not group.degraded:
         return None
-    panels = [ClassPanel(entry.label, _drops(group, entry)) for entry in group.entries if len(entry.runs) > 1]
+    panels = [ClassPanel(entry.label, class_drops(group, entry)) for entry in group.entries if len(entry.runs) > 1]
     draw = partial(class_maps, panels, group.classes, group.degraded, "drop in recall", drops=True)
     note = "Red: the class lost recall; blue: it gained. White cells without a number: not measured."
     blocks: list[Block] = [Plot(f"{group.name}-classes", "Drop in recall per class", draw, note), _recalls(group)]
@@ -38,7 +38,7 @@ def recall(run: FinishedRun, view: str) -> Floats:
     return np.array(counts.recall(images), dtype=np.float64)
 
 
-def _drops(group: Group, entry: Entry) -> Floats:
+def class_drops(group: Group, entry: Entry) -> Floats:
     """Recall in the original minus recall in a view of the same run: float64 [C, V], NaN where not measured."""
     drops = np.full((len(group.classes), len(group.degraded)), np.nan)
     for place, view in enumerate(group.degraded):

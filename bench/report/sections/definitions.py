@@ -12,9 +12,10 @@ _STATISTICS = {
     "Association 22). It is about other images drawn like these; the same run on the same images gives the same "
     "number.",
     "Interval of a drop": f"paired percentile bootstrap at 95% with {COUNT_RESAMPLES:,} resamples (Efron and "
-    "Tibshirani, 1993, An Introduction to the Bootstrap, chapter 13). An image contributes +1 (broken), -1 (repaired) or 0, "
-    "so resampling images is drawing broken, repaired and the rest from a multinomial distribution, which is how it is "
-    "done. Where no image changed there is nothing to resample and the interval is a point: read it together with n.",
+    "Tibshirani, 1993, An Introduction to the Bootstrap, chapter 13). An image contributes +1 (broken), -1 (repaired) "
+    "or 0, so resampling images is drawing broken, repaired and the rest from a multinomial distribution, which is how "
+    "it is done. Where no image changed there is nothing to resample and the interval is a point: read it together "
+    "with n.",
     "Relative drop": "(p0 - p) / (p0 - 1/C) with C classes: the share that was lost of what the original had over "
     "guessing, corrected for chance as Cohen's (1960) kappa is. 1 is down to guessing. It compares encoders and data "
     "sets that start from different precisions.",

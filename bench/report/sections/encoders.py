@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,6 +10,7 @@ from bench.report.document import Block, Section
 from bench.report.groups import Group
 from bench.report.inputs import Choices
 from bench.report.tables import Column, Table
+from bench.runs.folder import RunFolder
 from bench.runs.images import Correctness, read_correctness
 from bench.statistics.significance import holm, mcnemar_exact, pairwise_discordance
 from datamodules.degradations import ORIGINAL
@@ -51,13 +51,13 @@ def section(group: Group, choices: Choices) -> Section | None:
     return Section("Between encoders", (table, *remarks))
 
 
-def _read(group: Group) -> tuple[dict[Path, Correctness], dict[str, str]]:
+def _read(group: Group) -> tuple[dict[RunFolder, Correctness], dict[str, str]]:
     """Per-image correctness by folder, only of those that saw the same images; and what cannot be used."""
-    tables: dict[Path, Correctness] = {}
+    tables: dict[RunFolder, Correctness] = {}
     problems: dict[str, str] = {}
-    for run in {run.folder.path: run for entry in group.entries for run in entry.all_runs}.values():
+    for run in {run.folder: run for entry in group.entries for run in entry.all_runs}.values():
         try:
-            tables[run.folder.path] = read_correctness(run)
+            tables[run.folder] = read_correctness(run)
         except FileNotFoundError:
             problems[str(run.folder.results)] = "no images.csv beside it"
         except (OSError, ValueError) as error:
@@ -66,11 +66,11 @@ def _read(group: Group) -> tuple[dict[Path, Correctness], dict[str, str]]:
     common = max(prints, key=prints.count, default="")
     for folder in [folder for folder, table in tables.items() if table.fingerprint != common]:
         del tables[folder]
-        problems[str(folder)] = "its images.csv has other indices or labels than most"
+        problems[str(folder.results)] = "its images.csv has other indices or labels than most"
     return tables, problems
 
 
-def compare_encoders(group: Group, tables: Mapping[Path, Correctness]) -> pd.DataFrame:
+def compare_encoders(group: Group, tables: Mapping[RunFolder, Correctness]) -> pd.DataFrame:
     """Test every pair of the group's encoders on every view that both have: a row each.
 
     `only_first` and `only_second` are the images that only one of the two has right, `p` is McNemar's exact test and
@@ -82,9 +82,9 @@ def compare_encoders(group: Group, tables: Mapping[Path, Correctness]) -> pd.Dat
     """
     rows: list[tuple[str, str, str, int, int]] = []
     for view in group.views:
-        entries = [one for one in group.entries if view in one.runs and one.runs[view].folder.path in tables]
+        entries = [one for one in group.entries if view in one.runs and one.runs[view].folder in tables]
         if len(entries) > 1:
-            bits = np.stack([tables[entry.runs[view].folder.path].bits[view] for entry in entries])
+            bits = np.stack([tables[entry.runs[view].folder].bits[view] for entry in entries])
             names = combinations([entry.label for entry in entries], 2)
             counts = (column.tolist() for column in pairwise_discordance(bits))
             rows += [(*pair, view, first, second) for pair, first, second in zip(names, *counts, strict=True)]

@@ -131,8 +131,6 @@ def recoveries(group: Group, base: Entry, variants: Sequence[Variant]) -> pd.Dat
             rows.append(row)
     frame = pd.DataFrame(rows)
     frame["view"] = group.as_views(frame["view"])
-    frame["subtracted"] = frame["control_share"].map("control {:.2f}".format).where(frame["has_control"], "NO CONTROL")
-    frame["seen"] = frame["held_out"].map({0: "seen", 1: "held out"})
     return frame
 
 
@@ -153,6 +151,8 @@ def _originals(name: str, frame: pd.DataFrame) -> Table:
 
 
 def _shares(name: str, frame: pd.DataFrame) -> Table:
+    control = frame["control_share"].map("control {:.2f}".format).where(frame["has_control"], "NO CONTROL")
+    frame = frame.assign(subtracted=control, seen=frame["held_out"].map({0: "seen", 1: "held out"}))
     share = Column(
         "net_share", "", "+.2f", interval=True, details=("{share:.2f}, {subtracted}", "{seen}"),
         bold=lambda frame: frame["net_share_low"] > 0,

@@ -110,5 +110,6 @@ def test_a_drop_of_just_the_limit_is_one_at_every_precision(points):
     original = np.arange(3_000, n, 7, dtype=np.float64)
     drops = np.stack([original - (original - limit), original - (original - limit + 1)], axis=-1)
     # the larger setting is one image under the limit: the crossing is exactly at the smaller one, which is just at it
-    assert (least_x_under(np.array([1.0, 2.0]), drops, limit) == 1).all()
-    assert (least_x_under(np.array([2.0, 1.0]), drops, limit) == np.inf).all()
+    x = np.broadcast_to([1.0, 2.0], drops.shape)
+    assert (least_x_under(x, drops, limit) == 1).all()
+    assert (least_x_under(-x, drops, limit) == np.inf).all()
