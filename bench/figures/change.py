@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
+
 from bench.figures.lettering import plain
 from bench.figures.style import finish, look, new_panels, nothing
 
@@ -21,15 +24,15 @@ class Change:
         label: Of the tuned encoder.
         view: Name.
         quantity: What it is called.
-        before: Of the original encoder, by image.
-        after: Of the tuned one, by image.
+        before: Of the original encoder, float64 [N].
+        after: Of the tuned one, float64 [N].
     """
 
     label: str
     view: str
     quantity: str
-    before: Sequence[float]
-    after: Sequence[float]
+    before: npt.NDArray[np.float64]
+    after: npt.NDArray[np.float64]
 
 
 def change_scatter(changes: Sequence[Change]) -> "Figure":

@@ -123,7 +123,8 @@ class Layout:
 def lay_out(table: Table) -> Layout:
     """The cells of a table."""
     frame = table.frame if table.where is None else table.frame[table.where(table.frame)]
-    columns = [_cells(column, frame) for column in table.columns]
+    records = frame.to_dict("records")
+    columns = [_cells(column, frame, records) for column in table.columns]
     heads, rows = [column.head for column in table.columns], [list(row) for row in zip(*columns, strict=True)]
     if table.across:
         places = frame[table.across]
@@ -138,7 +139,7 @@ def lay_out(table: Table) -> Layout:
     return Layout(heads, numeric, rows[: table.most])
 
 
-def _cells(column: Column, frame: "pd.DataFrame") -> list[Cell]:
+def _cells(column: Column, frame: "pd.DataFrame", records: list[dict[str, Any]]) -> list[Cell]:
     details = column.details
     if column.interval:
         form = column.form.lstrip("+")
@@ -146,7 +147,7 @@ def _cells(column: Column, frame: "pd.DataFrame") -> list[Cell]:
     bold, marked = ([False] * len(frame) if flags is None else flags(frame) for flags in (column.bold, column.marked))
     return [
         _cell(column, row, details, bool(strong), bool(mark))
-        for row, strong, mark in zip(frame.to_dict("records"), bold, marked, strict=True)
+        for row, strong, mark in zip(records, bold, marked, strict=True)
     ]
 
 

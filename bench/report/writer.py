@@ -4,6 +4,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 from shutil import copyfile
 from typing import TYPE_CHECKING, Any
@@ -116,8 +117,12 @@ def to_markdown(report: Report) -> str:
 
 def to_latex(table: Table) -> str:
     """A `table` environment for the booktabs package, for any LaTeX engine with UTF-8 input."""
-    environment = _environment(escape_latex, **_LATEX_MARKS)
-    return environment.get_template("table.tex.j2").render(table=table)
+    return _latex().get_template("table.tex.j2").render(table=table)
+
+
+@cache
+def _latex() -> "Environment":
+    return _environment(escape_latex, **_LATEX_MARKS)
 
 
 def to_csv(frames: Iterable["pd.DataFrame"]) -> str:

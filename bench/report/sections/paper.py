@@ -1,14 +1,17 @@
 """Measurements beside the numbers that the paper prints."""
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from bench.paper import ENCODERS, PRETRAINED, TEMPLATE, find_precision, find_table
+from bench.paper import ENCODERS, PRETRAINED, TEMPLATE, VIEWS, find_attributions, find_precision, find_table
 from bench.report.document import Block, Section
 from bench.report.groups import Entry, Group, short
 from bench.report.tables import Column, Table
+from bench.runs.folder import FinishedRun
 
 _HALF_A_DIGIT = 0.5e-4 + 1e-9  # the paper prints four decimals
 
@@ -77,7 +80,63 @@ def section(groups: Sequence[Group]) -> Section:
         for entry in group.entries
         if (why := incomparable(group, entry))
     }
+    rows = [row for group in groups for label, run in group.runs for row in compare_attributions(label, run)]
+    blocks += [_attributions(pd.DataFrame(rows))] if rows else []
     return Section("Comparison", (*blocks, "Not comparable:", reasons) if reasons else tuple(blocks))
+
+
+def compare_attributions(label: str, run: FinishedRun) -> list[dict[str, Any]]:
+    """A row per printed table and degraded view for a run that explained images of that table's labels, in its order.
+
+    `printed` and `measured` are mean sums of the attribution over these images in nats, `difference` is the mean of
+    |measured - printed| and `same_sign` the number of images of equal sign. `incomplete` is the median of what the
+    print lacks for completeness: |printed sum - ln(score of the original / score of the view)|, without lines that are
+    known to be misprinted and scores that are printed as 0.
+
+    Args:
+        label: Of the model.
+        run: Any; without attributions, or of others than the paper's encoders and data sets, there is no row.
+    """
+    lines = find_attributions(run.record.model.encoder, run.record.data.name)
+    if run.record.attribution is None or run.record.model.pretrained != PRETRAINED or not lines:
+        return []
+    try:
+        wide = pd.read_csv(run.folder.attribution_table, dtype={"label": str})
+    except (OSError, ValueError):
+        return []
+    rows = []
+    for where, same in ((where, list(same)) for where, same in groupby(lines, key=lambda line: line.where)):
+        if [line.label for line in same] != wide["label"].tolist():
+            continue
+        scores = np.array([line.score for line in same])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            implied = np.log(scores[:, :1] / scores[:, 1:])
+        sound = np.array([not line.misprint for line in same])[:, None] & np.isfinite(implied)
+        for place, view in enumerate(VIEWS[1:]):
+            printed, name = np.array([line.ig[place] for line in same]), f"ig/{view}"
+            if name in wide:
+                measured = pd.to_numeric(wide[name], errors="coerce").to_numpy(np.float64)
+                lacking = np.abs(printed - implied[:, place])[sound[:, place]]
+                row = {"label": label, "where": where, "view": view, "images": len(same)}
+                row |= {"printed": printed.mean(), "measured": measured.mean()}
+                row |= {"difference": np.abs(measured - printed).mean(), "incomplete": np.median(lacking)}
+                rows.append(row | {"same_sign": int((np.sign(measured) == np.sign(printed)).sum())})
+    return rows
+
+
+def _attributions(frame: pd.DataFrame) -> Table:
+    columns = (
+        *(Column("label", "encoder"), Column("where", "printed in"), Column("view"), Column("images", form=",.0f")),
+        *(Column("printed", "mean IG in print", "+.4f"), Column("measured", "measured", "+.4f")),
+        *(Column("difference", "mean |difference|", ".4f"), Column("same_sign", "of equal sign", ",.0f")),
+        Column("incomplete", "median |residual| in print", ".4f"),
+    )
+    note = (
+        "Sums of Integrated Gradients in nats, of runs that explained images with the labels of a printed table in its "
+        "order. The paper does not say which images these are. Residual in print: |IG - logarithm of the ratio of the "
+        "printed scores|, 0 for a complete attribution."
+    )
+    return Table("against-paper-attributions", "Attributions beside the printed ones", frame, columns, note=note)
 
 
 _COLUMNS = (

@@ -1,12 +1,17 @@
 """Precision, drop and the paper's numbers: frames against counting by hand and statsmodels."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
+from bench.paper import ATTRIBUTIONS
 from bench.report.inputs import Choices
 from bench.report.sections import drop, paper, precision
 from bench.report.tables import lay_out
+from bench.runs.folder import load_run
 from tests.support import made_up
 from tests.support.reports import groups_of, tables, terms, texts
 
@@ -133,3 +138,34 @@ def test_views_that_the_paper_has_not_stand_alone(tmp_path):
     frame = paper.with_printed(groups_of(tmp_path)[0])
     compared = dict(zip(frame["view"], frame["published"].notna(), strict=True))
     assert compared == {**dict.fromkeys(counts, True), "webp-50": False}
+
+
+def test_attributions_of_the_printed_labels_in_their_order_are_compared(tmp_path):
+    printed = [line for line in ATTRIBUTIONS if line.where == "Table 3"]
+    record = made_up.run_record(made_up.nested({"original": 5, "jpeg-75": 5}, 10))
+    folder = made_up.write_run(tmp_path / "run", replace(record, attribution={})).parent / "attributions"
+    folder.mkdir()
+    rows = [f"{place},{line.label},{line.ig[0] + 0.5}" for place, line in enumerate(printed)]
+    (folder / "table.csv").write_text("\n".join(["index,label,ig/jpeg-75", *rows]))
+    (row,) = paper.compare_attributions("RN50", load_run(tmp_path / "run"))
+    assert (row["where"], row["view"], row["images"]) == ("Table 3", "jpeg-75", 10)
+    assert row["measured"] - row["printed"] == pytest.approx(0.5)
+    assert row["difference"] == pytest.approx(0.5)
+    assert row["printed"] == pytest.approx(np.mean([line.ig[0] for line in printed]))
+    assert row["same_sign"] == sum(line.ig[0] > 0 or line.ig[0] < -0.5 for line in printed)
+    assert row["incomplete"] == pytest.approx(
+        np.median([abs(line.ig[0] - np.log(line.score[0] / line.score[1])) for line in printed])
+    )
+    (folder / "table.csv").write_text("\n".join(["index,label,ig/jpeg-75", *reversed(rows)]))
+    assert paper.compare_attributions("RN50", load_run(tmp_path / "run")) == []
+
+
+def test_the_printed_attributions_are_complete_to_their_digits():
+    lacking = [
+        abs(line.ig[place] - np.log(line.score[0] / line.score[place + 1]))
+        for line in ATTRIBUTIONS
+        for place in range(3)
+        if not line.misprint and min(line.score) > 0.05
+    ]
+    assert len(lacking) > 60
+    assert np.median(lacking) < 0.01

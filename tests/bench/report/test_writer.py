@@ -3,8 +3,11 @@
 import base64
 import hashlib
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 from shutil import copytree
 
 import numpy as np
@@ -193,3 +196,15 @@ def test_latex_table_is_a_booktabs_tabular_with_bold_best_and_details_below():
     cell = r"\shortstack[r]{\textbf{0.5}\textsuperscript{*}\\{\scriptsize [0.0, 1.0]}}"
     assert rf"x\_1 & {cell} \\" in lines
     assert [line for line in lines if line.endswith("rule")] == [r"\toprule", r"\midrule", r"\bottomrule"]
+
+
+def test_a_report_imports_neither_torch_nor_lightning_nor_what_only_tests_need(runs, tmp_path):
+    program = (
+        "import sys; from bench.report.command import main; main(sys.argv[1:]); "
+        "print(*{name.partition('.')[0] for name in sys.modules})"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", program, runs / "run0", "--output", tmp_path / "report"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3])
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert {"pandas", "jinja2", "matplotlib"} <= loaded
+    assert not loaded & {"torch", "lightning", "torchmetrics", "statsmodels", "sklearn"}
