@@ -206,7 +206,9 @@ class Outcomes:
             torch.stack([getattr(self, quantity.name) for quantity in QUANTITIES if quantity.dtype == dtype])
             for dtype in ("int32", "float32")
         )
-        bits = torch.cat([whole, real.view(torch.int32)]).cpu().view(len(QUANTITIES), len(views), -1 if len(self) else 0)
+        bits = (
+            torch.cat([whole, real.view(torch.int32)]).cpu().view(len(QUANTITIES), len(views), -1 if len(self) else 0)
+        )
         whole, real = bits[: len(whole)], bits[len(whole) :].view(torch.float32)
         _require_finite(whole[_WHOLE.index("index")], real[_REAL.index("confidence")])
         return {

@@ -1,11 +1,10 @@
 """What a fit leaves: the tuned encoder, the curve between it and the original, a record and a model card."""
 
-import json
 import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -16,16 +15,18 @@ from torch import Tensor
 from bench.clip.zero_shot import ZeroShotClassifier
 from bench.figures.evaluation import to_pixels
 from bench.figures.interpolation import interpolation_figure
-from bench.finetuning.export import CHECKPOINT_SUFFIX, model_card, save_weights
+from bench.finetuning.export import configuration, export, model_card
 from bench.finetuning.interpolation import BEST, best_alpha, check_alphas, interpolate
+from bench.finetuning.optimisation import nothing_learnt
 from bench.finetuning.tuning import EncoderTuning
 from bench.finetuning.validation import Measures, validate
 from bench.runs.files import write_atomically
-from bench.runs.finetuning_record import FINETUNING
-from bench.runs.folder import CARD, UNFINISHED
-from bench.runs.provenance import software
+from bench.runs.finetuning_record import Export, FineTuningRecord, Training, TrainingViews
+from bench.runs.folder import RunFolder
+from bench.runs.gathering import gather
+from bench.runs.provenance import DataRecord, ModelRecord, software
+from bench.runs.record import RunInfo, Skipped
 from bench.runs.table import align
-from bench.runs.untyped import SCHEMA, to_json
 from callbacks.outcome_callback import run_folder
 from datamodules.errors import UserError
 
@@ -33,10 +34,11 @@ from datamodules.errors import UserError
 class FineTuningWriter(Callback):
     """Writes to the run's folder, from the first process, when a fit is complete.
 
-    `<name>.safetensors` (the encoder), `finetuning.json` (method, data, seeds, metrics), `MODEL_CARD.md`; to
-    TensorBoard `interpolation/precision/<view>` with 100 alpha as the step, and a figure of precision on degraded
-    against clean images along it. The weights are those of the best checkpoint if a ModelCheckpoint monitors something,
-    else the last.
+    `<name>.safetensors` (the encoder; with `<name>.json` where open_clip does not know its configuration),
+    `finetuning.json` (method, data, seeds, metrics), `MODEL_CARD.md`; to every TensorBoardLogger
+    `interpolation/precision/<view>` with 100 alpha as the step, and a figure of precision on degraded against clean
+    images along it. The weights are those of the best checkpoint if a ModelCheckpoint monitors something, else the
+    last.
 
     Args:
         name: Of the encoder's file, without extension; reports show it.
@@ -69,73 +71,76 @@ class FineTuningWriter(Callback):
             return
         self._folder = run_folder(trainer)
         if trainer.is_global_zero:
-            if (self._folder / FINETUNING).exists():
+            if RunFolder(self._folder).finetuning.exists():
                 raise UserError(f"{str(self._folder)!r} holds a finished fit: choose another --trainer.logger.version")
-            (self._folder / UNFINISHED).mkdir(parents=True, exist_ok=True)
+            RunFolder(self._folder).unfinished.mkdir(parents=True, exist_ok=True)
         self._started = time.time()
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Export and record."""
+        """Export and record.
+
+        Raises:
+            UserError: Nothing was learnt.
+        """
         if _trial(trainer):
             return
         if not isinstance(pl_module, EncoderTuning):
             raise UserError(f"callbacks.FineTuningWriter cannot follow {type(pl_module).__name__}: leave it out")
+        if not pl_module.learnt:
+            raise nothing_learnt()
         _take_best(trainer, pl_module)
-        tuned, original = pl_module.tuned_state(), pl_module.original_state()
-        curve = {alpha: self._measure(pl_module, interpolate(original, tuned, alpha)) for alpha in self.alphas}
+        ends = pl_module.original_state(), pl_module.tuned_state()
+        curve = {alpha: self._measure(pl_module, interpolate(*ends, alpha)) for alpha in self.alphas}
+        ranks = gather(list(pl_module.data.unreadable.values()))
         if trainer.is_global_zero:
-            self._write(trainer, pl_module, original, tuned, curve)
+            by_index = {image.index: Skipped(image.index, image.path, image.reason) for rank in ranks for image in rank}
+            skipped = tuple(image for _, image in sorted(by_index.items()))
+            self._write(trainer, pl_module, ends, curve, skipped)
 
     def _measure(self, module: EncoderTuning, state: Mapping[str, Tensor]) -> Measures:
         data, device = module.data, module.device
         classifier = ZeroShotClassifier(module.with_weights(state), data.class_names, module.templates).to(device)
-        return validate(classifier, data.val_dataloader(), device)
+        batches = (data.on_before_batch_transfer(batch, 0) for batch in data.val_dataloader())
+        return validate(classifier, batches, device)
 
     def _write(
         self,
         trainer: Trainer,
         module: EncoderTuning,
-        original: Mapping[str, Tensor],
-        tuned: Mapping[str, Tensor],
+        ends: tuple[Mapping[str, Tensor], Mapping[str, Tensor]],
         curve: Mapping[float, Measures],
+        skipped: tuple[Skipped, ...],
     ) -> None:
-        folder, best = self._folder, best_alpha(curve)
+        folder, best, encoder = RunFolder(self._folder), best_alpha(curve), module.encoder
         shares = sorted({*self.export, *([best] if self.with_best else []), 1.0})
-        exports: list[dict[str, Any]] = []
-        for alpha in shares:
-            file = f"{self.name}{'' if alpha == 1 else f'-{alpha:g}'}{CHECKPOINT_SUFFIX}"
-            weights = interpolate(original, tuned, alpha)
-            about = {"tuned_from": str(module.encoder.provenance()["weights_sha256"]), "alpha": f"{alpha:g}"}
-            digest = save_weights(weights, folder / file, module.encoder.activation, **about)
-            exports.append({"alpha": alpha, "best": alpha == best, "file": file, "sha256": digest})
-        record = {
-            "schema": SCHEMA,
-            "name": self.name,
-            "method": module.method(),
-            "original": module.encoder.provenance(),
-            "templates": list(module.templates),
-            "training": _training(trainer, module),
-            "data": module.data.describe(),
-            "images_per_class": module.data.training_labels(),
-            "validation_images": len(module.data.validation_positions),
-            "seeds": {"data": module.data.seed, "everything": os.environ.get("PL_GLOBAL_SEED")},
-            "frozen": {"sha256": module.frozen_before, "unchanged": True},
-            "metrics": {"before": curve[0.0], "after": curve[1.0]},
-            "interpolation": [{"alpha": alpha, "metrics": measures} for alpha, measures in curve.items()],
-            "exports": exports,
-            "software": software().to_json(),
-            "run": {
-                "command": "fit",
-                "processes": trainer.world_size,
-                "seconds": round(time.time() - self._started, 3),
-            },
-        }
-        if isinstance(trainer.logger, TensorBoardLogger):
-            self._draw(trainer.logger, curve, model_card(record))
-        write_atomically(folder / CARD, model_card(record))
-        write_atomically(folder / FINETUNING, json.dumps(to_json(record), indent=1) + "\n")
-        (folder / UNFINISHED).rmdir()
-        print(f"\n{_table(record)}\n\nwritten to {folder / exports[-1]['file']}")
+        files = export(folder.path, self.name, shares, ends, encoder)
+        unread = {image.index for image in skipped}
+        record = FineTuningRecord(
+            name=self.name,
+            method=module.method(),
+            original=ModelRecord.of(encoder.provenance()),
+            templates=module.templates,
+            training=_training(trainer, module),
+            data=DataRecord.of(module.data.describe()),
+            images_per_class=module.data.training_labels(unread),
+            validation_images=len(set(module.data.validation_positions) - unread),
+            seed=module.data.seed,
+            seed_everything=os.environ.get("PL_GLOBAL_SEED"),
+            frozen_sha256=module.frozen_before,
+            interpolation=curve,
+            exports=tuple(Export(alpha, alpha == best, *files[alpha]) for alpha in shares),
+            software=software(),
+            run=RunInfo("fit", trainer.world_size, module.device.type, round(time.time() - self._started, 3)),
+            skipped=skipped,
+        )
+        card = model_card(record, with_configuration=configuration(encoder) is not None)
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                self._draw(logger, curve, card)
+        write_atomically(folder.card, card)
+        record.write(folder.path)
+        folder.unfinished.rmdir()
+        print(f"\n{_table(record)}\n\nwritten to {folder.path / record.exports[-1].file}")
 
     def _draw(self, logger: TensorBoardLogger, curve: Mapping[float, Measures], card: str) -> None:
         writer = logger.experiment
@@ -158,26 +163,30 @@ def _take_best(trainer: Trainer, module: EncoderTuning) -> None:
             module.load_state_dict(saved["state_dict"])
 
 
-def _training(trainer: Trainer, module: EncoderTuning) -> dict[str, Any]:
+def _training(trainer: Trainer, module: EncoderTuning) -> Training:
     draws = module.data.training_views
     assert draws is not None  # checked before fitting
-    return {
-        "views": draws.describe(),
-        "epochs": trainer.current_epoch,
-        "steps": trainer.global_step,
-        "batch_size": module.data.batch_size,
-        "accumulated_batches": trainer.accumulate_grad_batches,
-        "precision": str(trainer.precision),
-    }
+    return Training(
+        views=TrainingViews(
+            codecs={codec: (bounds[0], bounds[1]) for codec, bounds in draws.codecs.items()},
+            law=type(draws.law).__name__,
+            clean=draws.clean,
+            flip=draws.flip,
+        ),
+        epochs=trainer.current_epoch,
+        steps=trainer.global_step,
+        batch_size=module.data.batch_size,
+        accumulated_batches=trainer.accumulate_grad_batches,
+        precision=str(trainer.precision),
+    )
 
 
-def _table(record: Mapping[str, Any]) -> str:
+def _table(record: FineTuningRecord) -> str:
     """Precision on the held-out images along the way from the original, a line per view."""
-    points = record["interpolation"]
-    rows = [["alpha", *(f"{point['alpha']:g}" for point in points)]]
-    for view in points[0]["metrics"]:
-        rows.append([view, *(f"{point['metrics'][view]['precision']:.4f}" for point in points)])
+    rows = [["alpha", *(f"{alpha:g}" for alpha in record.interpolation)]]
+    for view in record.before:
+        rows.append([view, *(f"{measures[view]['precision']:.4f}" for measures in record.interpolation.values())])
     return (
-        f"{record['name']}: precision on {record['validation_images']} held-out images, "
+        f"{record.name}: precision on {record.validation_images} held-out images, "
         f"alpha of the tuned weights\n\n{align(rows)}"
     )

@@ -4,7 +4,7 @@ import contextlib
 import copy
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
@@ -41,6 +41,7 @@ class Encoder:
         tokenizer: Strings to token ids, int64 [N, context_length].
         context_length: Tokens per prompt, start and end included.
         activation: "quickgelu" or "gelu"; None where the architecture leaves no choice.
+        config: open_clip's model configuration.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Encoder:
     tokenizer: Callable[[Sequence[str]], Tensor]
     context_length: int
     activation: Activation | None
+    config: Mapping[str, Any] = field(repr=False)
     _origin: dict[str, Any] = field(repr=False)
 
     @property
@@ -235,6 +237,7 @@ def _encoder(
         tokenizer=tokenizer,
         context_length=tokenizer.context_length,
         activation=activation,
+        config=blueprint.config,
         _origin=origin,
     )
 
