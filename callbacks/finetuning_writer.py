@@ -13,8 +13,8 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from bench.clip.zero_shot import ZeroShotClassifier
-from bench.figures.evaluation import to_pixels
-from bench.figures.interpolation import interpolation_figure
+from bench.figures.interpolation import Step, interpolation_curves
+from bench.figures.style import to_pixels
 from bench.finetuning.export import configuration, export, model_card
 from bench.finetuning.interpolation import BEST, best_alpha, check_alphas, interpolate
 from bench.finetuning.optimisation import nothing_learnt
@@ -28,6 +28,7 @@ from bench.runs.provenance import DataRecord, ModelRecord, software
 from bench.runs.record import RunInfo, Skipped
 from bench.runs.table import align
 from callbacks.outcome_callback import run_folder
+from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
 
 
@@ -147,7 +148,13 @@ class FineTuningWriter(Callback):
         for alpha, measures in curve.items():
             for view, values in measures.items():
                 writer.add_scalar(f"interpolation/precision/{view}", values["precision"], round(100 * alpha))
-        writer.add_image("interpolation/curve", to_pixels(interpolation_figure(curve)), dataformats="HWC")
+        ways = {
+            view: [Step(alpha, of[ORIGINAL]["precision"], of[view]["precision"]) for alpha, of in sorted(curve.items())]
+            for view in next(iter(curve.values()))
+            if view != ORIGINAL
+        }
+        figure = interpolation_curves(ways, "precision on the view")
+        writer.add_image("interpolation/curve", to_pixels(figure), dataformats="HWC")
         writer.add_text("model_card", card)
 
 
