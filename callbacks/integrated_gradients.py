@@ -98,7 +98,7 @@ class IntegratedGradients(Callback):
         self._record = {}
 
     def check_run(self, trainer: Trainer, data: DegradedDataModule) -> None:
-        """Refuse views and images that the run does not have; see `bench.cli.Checks`."""
+        """Refuse views and images that the run does not have; see `bench.command_line.checks.Checks`."""
         chooses_by = self.images.view
         for name in (self.baseline, chooses_by):
             if name is not None and name not in data.views:

@@ -47,7 +47,7 @@ class TensorBoardReport(OutcomeCallback):
         self.gallery = gallery
 
     def check_run(self, trainer: Trainer, data: DegradedDataModule) -> None:
-        """Refuse a logger that cannot show pictures; see `bench.cli.Checks`."""
+        """Refuse a logger that cannot show pictures; see `bench.command_line.checks.Checks`."""
         if not isinstance(trainer.logger, TensorBoardLogger):
             raise UserError(
                 f"callbacks.TensorBoardReport cannot write to {type(trainer.logger).__name__}: set --trainer.logger to "

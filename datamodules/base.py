@@ -36,7 +36,7 @@ class DegradedDataModule(LightningDataModule):
 
     Args:
         split: The split that is tested or predicted, one of `splits`.
-        degradations: Views by specification; `original` is always among them, first.
+        degradations: Views by specification, or a single one; `original` is always among them, first.
         batch_size: Images per batch and process; each brings all its views.
         num_workers: Loader processes per process; None takes the usable cores, shared among the processes of this
             machine, at most 8.
@@ -73,7 +73,7 @@ class DegradedDataModule(LightningDataModule):
     def __init__(
         self,
         split: str = "test",
-        degradations: Sequence[str] = DEFAULT_DEGRADATIONS,
+        degradations: Sequence[str] | str = DEFAULT_DEGRADATIONS,
         batch_size: int = 128,
         num_workers: int | None = None,
         prefetch: int = 2,
@@ -86,7 +86,7 @@ class DegradedDataModule(LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.degradations = parse_all(list(degradations))
+        self.degradations = parse_all(degradations)
         for name, value, least in [
             ("batch_size", batch_size, 1),
             ("num_workers", num_workers, 0),

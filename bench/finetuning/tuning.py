@@ -109,7 +109,7 @@ class EncoderTuning(LightningModule):
         return data
 
     def check_run(self, trainer: Trainer, data: DegradedDataModule) -> None:
-        """Refuse data without random views and precisions that round the weights; see `bench.cli.Checks`."""
+        """Refuse data without random views and precisions that round weights; see `bench.command_line.checks`."""
         check_precision(trainer)
         if data.training_views is None:
             raise UserError(
