@@ -1,8 +1,9 @@
 """Per-image tables: which images a run classified right, and what their views weigh."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -57,7 +58,7 @@ def _read(run: FinishedRun, sizes: Mapping[str, type]) -> tuple[str, dict[str, C
     fingerprints = {view: hashlib.sha256() for view in run.record.views}
     parts: dict[str, list[Columns]] = {view: [] for view in run.record.views}
     types = {**_COLUMNS, **sizes}
-    for block in pd.read_csv(run.folder.table, usecols=list(types), dtype=types, chunksize=_ROWS_AT_ONCE):
+    for block in _blocks(run.folder.table, types):
         places = block["index"].to_numpy(), block["label"].to_numpy()
         columns = {"correct": (block["prediction"].to_numpy() == places[1]).astype(np.float32)}
         columns |= {name: block[name].to_numpy() for name in sizes}
@@ -80,3 +81,12 @@ def _read(run: FinishedRun, sizes: Mapping[str, type]) -> tuple[str, dict[str, C
                 f"{result.correct} of {run.record.images}"
             )
     return next(iter(fingerprints.values())).hexdigest(), whole
+
+
+def _blocks(file: Path, types: Mapping[str, type]) -> Iterator[pd.DataFrame]:
+    if file.exists() and not file.is_file():
+        raise ValueError(f"{TABLE} is no regular file")  # to open a pipe may take for ever
+    try:
+        yield from pd.read_csv(file, usecols=list(types), dtype=types, chunksize=_ROWS_AT_ONCE)
+    except OverflowError as error:
+        raise ValueError(f"{TABLE} has a number of too many digits") from error

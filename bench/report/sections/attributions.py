@@ -80,6 +80,8 @@ def _of_run(name: str, label: str, run: FinishedRun) -> list[Block]:
         f"{key}: {_options(attribution[key])}" for key in ("baseline", "rule", "selection") if key in attribution
     ]
     blocks: list[Block] = [f"{label}: {'; '.join(choices)}."]
+    if not run.folder.attribution_table.is_file():
+        return blocks
     try:
         frame = pd.read_csv(run.folder.attribution_table)
         images = _images(name, label, frame)

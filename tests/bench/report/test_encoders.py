@@ -1,5 +1,7 @@
 """Tests between encoders against counting by hand and statsmodels."""
 
+import os
+
 import numpy as np
 import pytest
 from statsmodels.stats.contingency_tables import mcnemar
@@ -57,6 +59,11 @@ def test_runs_without_table_or_with_another_ones_are_left_out_and_named(section,
     made_up.write_run(tmp_path / "odd", made_up.run_record(predictions(3), encoder="odd"), predictions(4))
     made_up.write_run(tmp_path / "damaged", made_up.run_record(predictions(3), encoder="damaged"))
     (tmp_path / "damaged" / "images.csv").write_text("index,label\n0,1\n")
+    made_up.write_run(tmp_path / "huge", made_up.run_record(predictions(3), encoder="huge"), predictions(3))
+    huge = tmp_path / "huge" / "images.csv"
+    huge.write_text(huge.read_text().replace("\n0,", f"\n{'9' * 100_000},"))
+    made_up.write_run(tmp_path / "pipe", made_up.run_record(predictions(3), encoder="pipe"))
+    os.mkfifo(tmp_path / "pipe" / "images.csv")
     shifted = made_up.write_run(
         tmp_path / "shifted", made_up.run_record(predictions(5), encoder="shifted"), predictions(5)
     )
@@ -69,6 +76,8 @@ def test_runs_without_table_or_with_another_ones_are_left_out_and_named(section,
     assert reasons["bare"] == "no images.csv beside it"
     assert "images right in" in reasons["odd"]
     assert "prediction" in reasons["damaged"]
+    assert "too many digits" in reasons["huge"]
+    assert "no regular file" in reasons["pipe"]
     assert "other indices or labels" in reasons["shifted"]
 
 
