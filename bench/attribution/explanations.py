@@ -1,13 +1,17 @@
 """What Integrated Gradients found about the images of a run, as tables and as a summary."""
 
 import csv
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from io import StringIO
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from bench.attribution.quadrature import Quadrature
+from bench.attribution.selection import Selection
 
 
 @dataclass(frozen=True)
@@ -52,8 +56,47 @@ class Explanation:
     views: Mapping[str, ViewExplanation]
 
 
-_NUMBERS = ("total", "loss_difference", "residual", "evaluations", "error_estimate", "converged")
-_TITLES = {"total": "ig"}
+@dataclass(frozen=True)
+class Column:
+    """A number per image and view.
+
+    Attributes:
+        name: In tables, records and tags.
+        attribute: Of `ViewExplanation`.
+        unit: Empty for what has none.
+        decimals: How people want it printed; negative for a power of ten.
+        definition: A sentence.
+    """
+
+    name: str
+    attribute: str
+    unit: str
+    decimals: int
+    definition: str
+
+    def of(self, view: ViewExplanation) -> float | int | bool:
+        """The number."""
+        value: float | int | bool = getattr(view, self.attribute)
+        return value
+
+    def text(self, view: ViewExplanation) -> str:
+        """The number as people want it."""
+        return f"{self.of(view):.{self.decimals}f}" if self.decimals >= 0 else f"{self.of(view):.{-self.decimals}e}"
+
+
+COLUMNS = (
+    Column("ig", "total", "nats", 4, "Sum of the attribution; positive where compression raised the loss."),
+    Column("loss_difference", "loss_difference", "nats", 4, "loss(view) - loss(baseline), in float32."),
+    Column("residual", "residual", "nats", -1, "|ig - loss_difference|, 0 for a complete attribution."),
+    Column("evaluations", "evaluations", "gradients", 0, "Gradients spent."),
+    Column(
+        "error_estimate", "error_estimate", "", -1, "Estimated relative L1 error of the map; empty without estimate."
+    ),
+    Column("converged", "converged", "", 0, "1 where the estimate met the rule's tolerance, 0 elsewhere."),
+)
+"""All of them but the statistics, which `bench.attribution.statistics` declares."""
+
+_IG, _RESIDUAL, _CONVERGED = COLUMNS[0], COLUMNS[2], COLUMNS[-1]
 
 
 def explanations_csv(explanations: Sequence[Explanation], class_names: Sequence[str]) -> str:
@@ -69,10 +112,10 @@ def explanations_csv(explanations: Sequence[Explanation], class_names: Sequence[
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
     header = [f"{column}/{view}" for column in ("predicted", "score") for view in first.scores]
-    header += [f"{_TITLES.get(column, column)}/{view}" for column in _NUMBERS for view in first.views]
+    header += [f"{column.name}/{view}" for column in COLUMNS for view in first.views]
     writer.writerow(["index", "label", *header])
     for image in explanations:
-        numbers = [getattr(view, column) for column in _NUMBERS for view in image.views.values()]
+        numbers = [column.of(view) for column in COLUMNS for view in image.views.values()]
         writer.writerow(
             [
                 image.index,
@@ -109,8 +152,8 @@ def explanations_markdown(explanations: Sequence[Explanation], class_names: Sequ
                 class_names[image.label],
                 *(class_names[prediction] for prediction in image.predictions.values()),
                 *(f"{score:.4f}" for score in image.scores.values()),
-                *(f"{view.total:.4f}" for view in image.views.values()),
-                f"{max(view.residual for view in image.views.values()):.1e}",
+                *(_IG.text(view) for view in image.views.values()),
+                _RESIDUAL.text(max(image.views.values(), key=_RESIDUAL.of)),
             ]
         )
     return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows)
@@ -119,34 +162,113 @@ def explanations_markdown(explanations: Sequence[Explanation], class_names: Sequ
 def columns(explanations: Sequence[Explanation], view: str) -> dict[str, Tensor]:
     """Everything numeric about one view: float64 [n] by name, statistics included, NaN where undefined."""
     views = [image.views[view] for image in explanations]
-    numbers = {
-        _TITLES.get(name, name): [getattr(one, name) for one in views] for name in _NUMBERS if name != "converged"
-    }
+    numbers = {column.name: [column.of(one) for one in views] for column in COLUMNS if column is not _CONVERGED}
     statistics = {name: [one.statistics[name] for one in views] for name in views[0].statistics}
     return {name: torch.tensor(values, dtype=torch.float64) for name, values in {**numbers, **statistics}.items()}
 
 
-def summary(explanations: Sequence[Explanation]) -> dict[str, Any]:
-    """What the result record says: per view means over images, the spread of the residual, and every image's numbers.
+@dataclass(frozen=True)
+class ViewSummary:
+    """What was found about one view.
 
-    Means leave out images for which a statistic is undefined.
+    Attributes:
+        mean: Mean by column over the images where it is defined, NaN where it is for none.
+        residual: Its median and 95th percentile in nats, by `median` and `percentile_95`.
+        not_converged: Number of maps whose estimate missed the rule's tolerance.
+        per_image: By column, in the order of the record's `indices`; NaN where undefined.
     """
-    views = {}
-    for view in explanations[0].views:
-        values = columns(explanations, view)
-        views[view] = {
-            "mean": {name: float(column.nanmean()) for name, column in values.items()},
-            "residual": residual_spread(values["residual"]),
-            "not_converged": sum(not image.views[view].converged for image in explanations),
-            "per_image": {name: column.tolist() for name, column in values.items()},
+
+    mean: Mapping[str, float]
+    residual: Mapping[str, float]
+    not_converged: int
+    per_image: Mapping[str, Sequence[float]]
+
+
+@dataclass(frozen=True)
+class AttributionRecord:
+    """What the result record says under `attribution`.
+
+    Attributes:
+        baseline: The view where the paths start.
+        rule: Name and options of the quadrature.
+        selection: Name and options of what chose the images.
+        residual: Over all images and views, as in `ViewSummary`.
+        evaluations: Gradients spent.
+        indices: Positions in the source of the images, in the order they were chosen.
+        views: By degraded view.
+    """
+
+    baseline: str
+    rule: Mapping[str, Any]
+    selection: Mapping[str, Any]
+    residual: Mapping[str, float]
+    evaluations: int
+    indices: Sequence[int]
+    views: Mapping[str, ViewSummary]
+
+    @classmethod
+    def of(
+        cls, explanations: Sequence[Explanation], baseline: str, rule: Quadrature, selection: Selection
+    ) -> "AttributionRecord":
+        """Sum up at least one explanation."""
+        maps = [view for image in explanations for view in image.views.values()]
+        return cls(
+            baseline=baseline,
+            rule=_described(rule),
+            selection=_described(selection),
+            residual=residual_spread(torch.tensor([view.residual for view in maps])),
+            evaluations=sum(view.evaluations for view in maps),
+            indices=[image.index for image in explanations],
+            views={view: _summed_up(explanations, view) for view in explanations[0].views},
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON; NaN stays NaN."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "AttributionRecord":
+        """The inverse of `to_json`; null reads as NaN.
+
+        Raises:
+            KeyError, TypeError: It is not what `to_json` makes.
+        """
+        views = {
+            view: ViewSummary(
+                mean={name: _number(mean) for name, mean in found["mean"].items()},
+                residual=dict(found["residual"]),
+                not_converged=found["not_converged"],
+                per_image={name: [_number(one) for one in column] for name, column in found["per_image"].items()},
+            )
+            for view, found in value["views"].items()
         }
-    everything = torch.tensor([view.residual for image in explanations for view in image.views.values()])
-    return {
-        "residual": residual_spread(everything),
-        "evaluations": sum(view.evaluations for image in explanations for view in image.views.values()),
-        "indices": [image.index for image in explanations],
-        "views": views,
-    }
+        return cls(**{field.name: views if field.name == "views" else value[field.name] for field in fields(cls)})
+
+    def warning(self) -> str | None:
+        """What has to be known before the numbers are used."""
+        missed = sum(view.not_converged for view in self.views.values())
+        if not missed:
+            return None
+        maps = len(self.indices) * len(self.views)
+        return f"{missed} of {maps} maps hit the rule's cap before they met its tolerance: raise its max_points"
+
+
+def _summed_up(explanations: Sequence[Explanation], view: str) -> ViewSummary:
+    values = columns(explanations, view)
+    return ViewSummary(
+        mean={name: float(column.nanmean()) for name, column in values.items()},
+        residual=residual_spread(values[_RESIDUAL.name]),
+        not_converged=sum(not image.views[view].converged for image in explanations),
+        per_image={name: column.tolist() for name, column in values.items()},
+    )
+
+
+def _described(choice: Quadrature | Selection) -> dict[str, Any]:
+    return {"name": type(choice).__name__, **asdict(choice)}  # type: ignore[call-overload]  # all are dataclasses
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def residual_spread(residual: Tensor) -> dict[str, float]:

@@ -129,6 +129,39 @@ class Flipped(Selection):
         return indices
 
 
+def require_comparable(selection: Selection, baseline: str, views: Sequence[str], positions: Sequence[int]) -> None:
+    """Refuse what a run cannot explain.
+
+    Args:
+        selection: What chooses images.
+        baseline: The view where the paths start.
+        views: The run's.
+        positions: In the source, of the run's images.
+
+    Raises:
+        UserError: A view or an image is not part of the run, or there is nothing to compare.
+    """
+    for name in (baseline, selection.view):
+        if name is not None and name not in views:
+            raise UserError(
+                f"IntegratedGradients: {name!r} is not a view of this run: choose one of {', '.join(views)}, "
+                "or add it to --data.degradations"
+            )
+    if selection.view == baseline:
+        raise UserError(
+            f"IntegratedGradients chooses images by view {baseline!r}, which is its baseline: choose another view"
+        )
+    if set(views) <= {ORIGINAL, baseline}:
+        raise UserError(
+            f"IntegratedGradients has nothing to compare with {baseline!r}: add a view to --data.degradations"
+        )
+    if isinstance(selection, Indices):
+        seen = set(positions)
+        for index in selection.indices:
+            if index not in seen:
+                raise UserError(f"IntegratedGradients: image {index} is not part of this run: choose another index")
+
+
 def _compared(outcomes: Mapping[str, Outcomes], baseline: str, view: str | None) -> list[Outcomes]:
     """What the baseline is compared with: one view, or every degraded one."""
     return [rows for name, rows in outcomes.items() if (name == view if view else name not in (ORIGINAL, baseline))]

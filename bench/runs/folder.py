@@ -70,6 +70,14 @@ class RunFolder:
         """A line per explained image and view."""
         return self.attributions / ATTRIBUTION_TABLE
 
+    def attribution_picture(self, index: int) -> Path:
+        """The picture of an explained image, by its position in the source."""
+        return self.attributions / f"{index}.png"
+
+    def attribution_maps(self, index: int) -> Path:
+        """The arrays of an explained image, by its position in the source."""
+        return self.attributions / "maps" / f"{index}.npz"
+
     @property
     def unfinished(self) -> Path:
         """The folder of what a run has measured so far, until its results are there."""

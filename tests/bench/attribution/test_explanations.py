@@ -1,6 +1,7 @@
 """Tables and summary of two hand-made explanations."""
 
 import csv
+import json
 import math
 from io import StringIO
 
@@ -8,12 +9,14 @@ import numpy as np
 import pytest
 
 from bench.attribution.explanations import (
+    AttributionRecord,
     Explanation,
     ViewExplanation,
     explanations_csv,
     explanations_markdown,
-    summary,
 )
+from bench.attribution.quadrature import Trapezoid
+from bench.attribution.selection import First
 
 NAMES = ("cat", "dog, big|small")
 
@@ -64,14 +67,27 @@ def test_markdown_rows_have_as_many_cells_as_the_header(explanations):
     assert {line.replace("\\|", "").count("|") for line in lines} == {9}
 
 
-def test_summary_leaves_undefined_statistics_out_of_means(explanations):
-    found = summary(explanations)
-    view = found["views"]["jpeg-5"]
-    assert view["mean"]["gini"] == 0.5
-    assert view["mean"]["ig"] == -0.125
-    assert math.isnan(view["mean"]["error_estimate"])
-    assert view["not_converged"] == 1
-    assert view["per_image"]["ig"] == [0.75, -1.0]
-    assert found["indices"] == [7, 3]
-    assert found["evaluations"] == 18
-    assert found["residual"] == pytest.approx({"median": 0.125, "percentile_95": float(np.percentile([0.25, 0.0], 95))})
+@pytest.fixture
+def record(explanations):
+    return AttributionRecord.of(explanations, "original", Trapezoid(4), First(2))
+
+
+def test_the_record_leaves_undefined_statistics_out_of_means(record):
+    view = record.views["jpeg-5"]
+    assert view.mean["gini"] == 0.5
+    assert view.mean["ig"] == -0.125
+    assert math.isnan(view.mean["error_estimate"])
+    assert view.not_converged == 1
+    assert view.per_image["ig"] == [0.75, -1.0]
+    assert record.indices == [7, 3]
+    assert record.evaluations == 18
+    assert record.residual == pytest.approx({"median": 0.125, "percentile_95": float(np.percentile([0.25, 0.0], 95))})
+    assert record.rule == {"name": "Trapezoid", "n": 4}
+    assert record.warning().startswith("1 of 2 maps hit the rule's cap")
+
+
+def test_a_record_written_with_null_for_nan_is_read_back_whole(record):
+    written = json.dumps(record.to_json()).replace("NaN", "null")
+    again = AttributionRecord.from_json(json.loads(written))
+    assert list(again.to_json()) == ["baseline", "rule", "selection", "residual", "evaluations", "indices", "views"]
+    assert json.dumps(again.to_json()) == json.dumps(record.to_json())

@@ -1,0 +1,103 @@
+"""Explaining the chosen images of a run, shared among its processes."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.attribution.explainer import Explained, Explainer
+from bench.attribution.explanations import Explanation
+from bench.attribution.overlay import Overlay
+from bench.attribution.report import AttributionReport
+from bench.figures.attributions import AttributedView, attribution_picture
+from bench.figures.style import to_pixels
+from bench.outcomes import Outcomes
+from bench.runs.gathering import gather
+from datamodules.views import Batch
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """What one image adds to the report: it travels from the process that made it to the first one."""
+
+    explanation: Explanation
+    figure: npt.NDArray[np.uint8] | None
+    arrays: dict[str, npt.NDArray[Any]] | None
+
+
+@dataclass(frozen=True)
+class Share:
+    """One process's share of the work.
+
+    Attributes:
+        explainer: Explains a batch.
+        batch_of: Reads the images at positions in the source, onto the explainer's device.
+        class_names: By label.
+        overlay: How attributions are drawn.
+        drawn: Positions of the images to draw.
+        save_maps: Whether arrays are written.
+        at_once: Images per batch.
+        rank: Number of this process.
+        processes: How many there are.
+    """
+
+    explainer: Explainer
+    batch_of: Callable[[Sequence[int]], Batch]
+    class_names: Sequence[str]
+    overlay: Overlay
+    drawn: frozenset[int]
+    save_maps: bool
+    at_once: int
+    rank: int
+    processes: int
+
+    def explain(
+        self, chosen: Sequence[int], outcomes: dict[str, Outcomes], report: AttributionReport
+    ) -> Iterator[Explanation]:
+        """On the first process the explanations of all, whose pictures and maps it writes; nothing on the others.
+
+        Every process must use it up, since each batch ends in a gathering.
+        """
+        own = chosen[self.rank :: self.processes]
+        longest = len(chosen[:: self.processes])  # every process takes part in every gathering
+        for start in range(0, longest, self.at_once):
+            indices = own[start : start + self.at_once]
+            explained = self.explainer.explain(self.batch_of(indices), outcomes) if indices else []
+            for piece in (piece for part in gather([self._piece(one) for one in explained]) for piece in part):
+                if piece.figure is not None:
+                    report.add_figure(piece.explanation.index, piece.figure)
+                if piece.arrays is not None:
+                    report.add_maps(piece.explanation.index, piece.arrays)
+                yield piece.explanation
+
+    def _piece(self, one: Explained) -> _Piece:
+        figure, arrays, names = None, None, self.class_names
+        if one.explanation.index in self.drawn:
+            title = f"image {one.explanation.index}, true class: {names[one.explanation.label]}"
+            columns = _columns(one, names)
+            figure = to_pixels(attribution_picture(title, columns, self.overlay, self.explainer.baseline))
+        if self.save_maps:
+            arrays = {
+                "views": np.array(list(one.images)),
+                "images": np.stack(list(one.images.values())),
+                "targets": np.array(list(one.attributions)),
+                "attributions": np.stack(list(one.attributions.values())),
+            }
+        return _Piece(one.explanation, figure, arrays)
+
+
+def _columns(one: Explained, class_names: Sequence[str]) -> list[AttributedView]:
+    found = one.explanation
+    return [
+        AttributedView(
+            name=view,
+            image=image,
+            predicted=class_names[found.predictions[view]],
+            score=found.scores[view],
+            total=found.views[view].total if view in found.views else None,
+            attribution=one.attributions.get(view),
+        )
+        for view, image in one.images.items()
+    ]
