@@ -53,6 +53,17 @@ def read_bounded(path: Path, most: int, *, follow: bool = True) -> bytes:
     return content
 
 
+def require_regular(path: Path) -> None:
+    """Refuse what another library, which is to open it, might wait for without end.
+
+    Raises:
+        FileError: It is a folder, a pipe, a device, or a link to one.
+        OSError: It is not there.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise FileError(path, "it is not a regular file")
+
+
 def write_atomically(path: Path, content: str | bytes | Iterable[str]) -> None:
     """Write a file, a text or pieces of one as UTF-8, so that it is there whole or not at all, also after a crash.
 
