@@ -1,6 +1,6 @@
 """Zero-shot evaluation of a frozen CLIP on images and their degraded views."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
@@ -8,21 +8,21 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
+from torchmetrics.classification import MulticlassPrecision
 
 from bench.clip.allocation import keep_freed_memory
-from bench.clip.compilation import compiler, pays
 from bench.clip.encoders import load_encoder
 from bench.clip.zero_shot import ZeroShotClassifier, check_templates
 from bench.fidelity import bits_per_pixel, fidelity
-from bench.metrics import ViewMetrics
+from bench.metrics import measure, scalars
 from bench.outcomes import Outcomes
 from bench.paper import TEMPLATE
 from bench.runs.gathering import gather
+from bench.runs.record import ViewRecord
 from datamodules.base import DegradedDataModule
-from datamodules.cores import usable_cores
 from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
-from datamodules.views import Batch, Unreadable
+from datamodules.views import Batch, Images, Unreadable
 
 _MIXED = ("16-mixed", "bf16-mixed")
 _CHANGED_BY_ROUNDING = 0.02  # share of predictions above which it is more than a remark
@@ -35,6 +35,45 @@ class WholeRun:
 
     outcomes: dict[str, Outcomes]
     skipped: list[Unreadable]
+
+
+def outcomes_by_view(
+    batch: Batch, embed: Callable[[Images], Tensor], classify: Callable[[Tensor], Tensor], *, with_fidelity: bool
+) -> tuple[Outcomes, dict[str, slice]]:
+    """Classify every view of a batch: rows on the batch's device, view after view, and which are whose.
+
+    Args:
+        batch: B images.
+        embed: From images to unit embeddings, float32 [B, D].
+        classify: From unit embeddings [N, D] to class logits, float [N, C].
+        with_fidelity: Whether PSNR and SSIM of the degraded views are measured.
+    """
+    views, originals, size = list(batch.views), batch.views[ORIGINAL], len(batch)
+    embeddings = [embed(images) for images in batch.views.values()]
+    encoded_bytes = torch.stack([batch.encoded_bytes[view] for view in views])
+    unknown = torch.full((size,), torch.nan, device=batch.labels.device)
+    own = embeddings[views.index(ORIGINAL)]
+    measured = {
+        "encoded_bytes": encoded_bytes.flatten(),
+        "bits_per_pixel": bits_per_pixel(encoded_bytes, originals).flatten(),
+        "cosine": torch.cat(
+            [
+                unknown if view == ORIGINAL else (found * own).sum(1).clamp(-1, 1)
+                for view, found in zip(views, embeddings, strict=True)
+            ]
+        ),
+    }
+    if with_fidelity:
+        pairs = [
+            (unknown, unknown) if view == ORIGINAL else fidelity(originals, images)
+            for view, images in batch.views.items()
+        ]
+        measured |= {
+            name: torch.cat(column) for name, column in zip(("psnr", "ssim"), zip(*pairs, strict=True), strict=True)
+        }
+    logits = classify(torch.cat(embeddings))
+    rows = Outcomes.from_logits(logits, batch.labels.repeat(len(views)), batch.indices.repeat(len(views)), **measured)
+    return rows, {view: slice(place * size, (place + 1) * size) for place, view in enumerate(views)}
 
 
 class ZeroShotEvaluation(LightningModule):
@@ -51,15 +90,14 @@ class ZeroShotEvaluation(LightningModule):
             Padget (2023).
         fidelity: Whether PSNR and SSIM of the views are measured, which takes about half a second per megapixel and
             view on one CPU core: little for thumbnails, much for photographs.
-        compile: Whether the encoder is compiled, which changes the last digits; "auto" does so on CPUs, where there is
-            a C++ compiler and the run is long enough to pay for it.
+        compile: Whether the encoder is compiled, which changes the last digits of what it says.
 
     Raises:
         UserError: The encoder, its weights or the prompts are unusable.
     """
 
     classifier: ZeroShotClassifier
-    view_metrics: nn.ModuleList  # in the order of the views; names with a dot could not be keys of a ModuleDict
+    precisions: nn.ModuleList  # in the order of the views; names with a dot could not be keys of a ModuleDict
 
     def __init__(
         self,
@@ -69,20 +107,19 @@ class ZeroShotEvaluation(LightningModule):
         templates: Sequence[str] = (TEMPLATE,),
         normalise: bool = True,
         fidelity: bool = True,
-        compile: bool | Literal["auto"] = "auto",
+        compile: bool = False,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
         check_templates(templates)
         loaded = load_encoder(encoder, pretrained, activation)
         self.encoder = loaded if normalise else replace(loaded, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
-        self.templates, self.fidelity, self.compile_choice = tuple(templates), fidelity, compile
-        self.measured: dict[str, dict[str, Tensor]] = {}
+        self.templates, self.fidelity, self.compiles = tuple(templates), fidelity, compile
+        self.measured: dict[str, ViewRecord] = {}
         self.parts: list[dict[str, Outcomes]] = []
         self.skipped: list[Unreadable] = []
         self._whole: WholeRun | None = None
         self._gathered = False
-        self._pays: bool | None = None
         self._unchecked = True
 
     @property
@@ -106,21 +143,29 @@ class ZeroShotEvaluation(LightningModule):
             )
 
     def setup(self, stage: str) -> None:
-        """Build the text classifier for the data's class names, and metrics for its views; forget earlier runs."""
+        """Build the text classifier for the data's class names, and a metric per view; forget earlier runs."""
         self.check_run(self.trainer, self.data)
         names = self.data.class_names
-        labelled = self.data.labelled
-        self._pays, self._unchecked = None, True
+        self._unchecked = True
         if self.trainer.strategy.root_device.type == "cpu":
             keep_freed_memory()
         self.classifier = ZeroShotClassifier(self.encoder, names, self.templates)
-        if self.compiles():
+        if self.compiles:
             self.classifier.compile_encoder()
-        self.view_metrics = nn.ModuleList(
-            ViewMetrics(len(names), labelled=labelled, paired=view != ORIGINAL) for view in self.data.views
+        options: dict[str, Any] = {"num_classes": len(names), "average": "micro", "validate_args": False}
+        self.precisions = nn.ModuleList(
+            MulticlassPrecision(**options) for _ in (self.data.views if self.data.labelled else ())
         )
         self.measured, self.parts, self.skipped = {}, [], []
         self._whole, self._gathered = None, False
+
+    def forward(self, images: Any) -> Tensor:
+        """Class probabilities of images, once a run has told the class names; see `ZeroShotClassifier`."""
+        if not hasattr(self, "classifier"):
+            raise UserError(
+                "class names are known once a run has started: use bench.ZeroShotClassifier(encoder, class_names)"
+            )
+        return self.classifier.probabilities(images)
 
     def describe(self) -> dict[str, Any]:
         """What a result record says about the model: JSON-able."""
@@ -129,68 +174,51 @@ class ZeroShotEvaluation(LightningModule):
             "templates": list(self.templates),
             "precision": self.trainer.precision,
             "fidelity": self.fidelity,
-            "compiled": self.compiles(),
         }
 
-    def compiles(self) -> bool:
-        """Whether this run's encoder is to be compiled: on any number of processes the same answer."""
-        if self.compile_choice != "auto":
-            return self.compile_choice
-        if self._pays is None:
-            views = len(self.data.positions) * len(self.data.views)
-            on_cpu = self.trainer.strategy.root_device.type == "cpu"
-            self._pays = on_cpu and pays(views * self.encoder.flops(), usable_cores())
-            if self._pays and compiler() is None:
-                rank_zero_info("no C++ compiler is found, so the encoder is not compiled: it would be faster")
-                self._pays = False
-        return self._pays
-
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Outcomes]:
-        """Classify a batch and update the metrics."""
+        """Classify a batch and update the precision of each view."""
         return self._classify(batch)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Outcomes]:
-        """Classify a batch of images with or without labels, and update what can be measured."""
+        """Classify a batch of images with or without labels."""
         return self._classify(batch)
 
     def _classify(self, batch: Batch) -> dict[str, Outcomes]:
-        outcomes = {view: self._outcomes(batch, view) for view in batch.views}
+        rows, places = outcomes_by_view(
+            batch, self.classifier.embed, self.classifier.logits, with_fidelity=self.fidelity
+        )
         if self._unchecked and len(batch) and self.trainer.precision in _MIXED:
             self._unchecked = False
-            self._compare_with_float32(batch, outcomes)
+            self._compare_with_float32(batch, rows.prediction)
+        if len(batch):
+            for precision, place in zip(self._precisions, places.values(), strict=False):  # none without labels
+                precision.update(rows.prediction[place], rows.label[place])
+        rows = rows.cpu()
+        rows.require_finite()
+        outcomes = {view: rows.select(place) for view, place in places.items()}
         self.skipped += batch.unreadable
-        self.take_in(outcomes)
+        self.parts.append(outcomes)
         return outcomes
 
-    def _compare_with_float32(self, batch: Batch, outcomes: dict[str, Outcomes]) -> None:
-        """Say how many predictions of a batch a mixed precision changes."""
+    def _compare_with_float32(self, batch: Batch, predictions: Tensor) -> None:
+        """Say how many predictions of a batch, view after view, a mixed precision changes."""
         with torch.autocast(self.device.type, enabled=False):
-            logits = {
-                view: self.classifier.pixel_logits(self.classifier.pixels(of)) for view, of in batch.views.items()
-            }
-        changed = sum(int((outcomes[view].prediction != exact.argmax(1)).sum()) for view, exact in logits.items())
-        count = len(batch) * len(logits)
+            exact = torch.cat(
+                [self.classifier.pixel_logits(self.classifier.pixels(images)) for images in batch.views.values()]
+            )
+        count, changed = len(exact), int((predictions != exact.argmax(1)).sum())
         say = rank_zero_info if changed <= _CHANGED_BY_ROUNDING * count else rank_zero_warn
         say(f"{self.trainer.precision} changes {changed} of the first {count} predictions ({changed / count:.1%})")
 
-    def _outcomes(self, batch: Batch, view: str) -> Outcomes:
-        images, originals, encoded_bytes = batch.views[view], batch.views[ORIGINAL], batch.encoded_bytes[view]
-        rows = Outcomes.from_logits(self.classifier(images), batch.labels, batch.indices, encoded_bytes)
-        rows = replace(rows, bits_per_pixel=bits_per_pixel(encoded_bytes, originals))
-        if self.fidelity and view != ORIGINAL:
-            rows = replace(rows, **fidelity(originals, images)._asdict())
-        return rows
-
-    def take_in(self, outcomes: dict[str, Outcomes]) -> None:
-        """Add outcomes by view, fresh or read back from an interrupted run, to the metrics and to `parts`."""
-        self.parts.append({view: rows.to("cpu") for view, rows in outcomes.items()})
-        for view, metrics in self._metrics():
-            metrics.update(outcomes[view].to(self.device), outcomes[ORIGINAL].to(self.device))
+    def take_up(self, outcomes: dict[str, Outcomes]) -> None:
+        """Add outcomes by view that an interrupted run has left."""
+        self.parts.append(outcomes)
+        for precision, rows in zip(self._precisions, outcomes.values(), strict=False):
+            precision.update(rows.prediction.to(self.device), rows.label.to(self.device))
 
     def merge_parts(self) -> None:
         """Hold what grows in one piece: small tensors that stay where large ones come and go break up the heap."""
-        for _, metrics in self._metrics():
-            metrics.merge()
         self.parts = [{view: Outcomes.concatenate([part[view] for part in self.parts]) for view in self.data.views}]
 
     def whole_run(self) -> WholeRun | None:
@@ -210,22 +238,27 @@ class ZeroShotEvaluation(LightningModule):
         return self._whole
 
     def on_test_epoch_end(self) -> None:
-        """Compute over all processes; scalars are logged as `test/<metric>/<view>`."""
+        """Measure; scalars are logged as `test/<metric>/<view>`, on every process those of the whole run."""
         self._measure()
-        scalars = {
-            f"test/{name}/{view}": value
-            for view, values in self.measured.items()
-            for name, value in values.items()
-            if value.ndim == 0
-        }
-        self.log_dict(scalars, sync_dist=True)  # equal on every process; Lightning warns unless it may average them
+        found = self.trainer.strategy.broadcast(scalars(self.measured))
+        if found:  # torchmetrics' own, over all processes, takes the place of what was counted from outcomes
+            found |= {
+                f"precision/{view}": float(precision.compute())
+                for view, precision in zip(self.data.views, self._precisions, strict=True)
+            }
+        # equal on every process; Lightning warns unless it may average them
+        self.log_dict({f"test/{name}": value for name, value in found.items()}, sync_dist=True)
 
     def on_predict_epoch_end(self) -> None:
-        """Compute over all processes; Lightning logs nothing while it predicts."""
+        """Measure; Lightning logs nothing while it predicts."""
         self._measure()
 
     def _measure(self) -> None:
-        self.measured = {view: metrics.compute() for view, metrics in self._metrics()}
+        """What every view comes to, on the first process."""
+        run = self.whole_run()
+        if run is not None and len(run.outcomes[ORIGINAL]):
+            self.measured = measure(run.outcomes, len(self.data.class_names), labelled=self.data.labelled)
 
-    def _metrics(self) -> Iterator[tuple[str, ViewMetrics]]:
-        return zip(self.data.views, cast(Iterable[ViewMetrics], self.view_metrics), strict=True)
+    @property
+    def _precisions(self) -> Sequence[MulticlassPrecision]:
+        return cast(Sequence[MulticlassPrecision], self.precisions)

@@ -1,112 +1,202 @@
-"""torchmetrics over outcomes: per view, and per view paired with the original."""
+"""What a run says about each view, computed once, at its end, from its outcomes alone."""
 
-from collections.abc import Iterator
-from itertools import chain
-from typing import Any, cast
+from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
-from torchmetrics import MeanMetric, Metric
-from torchmetrics.classification import (
-    BinaryCalibrationError,
-    MulticlassConfusionMatrix,
-    MulticlassPrecision,
-    MulticlassRecall,
-)
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
-from bench.outcomes import Outcomes
-from datamodules.views import NOT_ENCODED
+import numpy as np
+import numpy.typing as npt
 
-RATES = ("encoded_bytes", "bits_per_pixel", "psnr", "ssim")
+from bench.outcomes import MEASURED, Outcomes, Quantity, is_known
+from bench.runs.record import ClassCounts, Confusion, ViewRecord
+from datamodules.degradations import ORIGINAL
+
+if TYPE_CHECKING:  # what only reads results back, such as the report, starts without torch
+    from torch import Tensor
+
 CALIBRATION_BINS = 15
 TOP_K = 5
+MOST_CONFUSIONS = 10
 
 
-class ViewMetrics(nn.Module):
-    """Everything that is reported about one view.
+class Metric(NamedTuple):
+    """A number about all images of a view.
 
-    Precision is micro-averaged, which for single-label classification is top-1 accuracy; `precision_macro` is the mean
-    over classes. The calibration error is the expected one (Guo et al., 2017) over 15 equal bins of the confidence.
-
-    Paired with the same images' original view, as shares of all images: `drop` = precision(original) - precision(view),
-    `flip_rate` (prediction changed), `broken` (right before, wrong now), `repaired` (wrong before, right now), and
-    `loss_increase` in nats. So drop = broken - repaired.
-
-    `encoded_bytes`, `bits_per_pixel`, `psnr` (in decibels) and `ssim` are means over the images that have one, each
-    image counting the same whatever its size; without any the metric is left out. The infinite PSNR of an image that a
-    view left as it was does not enter the mean of the others; its SSIM, which is 1, does.
-
-    Args:
-        num_classes: C, number of candidate classes.
-        labelled: Whether the images have labels; without them only flips and confidence are measured.
-        paired: Whether this view is compared with the original.
+    Attributes:
+        name: In the record, and in TensorBoard as `test/<name>/<view>`.
+        title: What tables for readers call it.
+        unit: Of the value; empty for shares.
+        decimals: In tables for readers; None where the table on the screen leaves it out.
+        definition: A sentence.
     """
 
-    def __init__(self, num_classes: int, *, labelled: bool, paired: bool) -> None:
-        super().__init__()
-        means = ["confidence"]
-        classified: dict[str, Metric] = {}
-        if labelled:
-            options: dict[str, Any] = {"num_classes": num_classes, "validate_args": False}
-            classified = {
-                "precision": MulticlassPrecision(average="micro", **options),
-                "precision_macro": MulticlassPrecision(average="macro", **options),
-                "precision_per_class": MulticlassPrecision(average="none", **options),
-                "recall_per_class": MulticlassRecall(average="none", **options),
-                "confusion": MulticlassConfusionMatrix(**options),
-            }
-            means += ["loss", "probability"] + ([f"top{TOP_K}"] if num_classes > TOP_K else [])
+    name: str
+    title: str
+    unit: str
+    decimals: int | None
+    definition: str
+
+
+def _mean(quantity: Quantity) -> Metric:
+    definition = f"Mean over the images that have one: {quantity.definition[0].lower()}{quantity.definition[1:]}"
+    return Metric(quantity.name, quantity.title, quantity.unit, quantity.decimals, definition)
+
+
+METRICS = (
+    Metric(
+        "precision", "precision", "", 4, "Micro-averaged precision, which for one label per image is top-1 accuracy."
+    ),
+    Metric("drop", "drop", "", 4, "Precision of the original minus that of the view, on the same images."),
+    Metric("flip_rate", "flips", "", 4, "Share of the images whose prediction is another one than in the original."),
+    Metric("broken", "broken", "", None, "Share of the images that are right in the original and wrong in the view."),
+    Metric(
+        "repaired", "repaired", "", None, "Share of the images that are wrong in the original and right in the view."
+    ),
+    Metric("precision_macro", "precision (macro)", "", 4, "Mean over classes of the precision of each."),
+    Metric(
+        f"top{TOP_K}", f"top {TOP_K}", "", None, f"Share of the images whose label is among the {TOP_K} best classes."
+    ),
+    Metric(
+        "calibration_error",
+        "calibration error",
+        "",
+        4,
+        f"Expected calibration error (Guo et al., 2017) of the confidence, {CALIBRATION_BINS} equal bins.",
+    ),
+    Metric("loss_increase", "loss increase", "nats", None, "Mean loss of the view minus that of the original."),
+    *(_mean(quantity) for quantity in MEASURED),
+)
+"""All there are, in the order of tables."""
+
+
+def measure(outcomes: Mapping[str, Outcomes], classes: int, *, labelled: bool) -> dict[str, ViewRecord]:
+    """Everything that is reported about each view.
+
+    Sums are made in float64 over the images in the order of their index, so that neither the order in which they came
+    nor the number of processes shows.
+
+    Args:
+        outcomes: In host memory by view, the original among them; each with the same images, at least one, sorted by
+            index.
+        classes: C, number of candidate classes.
+        labelled: Whether the images have labels; without them only what needs none is measured.
+    """
+    original = outcomes[ORIGINAL]
+    return {view: _view(rows, original, classes, labelled, view != ORIGINAL) for view, rows in outcomes.items()}
+
+
+def _view(rows: Outcomes, original: Outcomes, classes: int, labelled: bool, paired: bool) -> ViewRecord:
+    images = len(rows)
+    counts = {"flipped": 0, "broken": 0, "repaired": 0}
+    found: dict[str, float] = {}
+    if paired:
+        counts["flipped"] = int((rows.prediction != original.prediction).sum())
+        found["flip_rate"] = counts["flipped"] / images
+    if labelled:
+        right, before = rows.correct, original.correct
+        found["precision"] = int(right.sum()) / images
+        found["precision_macro"] = precision_macro(rows, classes)
+        found["calibration_error"] = calibration_error(rows)
+        if classes > TOP_K:
+            found[f"top{TOP_K}"] = int((rows.rank < TOP_K).sum()) / images
         if paired:
-            means += ["flip_rate"] + (["broken", "repaired", "drop", "loss_increase"] if labelled else [])
-        self.classified = nn.ModuleDict(classified)
-        self.means = nn.ModuleDict({name: MeanMetric(nan_strategy="disable") for name in means})
-        self.rates = nn.ModuleDict({name: MeanMetric(nan_strategy="disable") for name in RATES})
-        for _, metric in chain(self._items(self.means), self._items(self.rates)):
-            metric.set_dtype(torch.float64)  # so that the order of the images does not show
-        self.calibration = BinaryCalibrationError(n_bins=CALIBRATION_BINS, norm="l1") if labelled else None
+            counts["broken"], counts["repaired"] = int((before & ~right).sum()), int((~before & right).sum())
+            found |= {name: counts[name] / images for name in ("broken", "repaired")}
+            found["drop"] = (counts["broken"] - counts["repaired"]) / images
+            found["loss_increase"] = _float64_mean(rows.loss.double() - original.loss.double())
+    for quantity in MEASURED:
+        column = getattr(rows, quantity.name)
+        if (known := column[is_known(column)]).numel():
+            found[quantity.name] = _float64_mean(known)
+    ordered = {metric.name: found[metric.name] for metric in METRICS if metric.name in found}
+    return ViewRecord(ordered, **counts, classes=class_counts(rows, original, classes) if labelled else None)
 
-    def merge(self) -> None:
-        """Hold what the calibration error gathers, a tensor per batch, in one."""
-        if self.calibration is not None and self.calibration.update_called:
-            self.calibration.confidences = [torch.cat(self.calibration.confidences)]
-            self.calibration.accuracies = [torch.cat(self.calibration.accuracies)]
 
-    def update(self, outcomes: Outcomes, original: Outcomes) -> None:
-        """Add the outcomes of a batch and those of the same images' original view."""
-        before, now = original.correct, outcomes.correct
-        if self.calibration is not None:  # also with no image: what it gathers has its type from what it was given
-            self.calibration.update(outcomes.confidence, now.long())
-        if not len(outcomes):
-            return
-        columns = {
-            "confidence": outcomes.confidence,
-            "loss": outcomes.loss,
-            "probability": outcomes.probability,
-            f"top{TOP_K}": outcomes.rank < TOP_K,
-            "flip_rate": outcomes.prediction != original.prediction,
-            "broken": before & ~now,
-            "repaired": ~before & now,
-            "drop": before.float() - now.float(),
-            "loss_increase": outcomes.loss - original.loss,
-        }
-        for name, metric in self._items(self.means):
-            metric.update(columns[name])
-        for _, metric in self._items(self.classified):
-            metric.update(outcomes.prediction, outcomes.label)
-        encoded = outcomes.encoded_bytes != NOT_ENCODED
-        for name, metric in self._items(self.rates):
-            values: Tensor = getattr(outcomes, name)
-            metric.update(values[encoded if name == "encoded_bytes" else values.isfinite()])
+def scalars(views: Mapping[str, ViewRecord]) -> dict[str, float]:
+    """All of them by `<metric>/<view>`."""
+    return {f"{name}/{view}": value for view, found in views.items() for name, value in found.metrics.items()}
 
-    def compute(self) -> dict[str, Tensor]:
-        """Scalars, per-class vectors [C] and the confusion matrix [C, C] (rows are true classes), by name."""
-        every = chain(self._items(self.classified), self._items(self.means))
-        values = {name: metric.compute() for name, metric in every}
-        if self.calibration is not None:
-            values["calibration_error"] = self.calibration.compute()
-        rates = {name: metric.compute() for name, metric in self._items(self.rates)}
-        return values | {name: value for name, value in rates.items() if not value.isnan()}
 
-    @staticmethod
-    def _items(metrics: nn.ModuleDict) -> Iterator[tuple[str, Metric]]:
-        return cast(Iterator[tuple[str, Metric]], iter(metrics.items()))
+def precision_macro(rows: Outcomes, classes: int) -> float:
+    """Mean over classes of the share of right ones among the images predicted as each; 0 where there is none.
+
+    Classes that no image has and that none is predicted as do not count. The counts are torchmetrics'.
+    """
+    from torchmetrics.functional.classification import multiclass_stat_scores
+
+    scores = multiclass_stat_scores(
+        rows.prediction.long(), rows.label.long(), num_classes=classes, average="none", validate_args=False
+    ).numpy()
+    right, wrong, missed = scores[:, 0], scores[:, 1], scores[:, 3]
+    seen = right + wrong + missed > 0
+    precisions = right[seen] / np.maximum(right[seen] + wrong[seen], 1)
+    return float(precisions.mean())
+
+
+def calibration_error(rows: Outcomes) -> float:
+    """Expected calibration error (Guo et al., 2017) over `CALIBRATION_BINS` equal bins of the confidence, in [0, 1].
+
+    By torchmetrics, whose bins leave out their upper end, so that it puts a confidence of 1.0 into one bin more; here
+    that is in the last bin, as in the paper.
+    """
+    from torchmetrics.functional.classification import binary_calibration_error
+
+    below_one = float(np.nextafter(1.0, 0.0))
+    confidence = rows.confidence.double().clamp(max=below_one)
+    return float(
+        binary_calibration_error(
+            confidence, rows.correct.long(), n_bins=CALIBRATION_BINS, norm="l1", validate_args=False
+        )
+    )
+
+
+def class_counts(rows: Outcomes, original: Outcomes, classes: int) -> ClassCounts:
+    """Images by class, and the confusions that grew most over the original."""
+    label, prediction = rows.label.numpy(), rows.prediction.numpy()
+    before, after = (_confusions(found, classes) for found in (original, rows))
+    growth = {pair: count - before.get(pair, 0) for pair, count in after.items()}
+    largest = sorted((pair for pair, grown in growth.items() if grown > 0), key=lambda pair: (-growth[pair], pair))
+    return ClassCounts(
+        correct=_counts(label[prediction == label], classes),
+        predicted=_counts(prediction, classes),
+        confusions=tuple(
+            Confusion(*divmod(pair, classes), before.get(pair, 0), after[pair]) for pair in largest[:MOST_CONFUSIONS]
+        ),
+    )
+
+
+def support(rows: Outcomes, classes: int) -> tuple[int, ...]:
+    """Number of images of each class, C of them."""
+    return _counts(rows.label.numpy(), classes)
+
+
+def confusion_matrix(rows: Outcomes, classes: int) -> Tensor:
+    """Images by true class (row) and predicted class (column): int64 [C, C], by torchmetrics."""
+    from torchmetrics.functional.classification import multiclass_confusion_matrix
+
+    return multiclass_confusion_matrix(
+        rows.prediction.long(), rows.label.long(), num_classes=classes, validate_args=False
+    )
+
+
+def _confusions(rows: Outcomes, classes: int) -> dict[int, int]:
+    """Number of wrongly classified images by label * C + prediction."""
+    label, prediction = rows.label.numpy().astype(np.int64), rows.prediction.numpy()
+    pairs, counts = np.unique((label * classes + prediction)[label != prediction], return_counts=True)
+    return dict(zip(pairs.tolist(), counts.tolist(), strict=True))
+
+
+def _counts(values: npt.NDArray[np.int32], classes: int) -> tuple[int, ...]:
+    return tuple(np.bincount(values, minlength=classes).tolist())
+
+
+def _float64_mean(column: Tensor) -> float:
+    return float(column.numpy().astype(np.float64).mean())  # NumPy's order of adding does not depend on threads
+
+
+def table_of(metrics: Iterable[Metric] = METRICS) -> str:
+    """The metrics as a Markdown table, as docs/metrics.md has it."""
+    lines = ["| metric | unit | meaning |", "|---|---|---|"]
+    lines += [f"| `{metric.name}` | {metric.unit} | {metric.definition} |" for metric in metrics]
+    return "\n".join(lines) + "\n"

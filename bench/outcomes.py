@@ -1,44 +1,106 @@
 """Outcomes: what remains of the logits once an image has been classified."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Self
+from __future__ import annotations
 
-import torch
-from torch import Tensor
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import Field, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 from datamodules.errors import UserError
+
+if TYPE_CHECKING:  # what only reads outcomes back, such as the report, starts without torch
+    import torch
+    from torch import Tensor
+
+UNKNOWN = -1
+"""Stands in a whole-number column for what is not known, such as the label of an unlabelled image."""
+
+
+class Quantity(NamedTuple):
+    """What is kept of each image in each view.
+
+    The declaration of a field of `Outcomes` is the only place that says so: the columns of the journal and of the
+    per-image table, the report's reading of it, the means among the metrics and the documentation follow from it.
+
+    Attributes:
+        name: Of the field, the column and the mean.
+        dtype: "int32", where `UNKNOWN` is what is not known, or "float32", where NaN is.
+        title: What tables for readers call it.
+        unit: Of the values; empty for shares and counts of nothing.
+        decimals: Of the mean in tables for readers; None where a mean says nothing.
+        definition: A sentence.
+    """
+
+    name: str
+    dtype: Literal["int32", "float32"]
+    title: str
+    unit: str
+    decimals: int | None
+    definition: str
+
+    @property
+    def unknown(self) -> float:
+        """What a column holds where the quantity is not known."""
+        return UNKNOWN if self.dtype == "int32" else math.nan
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        """The type of a column."""
+        import torch
+
+        return torch.int32 if self.dtype == "int32" else torch.float32
+
+
+def _whole(definition: str, title: str = "", unit: str = "", decimals: int | None = None) -> Any:
+    return field(metadata={"dtype": "int32", "about": (title, unit, decimals, definition)})
+
+
+def _real(definition: str, title: str, unit: str = "", decimals: int = 4) -> Any:
+    return field(metadata={"dtype": "float32", "about": (title, unit, decimals, definition)})
 
 
 @dataclass
 class Outcomes:
     """One row per image of one view; metrics, tables, statistics and selections read nothing else.
 
-    Attributes:
-        index: int64 [B], position in the source.
-        label: int64 [B], -1 where unlabelled.
-        prediction: int64 [B], the class with the largest logit.
-        probability: float32 [B] in [0, 1], softmax probability of the true class; NaN where unlabelled.
-        confidence: float32 [B] in [0, 1], probability of the prediction.
-        loss: float32 [B], cross-entropy of the true class in nats; NaN where unlabelled.
-        rank: int64 [B], number of classes ranked before the true one; -1 where unlabelled.
-        encoded_bytes: int64 [B], size of the encoded view; -1 where nothing was encoded.
-        bits_per_pixel: float32 [B], of the encoded view per pixel of the source image; NaN where nothing was encoded.
-        psnr: float32 [B], see `bench.fidelity`; NaN where not measured.
-        ssim: float32 [B], see `bench.fidelity`; NaN where not measured.
+    Every attribute is a column [B]; see `QUANTITIES` for types, units and definitions. A quantity is added by adding a
+    field here, and by computing it where rows are made.
+
+    >>> import torch
+    >>> rows = Outcomes.from_logits(torch.tensor([[0.0, 2.0, 1.0]]), torch.tensor([2]), torch.tensor([7]))
+    >>> rows.prediction.tolist(), rows.rank.tolist(), rows.encoded_bytes.tolist()
+    ([1], [1], [-1])
     """
 
-    index: Tensor
-    label: Tensor
-    prediction: Tensor
-    probability: Tensor
-    confidence: Tensor
-    loss: Tensor
-    rank: Tensor
-    encoded_bytes: Tensor
-    bits_per_pixel: Tensor
-    psnr: Tensor
-    ssim: Tensor
+    index: Tensor = _whole("Position of the image in its source.")
+    label: Tensor = _whole("True class, as a position in the class names; unknown where the image has no label.")
+    prediction: Tensor = _whole("The class with the largest logit.")
+    probability: Tensor = _real("Softmax probability of the true class, in [0, 1].", "p(true class)")
+    confidence: Tensor = _real("Softmax probability of the predicted class, in [0, 1].", "confidence")
+    loss: Tensor = _real("Cross-entropy of the true class.", "loss", "nats")
+    rank: Tensor = _whole("Number of classes with a larger logit than the true one.")
+    runner_up: Tensor = _whole("The class with the second largest logit.")
+    encoded_bytes: Tensor = _whole(
+        "Size of the encoded view, headers included; unknown where nothing was encoded.", "bytes per image", "bytes", 0
+    )
+    bits_per_pixel: Tensor = _real(
+        "Encoded bits per pixel of the source image; unknown where nothing was encoded.", "bits per pixel", "bits", 3
+    )
+    psnr: Tensor = _real(
+        "Peak signal-to-noise ratio of the view against its original at native size, over all samples of the 8-bit RGB "
+        "image; infinite where they are equal, which does not enter the mean.",
+        "PSNR",
+        "dB",
+        2,
+    )
+    ssim: Tensor = _real(
+        "Structural similarity (Wang et al., 2004) of the view and its original at native size, in [-1, 1].", "SSIM"
+    )
+    cosine: Tensor = _real(
+        "Cosine between the embeddings of the view and of its own original, in [-1, 1]: 1 where nothing drifted.",
+        "cosine to original",
+    )
 
     def __len__(self) -> int:
         return len(self.index)
@@ -49,73 +111,126 @@ class Outcomes:
         return self.prediction == self.label
 
     @classmethod
-    def from_logits(cls, logits: Tensor, labels: Tensor, indices: Tensor, encoded_bytes: Tensor) -> Self:
-        """Reduce logits [B, C] to outcomes, in float32, of views that are not measured otherwise.
+    def from_logits(cls, logits: Tensor, labels: Tensor, indices: Tensor, **measured: Tensor) -> Self:
+        """Reduce logits to outcomes, in float32 on their device; nothing waits for the device.
+
+        Args:
+            logits: float [B, C], at least two classes. A row with a logit that is not finite gets the confidence NaN,
+                which `require_finite` refuses.
+            labels: Whole numbers [B], negative where there is none.
+            indices: Whole numbers [B].
+            **measured: Other quantities by name, [B]; those that are not given are unknown.
+        """
+        import torch
+
+        logits = logits.float()
+        column = labels.clamp_min(0).long()[:, None]
+        log_probabilities = logits.log_softmax(1)
+        true_log_probability = log_probabilities.gather(1, column)[:, 0]
+        classes = logits.topk(2, dim=1).indices
+        prediction = logits.argmax(1)  # topk does not say which of equal ones comes first
+        runner_up = torch.where(classes[:, 0] == prediction, classes[:, 1], classes[:, 0])
+        true_logit = logits.gather(1, column)
+        earlier = torch.arange(logits.shape[1], device=logits.device)[None] < column
+        before = (logits > true_logit) | ((logits == true_logit) & earlier)
+        unlabelled, finite = labels < 0, logits.isfinite().all(1)
+        found = {
+            "index": indices,
+            "label": labels,
+            "prediction": prediction,
+            "probability": true_log_probability.exp().masked_fill(unlabelled, math.nan),
+            "confidence": log_probabilities.gather(1, prediction[:, None])[:, 0].exp().masked_fill(~finite, math.nan),
+            "loss": (-true_log_probability).masked_fill(unlabelled, math.nan),
+            "rank": before.sum(1).masked_fill(unlabelled, UNKNOWN),
+            "runner_up": runner_up,
+            **measured,
+        }
+        size, device = len(logits), logits.device
+        return cls(
+            **{
+                quantity.name: found[quantity.name].to(quantity.torch_dtype)
+                if quantity.name in found
+                else torch.full((size,), quantity.unknown, dtype=quantity.torch_dtype, device=device)
+                for quantity in QUANTITIES
+            }
+        )
+
+    def require_finite(self) -> None:
+        """Refuse rows whose logits were not finite; for rows in host memory.
 
         Raises:
-            UserError: A logit is not finite.
-
-        >>> one = torch.ones(1, dtype=torch.int64)
-        >>> Outcomes.from_logits(torch.tensor([[0.0, 2.0, 1.0]]), one * 2, one, one).rank
-        tensor([1])
+            UserError: There are such rows.
         """
-        logits = logits.float()
-        if not torch.isfinite(logits).all():
-            broken = indices[~torch.isfinite(logits).all(1)].tolist()
+        broken = self.index[self.confidence.isnan()].tolist()
+        if broken:
             raise UserError(
                 f"{len(broken)} images have logits that are not finite, the first is number {broken[0]}: the encoder "
                 "overflows at this precision or its weights are damaged; try --trainer.precision 32-true"
             )
-        unlabelled = labels < 0
-        column = labels.clamp_min(0)[:, None]
-        log_probabilities = logits.log_softmax(1)
-        true_log_probability = log_probabilities.gather(1, column)[:, 0]
-        prediction = logits.argmax(1)
-        true_logit = logits.gather(1, column)
-        earlier = torch.arange(logits.shape[1], device=logits.device)[None] < column
-        before = (logits > true_logit) | ((logits == true_logit) & earlier)
-        unknown = torch.full_like(true_log_probability, torch.nan)
-        return cls(
-            index=indices,
-            label=labels,
-            prediction=prediction,
-            probability=true_log_probability.exp().masked_fill(unlabelled, torch.nan),
-            confidence=log_probabilities.amax(1).exp(),
-            loss=(-true_log_probability).masked_fill(unlabelled, torch.nan),
-            rank=before.sum(1).masked_fill(unlabelled, -1),
-            encoded_bytes=encoded_bytes,
-            bits_per_pixel=unknown,
-            psnr=unknown,
-            ssim=unknown,
-        )
 
     @classmethod
     def concatenate(cls, parts: Sequence[Self]) -> Self:
         """All rows of several parts, at least one, in order; a single part is not copied."""
         if len(parts) == 1:
             return parts[0]
-        return cls(**{name.name: torch.cat([getattr(part, name.name) for part in parts]) for name in fields(cls)})
+        import torch
+
+        return cls(**{name: torch.cat([getattr(part, name) for part in parts]) for name in NAMES})
 
     @classmethod
     def from_columns(cls, columns: Mapping[str, Tensor], prefix: str = "") -> Self:
         """Outcomes of columns by name, with a prefix before each name."""
-        return cls(**{name.name: columns[prefix + name.name] for name in fields(cls)})
+        return cls(**{name: columns[prefix + name] for name in NAMES})
+
+    def columns(self) -> dict[str, Tensor]:
+        """The columns by name."""
+        return {name: getattr(self, name) for name in NAMES}
 
     def unique(self) -> Self:
         """The first row of every image, sorted by index; not copied where that is how the rows are."""
         if (self.index[1:] > self.index[:-1]).all():
             return self
+        import torch
+
         order = self.index.argsort(stable=True)
         index = self.index[order]
         return self.select(order[torch.cat([index[:1] == index[:1], index[1:] != index[:-1]])])
 
-    def select(self, rows: Tensor) -> Self:
-        """The rows that an index or mask [B] picks."""
+    def select(self, rows: Tensor | slice) -> Self:
+        """The rows that an index, a mask [B] or a slice picks."""
         return self._map(lambda column: column[rows])
 
     def to(self, device: torch.device | str) -> Self:
         """The same in the memory of a device."""
         return self._map(lambda column: column.to(device))
 
+    def cpu(self) -> Self:
+        """The same in host memory, by a single copy."""
+        import torch
+
+        bits = torch.stack([column.view(torch.int32) for column in self.columns().values()]).cpu()
+        return type(self)(
+            **{quantity.name: row.view(quantity.torch_dtype) for quantity, row in zip(QUANTITIES, bits, strict=True)}
+        )
+
     def _map(self, function: Callable[[Tensor], Tensor]) -> Self:
-        return type(self)(**{name.name: function(getattr(self, name.name)) for name in fields(self)})
+        return type(self)(**{name: function(column) for name, column in self.columns().items()})
+
+
+def _quantity(column: Field[Tensor]) -> Quantity:
+    title, unit, decimals, definition = column.metadata["about"]
+    return Quantity(column.name, column.metadata["dtype"], title or column.name, unit, decimals, definition)
+
+
+QUANTITIES = tuple(_quantity(column) for column in fields(Outcomes))
+"""What is kept of each image in each view, in the order of the columns."""
+
+NAMES = tuple(quantity.name for quantity in QUANTITIES)
+
+MEASURED = tuple(quantity for quantity in QUANTITIES if quantity.decimals is not None)
+"""Those whose mean over images is a metric."""
+
+
+def is_known(column: Tensor) -> Tensor:
+    """Bool [B]: where a column holds a value that can enter a mean."""
+    return column.isfinite() if column.is_floating_point() else column != UNKNOWN

@@ -19,7 +19,7 @@ from bench.figures.interpolation import interpolation_figure
 from bench.finetuning.export import CHECKPOINT_SUFFIX, model_card, save_weights
 from bench.finetuning.interpolation import BEST, best_alpha, check_alphas, interpolate
 from bench.finetuning.tuning import EncoderTuning
-from bench.finetuning.validation import Measures, measure
+from bench.finetuning.validation import Measures, validate
 from bench.runs.files import write_atomically
 from bench.runs.finetuning_record import FINETUNING
 from bench.runs.folder import CARD, UNFINISHED
@@ -89,7 +89,7 @@ class FineTuningWriter(Callback):
     def _measure(self, module: EncoderTuning, state: Mapping[str, Tensor]) -> Measures:
         data, device = module.data, module.device
         classifier = ZeroShotClassifier(module.with_weights(state), data.class_names, module.templates).to(device)
-        return measure(classifier, data.val_dataloader(), data.views, device)
+        return validate(classifier, data.val_dataloader(), device)
 
     def _write(
         self,

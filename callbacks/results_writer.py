@@ -93,10 +93,10 @@ class ResultsWriter(OutcomeCallback):
         self._parent = os.getppid() if launched else None
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take up what was measured before, now that metrics are on their device."""
+        """Take up what was measured before, now that the precisions are on their device."""
         if self._resumed:
             module = evaluation(pl_module)
-            module.take_in(self._resumed)
+            module.take_up(self._resumed)
             self._flushed = len(module.parts)
             rank_zero_info(
                 f"taking up the unfinished run in {self._journal.run}: {len(module.data.done)} of "
@@ -148,13 +148,14 @@ class ResultsWriter(OutcomeCallback):
             raise UserError(f"none of the {len(run.skipped)} images could be read: check the data root")
         record = {
             "images": images,
-            "metrics": module.measured,
+            "metrics": {view: dict(found.metrics) for view, found in module.measured.items()},
             **_provenance(module),
             "skipped": [vars(image) for image in run.skipped],
             "run": {
                 "command": trainer.state.fn,
                 "processes": trainer.world_size,
                 "device": module.device.type,
+                "compiled": module.compiles,
                 "seconds": round(time.time() - self._started, 3),
                 "images_taken_up": len(module.data.done),
             },
@@ -177,4 +178,4 @@ def _subject(module: ZeroShotEvaluation) -> dict[str, Any]:
     """What decides about the outcomes of a run: machines of one cluster may differ in their kernel."""
     found = _provenance(module)
     same = {name: value for name, value in found["software"].items() if name != "platform"}
-    return {**found, "software": same, "device": module.trainer.strategy.root_device.type}
+    return {**found, "software": same, "device": module.trainer.strategy.root_device.type, "compiled": module.compiles}

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
@@ -20,8 +21,10 @@ from bench.figures.evaluation import (
     side_by_side,
     to_pixels,
 )
+from bench.metrics import confusion_matrix
 from bench.outcomes import Outcomes
 from bench.runs.provenance import software
+from bench.runs.record import ViewRecord
 from bench.runs.untyped import to_json
 from callbacks.outcome_callback import OutcomeCallback, evaluation
 from datamodules.base import DegradedDataModule
@@ -65,7 +68,8 @@ class TensorBoardReport(OutcomeCallback):
             return
         assert isinstance(trainer.logger, TensorBoardLogger)
         writer: SummaryWriter = trainer.logger.experiment
-        metrics, names = module.measured, module.data.class_names
+        names = module.data.class_names
+        metrics = {view: _tensors(found, run.outcomes[view], len(names)) for view, found in module.measured.items()}
         if module.data.labelled:
             self._write_curves(writer, metrics)
             writer.add_image("report/per_class", to_pixels(class_figure(metrics, names)), dataformats="HWC")
@@ -138,6 +142,19 @@ class TensorBoardReport(OutcomeCallback):
         config = folder / "config.yaml"
         if config.exists():
             writer.add_text("config", _code("yaml", config.read_text(encoding="utf-8")))
+
+
+def _tensors(found: ViewRecord, rows: Outcomes, classes: int) -> dict[str, Tensor]:
+    values = {name: torch.tensor(value, dtype=torch.float64) for name, value in found.metrics.items()}
+    if found.classes is not None:
+        matrix = confusion_matrix(rows, classes)
+        right = matrix.diagonal().double()
+        values |= {
+            "confusion": matrix,
+            "precision_per_class": right / matrix.sum(0).clamp(1),
+            "recall_per_class": right / matrix.sum(1).clamp(1),
+        }
+    return values
 
 
 def _code(language: str, text: str) -> str:

@@ -13,12 +13,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from bench.cli import main
 from bench.clip.compilation import compiler
-from bench.metrics import RATES
 from bench.runs.untyped import read_record
 from datamodules import Synthetic
 from datamodules.degradations import curves
 from tests.support.archives import write_cifar10, write_stl10
 
+RATES = ("encoded_bytes", "bits_per_pixel", "psnr", "ssim")
 VIEWS = ["original", "jpeg-75", "jpeg-50", "jpeg-25"]
 QUICK = [
     "--trainer.accelerator=cpu",
@@ -184,7 +184,13 @@ class TestOutputs:
         table, record = pd.read_csv(folder / "images.csv"), read_record(folder)
         assert table["label"].isna().all()
         assert table["prediction"].isin([0, 1]).all()
-        assert set(record["metrics"]["jpeg-25"]) == {"confidence", "flip_rate", "encoded_bytes", "bits_per_pixel"}
+        assert set(record["metrics"]["jpeg-25"]) == {
+            "confidence",
+            "flip_rate",
+            "encoded_bytes",
+            "bits_per_pixel",
+            "cosine",
+        }
         assert "flips" in printed
 
     def test_a_folder_of_photos_of_different_sizes_ends_in_a_report_that_answers_the_question(

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from bench.clip.compilation import CompiledEncoder
 from bench.clip.encoders import Encoder
+from bench.clip.images import AnyImages, to_images
 from bench.clip.preprocess import Preprocess
 from bench.paper import TEMPLATE
 from datamodules.errors import UserError
@@ -76,9 +77,32 @@ class ZeroShotClassifier(nn.Module):
 
     def forward(self, images: Images) -> Tensor:
         """Logits float32 [B, C] of uint8 images [B, 3, H, W] or of B tensors uint8 [3, H_i, W_i]."""
+        return self.logits(self.embed(images))
+
+    def embed(self, images: Images) -> Tensor:
+        """Unit embeddings, float32 [B, D], of images as `forward` takes them."""
         inputs = self.preprocess(images)
-        encode = self.model.encode_image if self.compiled is None else self.compiled
-        return self._classify(inputs, encode)
+        return self._embed(inputs, self.model.encode_image if self.compiled is None else self.compiled)
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """Class logits, float32 [B, C], of unit embeddings [B, D]."""
+        return class_logits(self.model, embeddings, self.text)
+
+    @torch.no_grad()
+    def probabilities(self, images: AnyImages) -> Tensor:
+        """Class probabilities of images as Python holds them.
+
+        Args:
+            images: One or a list of PIL images in any mode, arrays uint8 [H, W, 3], tensors uint8 [3, H, W]; or a
+                batch uint8 [B, 3, H, W].
+
+        Returns:
+            float32 [B, C] on the classifier's device, B being 1 for a single image; rows sum to 1.
+
+        Raises:
+            UserError: An image is of another kind.
+        """
+        return self.forward(to_images(images, self.text.device)).softmax(1)
 
     def compile_encoder(self) -> None:
         """From now on, `forward` uses a compiled encoder and has no gradient; see `bench.clip.compilation`."""
@@ -97,28 +121,33 @@ class ZeroShotClassifier(nn.Module):
         Returns:
             float32 [B, C].
         """
-        return self._classify(self.preprocess.normalise(pixels), self.model.encode_image)
+        return self.logits(self._embed(self.preprocess.normalise(pixels), self.model.encode_image))
 
-    def _classify(self, inputs: Tensor, encode: Any) -> Tensor:
+    def _embed(self, inputs: Tensor, encode: Any) -> Tensor:
         if len(inputs) == 0:
-            return inputs.new_zeros((0, len(self.text)), dtype=torch.float32)
-        return class_logits(self.model, encode(inputs), self.text)
+            return inputs.new_zeros((0, self.text.shape[1]), dtype=torch.float32)
+        return unit(encode(inputs))
 
 
-def class_logits(model: nn.Module, features: Tensor, text: Tensor) -> Tensor:
+def unit(features: Tensor) -> Tensor:
+    """Embeddings of length 1 in float32, whatever the precision at work; float [B, D] in and out."""
+    with torch.autocast(features.device.type, enabled=False):
+        return functional.normalize(features.float(), dim=-1)
+
+
+def class_logits(model: nn.Module, embeddings: Tensor, text: Tensor) -> Tensor:
     """The model's scale times the cosine of image and class embedding, plus its bias if it has one, in float32.
 
     Args:
         model: open_clip's.
-        features: Image embeddings of any length, float [B, D].
+        embeddings: Unit embeddings of images, float32 [B, D].
         text: Unit embeddings of the classes, float [C, D].
 
     Returns:
         float32 [B, C].
     """
-    with torch.autocast(features.device.type, enabled=False):
-        features = functional.normalize(features.float(), dim=-1)
-        logits: Tensor = model.logit_scale.exp().float() * features @ text.float().T  # type: ignore[operator]
+    with torch.autocast(embeddings.device.type, enabled=False):
+        logits: Tensor = model.logit_scale.exp().float() * embeddings @ text.float().T  # type: ignore[operator]
         bias = getattr(model, "logit_bias", None)
         return logits if bias is None else logits + bias.float()
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from bench.clip.allocation import keep_freed_memory
 from bench.clip.encoders import Encoder, load_encoder
 from bench.clip.preprocess import Preprocess
-from bench.clip.zero_shot import check_templates, class_logits, text_classifier
+from bench.clip.zero_shot import check_templates, class_logits, text_classifier, unit
 from bench.finetuning.trainable import merged_state
 from bench.finetuning.validation import Measures, Validation, mean_precision
 from bench.paper import TEMPLATE
@@ -139,16 +139,16 @@ class EncoderTuning(LightningModule):
     def logits(self, features: Tensor) -> Tensor:
         """Class logits float32 [B, C] of embeddings."""
         self.text = self.text.to(features.device)
-        return class_logits(self.model, features, self.text)
+        return class_logits(self.model, unit(features), self.text)
 
     def on_validation_epoch_start(self) -> None:
         """Begin to count."""
-        self.validation = Validation(self.data.views, len(self.data.class_names)).to(self.device)
+        self.validation = Validation(len(self.data.class_names))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Classify every view."""
         assert self.validation is not None
-        self.validation.update(lambda images: self.logits(self.embed(self.tower, images)), batch)
+        self.validation.update(lambda images: unit(self.embed(self.tower, images)), self.logits, batch)
 
     def on_validation_epoch_end(self) -> None:
         """Log `val/<metric>/<view>`, and the mean precision of all views as `val/precision_mean`."""

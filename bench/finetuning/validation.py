@@ -1,51 +1,61 @@
 """Every view of the held-out images, measured as a test measures them."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 
 import torch
-from torch import Tensor, nn
+import torch.distributed
+from torch import Tensor
 
 from bench.clip.zero_shot import ZeroShotClassifier
-from bench.metrics import ViewMetrics
+from bench.evaluation import outcomes_by_view
+from bench.metrics import measure
 from bench.outcomes import Outcomes
-from datamodules.degradations import ORIGINAL
+from bench.runs.gathering import gather
 from datamodules.views import Batch, Images
 
-MEASURED = ("precision", "loss", "drop", "flip_rate", "calibration_error")
+REPORTED = ("precision", "loss", "drop", "flip_rate", "calibration_error")
 
 Measures = dict[str, dict[str, float]]
-"""Scalars by view and name, those of `MEASURED` that a view has."""
+"""Scalars by view and name, those of `REPORTED` that a view has."""
 
 
-class Validation(nn.Module):
-    """The metrics of one pass over the held-out images.
+class Validation:
+    """The outcomes of one pass over the held-out images.
 
     Args:
-        views: Names, the original first.
-        num_classes: Number of candidate classes.
+        classes: Number of candidate classes.
     """
 
-    def __init__(self, views: Sequence[str], num_classes: int) -> None:
-        super().__init__()
-        metrics = {view: ViewMetrics(num_classes, labelled=True, paired=view != ORIGINAL) for view in views}
-        self.parts = nn.ModuleList(metrics.values())  # names with a dot could not be keys of a ModuleDict
-        self._by_view: Mapping[str, ViewMetrics] = metrics
+    def __init__(self, classes: int) -> None:
+        self.classes = classes
+        self.parts: list[dict[str, Outcomes]] = []
 
-    def update(self, classify: Callable[[Images], Tensor], batch: Batch) -> None:
-        """Classify every view of a batch; `classify` gives class logits [B, C] of images."""
-        outcomes = {
-            view: Outcomes.from_logits(
-                classify(batch.views[view]), batch.labels, batch.indices, batch.encoded_bytes[view]
-            )
-            for view in self._by_view
-        }
-        for view, metrics in self._by_view.items():
-            metrics.update(outcomes[view], outcomes[ORIGINAL])
+    def update(self, embed: Callable[[Images], Tensor], classify: Callable[[Tensor], Tensor], batch: Batch) -> None:
+        """Classify every view of a batch; see `bench.evaluation.outcomes_by_view`."""
+        rows, places = outcomes_by_view(batch, embed, classify, with_fidelity=False)
+        rows = rows.cpu()
+        rows.require_finite()
+        self.parts.append({view: rows.select(place) for view, place in places.items()})
 
     def compute(self) -> Measures:
-        """Over all processes."""
-        values = {view: metrics.compute() for view, metrics in self._by_view.items()}
-        return {view: {name: float(of[name]) for name in MEASURED if name in of} for view, of in values.items()}
+        """Over all processes, on each of them; a collective call.
+
+        Returns:
+            Nothing where no image could be read.
+        """
+        own = {view: Outcomes.concatenate([part[view] for part in self.parts]) for view in self.parts[0]}
+        measures: Measures = {}
+        if ranks := gather(own):
+            whole = {view: Outcomes.concatenate([rank[view] for rank in ranks]).unique() for view in own}
+            if all(map(len, whole.values())):
+                measures = {
+                    view: {name: found.metrics[name] for name in REPORTED if name in found.metrics}
+                    for view, found in measure(whole, self.classes, labelled=True).items()
+                }
+        shared = [measures]
+        if torch.distributed.is_initialized():
+            torch.distributed.broadcast_object_list(shared)
+        return shared[0]
 
 
 def mean_precision(measures: Measures) -> float:
@@ -58,18 +68,15 @@ def mean_precision(measures: Measures) -> float:
 
 
 @torch.no_grad()
-def measure(
-    classifier: ZeroShotClassifier, batches: Iterable[Batch], views: Sequence[str], device: torch.device
-) -> Measures:
+def validate(classifier: ZeroShotClassifier, batches: Iterable[Batch], device: torch.device) -> Measures:
     """Measure a classifier on the held-out images; a collective call.
 
     Args:
         classifier: On the device.
         batches: Of this process.
-        views: Names, the original first.
         device: Where to compute.
     """
-    validation = Validation(views, len(classifier.text)).to(device)
+    validation = Validation(len(classifier.text))
     for batch in batches:
-        validation.update(classifier, batch.to(device))
+        validation.update(classifier.embed, classifier.logits, batch.to(device))
     return validation.compute()

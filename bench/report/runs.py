@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.metrics import RATES
+from bench.outcomes import MEASURED
 from bench.runs.finetuning_record import FINETUNING
 from bench.runs.record import RESULTS
 from bench.runs.untyped import SCHEMA, read_record
@@ -20,7 +20,7 @@ from datamodules.errors import UserError
 
 MEANS = (
     *("precision_macro", "calibration_error", "loss", "loss_increase", "probability", "confidence"),
-    *RATES,
+    *(quantity.name for quantity in MEASURED),
 )
 _CONFIGURATION = "config.yaml"
 _MOST_CONFUSIONS = 10

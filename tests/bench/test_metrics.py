@@ -1,115 +1,128 @@
+"""Metrics of a run against scikit-learn and definitions worked by hand."""
+
+import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from sklearn import metrics as sklearn_metrics
 
-from bench.metrics import CALIBRATION_BINS, RATES, ViewMetrics
-from bench.outcomes import Outcomes
-from datamodules.views import NOT_ENCODED
+from bench.metrics import CALIBRATION_BINS, METRICS, confusion_matrix, measure
+from bench.outcomes import MEASURED, UNKNOWN, Outcomes
 
 CLASSES, IMAGES = 7, 500
+NAMES = {quantity.name for quantity in MEASURED}
 
 
-def random_outcomes(seed, labels):
-    logits = torch.randn(len(labels), CLASSES, generator=torch.Generator().manual_seed(seed)) * 2
-    rows = torch.arange(len(labels))
-    return Outcomes.from_logits(logits, labels, rows, rows)
+def random_outcomes(seed, labels, classes=CLASSES):
+    logits = torch.randn(len(labels), classes, generator=torch.Generator().manual_seed(seed)) * 2
+    return Outcomes.from_logits(logits, labels, torch.arange(len(labels)))
 
 
 @pytest.fixture(scope="module")
-def measured():
+def outcomes():
     labels = torch.randint(0, CLASSES, (IMAGES,), generator=torch.Generator().manual_seed(9))
-    original, view = random_outcomes(0, labels), random_outcomes(1, labels)
-    metrics = ViewMetrics(CLASSES, labelled=True, paired=True)
-    for rows in torch.arange(IMAGES).split(64):
-        metrics.update(view.select(rows), original.select(rows))
-    return original, view, metrics.compute()
+    return {"original": random_outcomes(0, labels), "jpeg-25": random_outcomes(1, labels)}
 
 
-def test_precision_and_recall_equal_scikit_learn(measured):
-    _, view, values = measured
-    label, prediction = view.label.numpy(), view.prediction.numpy()
-    scores = {"y_true": label, "y_pred": prediction}
-    assert values["precision"].item() == pytest.approx(sklearn_metrics.accuracy_score(label, prediction), abs=1e-7)
-    for name, average in [("precision", "micro"), ("precision_macro", "macro"), ("precision_per_class", None)]:
-        expected = torch.as_tensor(sklearn_metrics.precision_score(**scores, average=average))
-        torch.testing.assert_close(values[name].double(), expected.double(), atol=1e-6, rtol=0)
-    expected = torch.as_tensor(sklearn_metrics.recall_score(**scores, average=None))
-    torch.testing.assert_close(values["recall_per_class"].double(), expected, atol=1e-6, rtol=0)
-    assert values["confusion"].tolist() == sklearn_metrics.confusion_matrix(label, prediction).tolist()
+@pytest.fixture(scope="module")
+def measured(outcomes):
+    return measure(outcomes, CLASSES, labelled=True)
 
 
-def test_top5_equals_scikit_learn(measured):
-    _, view, values = measured
-    share = (view.rank < 5).double().mean()
-    assert values["top5"].item() == pytest.approx(share.item())
+def test_precision_and_class_counts_equal_scikit_learn(outcomes, measured):
+    rows, found = outcomes["jpeg-25"], measured["jpeg-25"]
+    label, prediction = rows.label.numpy(), rows.prediction.numpy()
+    assert found.metrics["precision"] == sklearn_metrics.accuracy_score(label, prediction)
+    expected = sklearn_metrics.precision_score(label, prediction, average="macro")
+    assert found.metrics["precision_macro"] == pytest.approx(expected, abs=1e-15)
+    matrix = sklearn_metrics.confusion_matrix(label, prediction)
+    assert confusion_matrix(rows, CLASSES).tolist() == matrix.tolist()
+    assert found.classes.correct == tuple(matrix.diagonal())
+    assert found.classes.predicted == tuple(matrix.sum(0))
+    assert found.correct == matrix.trace()
 
 
-def test_paired_metrics_are_shares_of_the_same_images(measured):
-    original, view, values = measured
-    before, now = original.correct, view.correct
-    assert values["broken"].item() == pytest.approx((before & ~now).double().mean().item())
-    assert values["repaired"].item() == pytest.approx((~before & now).double().mean().item())
-    assert values["drop"].item() == pytest.approx((values["broken"] - values["repaired"]).item())
-    assert values["drop"].item() == pytest.approx((before.double().mean() - now.double().mean()).item())
-    assert values["flip_rate"].item() == pytest.approx((original.prediction != view.prediction).double().mean().item())
-    assert values["loss_increase"].item() == pytest.approx((view.loss - original.loss).mean().item(), abs=1e-6)
+def test_macro_precision_leaves_out_classes_that_nobody_has_or_predicts_as_scikit_learn_does():
+    labels = torch.tensor([0, 0, 1, 4])
+    logits = torch.eye(6)[[0, 1, 1, 5]]
+    found = measure({"original": Outcomes.from_logits(logits, labels, torch.arange(4))}, 6, labelled=True)
+    expected = sklearn_metrics.precision_score([0, 0, 1, 4], [0, 1, 1, 5], average="macro", zero_division=0)
+    assert found["original"].metrics["precision_macro"] == pytest.approx(expected, abs=1e-15)
 
 
-def test_calibration_error_equals_the_binned_definition(measured):
-    _, view, values = measured
-    bins = (view.confidence * CALIBRATION_BINS).floor().clamp(max=CALIBRATION_BINS - 1)
-    expected = 0.0
-    for inside in (bins == b for b in bins.unique()):
-        gap = view.confidence[inside].mean() - view.correct[inside].float().mean()
-        expected += inside.float().mean().item() * gap.abs().item()
-    assert values["calibration_error"].item() == pytest.approx(expected, abs=1e-6)
+def test_largest_confusions_are_those_of_the_matrices(outcomes, measured):
+    before, after = (confusion_matrix(outcomes[view], CLASSES).numpy() for view in ("original", "jpeg-25"))
+    growth = after - before
+    np.fill_diagonal(growth, 0)
+    found = measured["jpeg-25"].classes.confusions
+    assert [one.after - one.before for one in found] == sorted(growth.flatten().tolist(), reverse=True)[: len(found)]
+    for one in found:
+        assert (before[one.true, one.predicted], after[one.true, one.predicted]) == (one.before, one.after)
+    assert measured["original"].classes.confusions == ()
 
 
-def test_unlabelled_images_are_measured_by_flips_alone():
-    original, view = (random_outcomes(seed, torch.full((50,), -1)) for seed in (0, 1))
-    metrics = ViewMetrics(CLASSES, labelled=False, paired=True)
-    metrics.update(view, original)
-    assert set(metrics.compute()) - set(RATES) == {"confidence", "flip_rate"}
+def test_top5_is_the_share_of_small_ranks(outcomes, measured):
+    assert measured["jpeg-25"].metrics["top5"] == (outcomes["jpeg-25"].rank.numpy() < 5).mean()
+    few = torch.zeros(4, dtype=torch.int64)
+    assert "top5" not in measure({"original": random_outcomes(0, few, 5)}, 5, labelled=True)["original"].metrics
 
 
-def test_rates_are_means_over_the_images_that_have_one():
+def test_paired_metrics_are_shares_of_the_same_images(outcomes, measured):
+    original, view, found = outcomes["original"], outcomes["jpeg-25"], measured["jpeg-25"]
+    before, now = original.correct.numpy(), view.correct.numpy()
+    assert (found.broken, found.repaired) == ((before & ~now).sum(), (~before & now).sum())
+    assert found.metrics["drop"] == pytest.approx(before.mean() - now.mean(), abs=1e-15)
+    assert found.metrics["flip_rate"] == (original.prediction.numpy() != view.prediction.numpy()).mean()
+    increase = (view.loss.double() - original.loss.double()).mean().item()
+    assert found.metrics["loss_increase"] == pytest.approx(increase, abs=1e-12)
+    assert {"drop", "flip_rate", "loss_increase"}.isdisjoint(measured["original"].metrics)
+
+
+def test_calibration_error_has_fifteen_bins_the_last_of_which_holds_confidence_one(outcomes):
+    rows = outcomes["jpeg-25"]
+    confidence = rows.confidence.clone()
+    confidence[:40] = 1.0
+    found = measure({"original": replace(rows, confidence=confidence)}, CLASSES, labelled=True)
+    exact, right = confidence.double().numpy(), rows.correct.numpy()
+    bins = np.minimum((exact * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    expected = sum(abs(exact[bins == b].mean() - right[bins == b].mean()) * (bins == b).mean() for b in np.unique(bins))
+    assert (bins == CALIBRATION_BINS - 1).sum() > 40  # others share the last bin
+    assert found["original"].metrics["calibration_error"] == pytest.approx(expected, abs=1e-12)
+
+
+def test_unlabelled_images_are_measured_by_what_needs_no_label():
+    unlabelled = torch.full((50,), -1)
+    cosine = torch.linspace(0, 1, 50)
+    views = {
+        "original": random_outcomes(0, unlabelled),
+        "jpeg-25": replace(random_outcomes(1, unlabelled), cosine=cosine),
+    }
+    found = measure(views, CLASSES, labelled=False)
+    assert set(found["jpeg-25"].metrics) == {"confidence", "flip_rate", "cosine"}
+    assert found["jpeg-25"].metrics["cosine"] == pytest.approx(0.5)
+    assert found["jpeg-25"].classes is None
+
+
+def test_means_are_over_the_images_that_have_one():
     rows = replace(
         random_outcomes(0, torch.zeros(4, dtype=torch.int64)),
-        encoded_bytes=torch.tensor([100, 200, NOT_ENCODED, 600]),
-        bits_per_pixel=torch.tensor([1.0, 2.0, torch.nan, 6.0]),
-        psnr=torch.tensor([torch.inf, 30.0, torch.nan, 40.0]),
-        ssim=torch.tensor([1.0, 0.5, torch.nan, 0.75]),
+        encoded_bytes=torch.tensor([100, 200, UNKNOWN, 600], dtype=torch.int32),
+        bits_per_pixel=torch.tensor([1.0, 2.0, math.nan, 6.0]),
+        psnr=torch.tensor([math.inf, 30.0, math.nan, 40.0]),
+        ssim=torch.tensor([1.0, 0.5, math.nan, 0.75]),
     )
-    metrics = ViewMetrics(CLASSES, labelled=True, paired=True)
-    for part in torch.arange(4).split(3):
-        metrics.update(rows.select(part), rows.select(part))
-    values = {name: metrics.compute()[name].item() for name in RATES}
-    assert values == {"encoded_bytes": 300, "bits_per_pixel": 3, "psnr": 35, "ssim": 0.75}
+    metrics = measure({"original": rows}, CLASSES, labelled=True)["original"].metrics
+    found = {name: metrics[name] for name in ("encoded_bytes", "bits_per_pixel", "psnr", "ssim")}
+    assert found == {"encoded_bytes": 300, "bits_per_pixel": 3, "psnr": 35, "ssim": 0.75}
 
 
-def test_rates_that_no_image_has_are_left_out():
-    rows = random_outcomes(0, torch.zeros(4, dtype=torch.int64))
-    for known, names in [({}, set()), ({"psnr": torch.full((4,), torch.inf), "ssim": torch.ones(4)}, {"ssim"})]:
-        view = replace(rows, encoded_bytes=torch.full((4,), NOT_ENCODED), **known)
-        metrics = ViewMetrics(CLASSES, labelled=True, paired=False)
-        metrics.update(view, view)
-        assert set(metrics.compute()) & set(RATES) == names
+def test_means_that_no_image_has_are_left_out(measured):
+    assert NAMES & set(measured["original"].metrics) == {"loss", "probability", "confidence"}
 
 
-def test_top5_is_left_out_where_it_means_nothing():
-    assert "top5" not in ViewMetrics(5, labelled=True, paired=False).means
-
-
-def test_merging_changes_nothing_but_the_number_of_pieces(measured):
-    original, view, values = measured
-    metrics = ViewMetrics(CLASSES, labelled=True, paired=True)
-    metrics.merge()
-    for rows in torch.arange(IMAGES).split(64):
-        metrics.update(view.select(rows), original.select(rows))
-        metrics.merge()
-    assert len(metrics.calibration.confidences) == len(metrics.calibration.accuracies) == 1
-    found = metrics.compute()
-    assert found.keys() == values.keys()
-    assert all(torch.equal(found[name], value) for name, value in values.items())
+def test_every_metric_is_declared_once_and_all_that_are_measured_are_declared(measured):
+    names = [metric.name for metric in METRICS]
+    assert len(set(names)) == len(names)
+    assert [name for name in names if name in measured["jpeg-25"].metrics] == list(measured["jpeg-25"].metrics)

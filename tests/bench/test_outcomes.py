@@ -1,13 +1,16 @@
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 
-from bench.outcomes import Outcomes
+from bench.outcomes import MEASURED, QUANTITIES, Outcomes
 from datamodules.errors import UserError
 
 
 def outcomes(logits, labels):
     rows = torch.arange(len(labels))
-    return Outcomes.from_logits(logits, torch.tensor(labels), rows, rows + 100)
+    return Outcomes.from_logits(logits, torch.tensor(labels), rows, encoded_bytes=rows + 100)
 
 
 def test_outcomes_equal_hand_worked_softmax():
@@ -41,7 +44,31 @@ def test_logits_that_are_not_finite_are_an_error(value):
     logits = torch.zeros(4, 3)
     logits[2, 1] = value
     with pytest.raises(UserError, match="1 images have logits that are not finite, the first is number 2"):
-        outcomes(logits, [0, 0, 0, 0])
+        outcomes(logits, [0, 0, 0, 0]).require_finite()
+
+
+def test_runner_up_is_the_second_best_also_with_ties():
+    logits = torch.tensor([[0.0, 3.0, 1.0], [2.0, 2.0, 2.0]])
+    rows = outcomes(logits, [0, 0])
+    assert rows.runner_up[0] == 2
+    assert rows.runner_up[1] != rows.prediction[1]
+
+
+def test_one_copy_to_the_host_keeps_every_bit():
+    rows = replace(
+        outcomes(torch.randn(5, 4), [0, 1, 2, 3, -1]), psnr=torch.tensor([1.5, math.inf, math.nan, 0.0, -0.0])
+    )
+    for name, column in rows.cpu().columns().items():
+        assert column.dtype == getattr(rows, name).dtype
+        assert torch.equal(column.view(torch.int32), getattr(rows, name).view(torch.int32))
+
+
+def test_every_declared_quantity_says_what_it_is():
+    for quantity in QUANTITIES:
+        assert quantity.definition[0].isupper()
+        assert quantity.definition.endswith(".")
+        assert (quantity.decimals is None) or quantity.title
+    assert {quantity.name for quantity in MEASURED} >= {"loss", "cosine", "psnr", "encoded_bytes"}
 
 
 def test_empty_batch_has_no_rows():

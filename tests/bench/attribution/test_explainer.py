@@ -33,7 +33,7 @@ def classifier(tiny_clip):
 def outcomes(batch, classifier):
     with torch.no_grad():
         return {
-            view: Outcomes.from_logits(classifier(images), batch.labels, batch.indices, batch.encoded_bytes[view])
+            view: Outcomes.from_logits(classifier(images), batch.labels, batch.indices)
             for view, images in batch.views.items()
         }
 

@@ -17,7 +17,10 @@ def outcomes(indices, labelled=True):
     index = torch.tensor(indices, dtype=torch.int64)
     logits = torch.randn(len(index), 3, generator=torch.Generator().manual_seed(int(index.sum())))
     labels = index % 3 if labelled else torch.full_like(index, -1)
-    return {view: Outcomes.from_logits(logits * factor, labels, index, index) for factor, view in enumerate(VIEWS, 1)}
+    return {
+        view: Outcomes.from_logits(logits * factor, labels, index, encoded_bytes=index)
+        for factor, view in enumerate(VIEWS, 1)
+    }
 
 
 def assert_equal(found, expected):

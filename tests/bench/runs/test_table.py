@@ -14,9 +14,9 @@ def outcomes():
     index, labels = torch.tensor([5, 2, 9]), torch.tensor([0, 1, 2])
     none, some = torch.full((3,), -1), torch.tensor([700, 800, 900])
     return {
-        "original": Outcomes.from_logits(torch.randn(3, 4), labels, index, none),
+        "original": Outcomes.from_logits(torch.randn(3, 4), labels, index, encoded_bytes=none),
         "jpeg-75": replace(
-            Outcomes.from_logits(torch.randn(3, 4), labels, index, some),
+            Outcomes.from_logits(torch.randn(3, 4), labels, index, encoded_bytes=some),
             bits_per_pixel=torch.tensor([0.1, 0.2, 0.3]),
             psnr=torch.tensor([30.0, torch.inf, torch.nan]),
             ssim=torch.tensor([0.9, 1.0, torch.nan]),
