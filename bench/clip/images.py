@@ -9,8 +9,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from datamodules.decoding import to_rgb
 from datamodules.errors import UserError
-from datamodules.views import Images, to_rgb
+from datamodules.views import Images
 
 AnyImage = Image.Image | npt.NDArray[np.uint8] | Tensor
 """A PIL image in any mode, an array uint8 [H, W, 3], or a tensor uint8 [3, H, W]."""
@@ -22,7 +23,7 @@ AnyImages = AnyImage | Sequence[AnyImage]
 def to_images(images: AnyImages, device: torch.device | str = "cpu") -> Images:
     """Batch images of any kind and size.
 
-    PIL images are turned upright and converted to RGB as `datamodules.views.to_rgb` does.
+    PIL images are turned upright and converted to RGB as `datamodules.decoding.to_rgb` does.
 
     Raises:
         UserError: One is of another kind, type or shape.
