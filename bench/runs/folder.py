@@ -154,9 +154,7 @@ def find_unfinished(runs: Path, subject: Mapping[str, Any]) -> RunFolder | None:
         if not different and not folder.unfinished.is_symlink() and _can_be_claimed(folder):
             return folder
         if different and all(name.startswith(_SOFTWARE) for name in different):
-            _say(
-                f"not taking up the unfinished run in {folder.path}: it was begun with another {_software(different)}"
-            )
+            _say(f"not taking up the unfinished run in {folder.path}: it was begun with another {_software(different)}")
     return None
 
 

@@ -155,8 +155,7 @@ def read_json(file: Path, most: int, *, follow: bool = True) -> Value:
         raise FileError(file, f"its values are nested too deep, in more than {_DEEPEST} levels")
     try:
         value = json.loads(content.decode("utf-8"), parse_constant=_refuse)
-        if _DEEPEST = 100  # levels of lists and mappings
-_SURROGATE.search(content):  # half a character can be written but never printed
+        if _SURROGATE.search(content):  # half a character can be written but never printed
             json.dumps(value, ensure_ascii=False).encode()
     except UnicodeError as error:
         raise FileError(file, "it has text that is no UTF-8") from error

@@ -114,6 +114,7 @@ class RunInfo:
         command: "test" or "predict".
         processes: Number of processes.
         device: Type of the device.
+        compiled: Whether the encoder was compiled.
         seconds: Time from its start to its results.
         images_taken_up: Images that an interrupted run had classified before.
     """
@@ -123,18 +124,20 @@ class RunInfo:
     device: str | None = None
     seconds: float | None = None
     images_taken_up: int = 0
+    compiled: bool | None = None
 
     @classmethod
     def from_json(cls, value: Value) -> Self:
         """Read back what `vars` of it made."""
         processes, device, seconds = value.get("processes"), value.get("device"), value.get("seconds")
-        taken_up = value.get("images_taken_up")
+        taken_up, compiled = value.get("images_taken_up"), value.get("compiled")
         return cls(
             command=value["command"].text(),
             processes=None if processes is None else processes.whole(1),
             device=None if device is None else device.text(),
             seconds=None if seconds is None else seconds.real(),
             images_taken_up=0 if taken_up is None else taken_up.whole(),
+            compiled=None if compiled is None else compiled.flag(),
         )
 
 

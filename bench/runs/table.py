@@ -52,10 +52,10 @@ def per_image_csv(
 
 
 def inert(text: str) -> str:
-    """A text that no spreadsheet takes for a formula, no terminal for a command, and UTF-8 can hold.
+    r"""A text that no spreadsheet takes for a formula, no terminal for a command, and UTF-8 can hold.
 
-    >>> inert("=1+1"), inert("a=b"), inert("\\tx")
-    ("'=1+1", 'a=b', '\\\\tx')
+    >>> inert("=1+1"), inert("a=b"), inert("\tx")
+    ("'=1+1", 'a=b', '\\tx')
     """
     shown = printable(text)
     return f"'{shown}" if shown.startswith(_FORMULAS) else shown

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from bench.runs import locks
 from bench.runs.files import write_atomically
-from bench.runs.journal import Journal
+from bench.runs.folder import RunFolder
 from bench.runs.untyped import read_record
 from bench.sweep.grid import RECORDS, Cell
 from datamodules.errors import UserError
@@ -135,7 +135,7 @@ def _attempt(cell: Cell, retry: bool, starting: Callable[[], None]) -> tuple[Sta
         now, reason = state(cell)  # another sweep may have ended it a moment ago
         if now is State.DONE or (now is State.FAILED and not (retry and (cell.folder / FAILED).exists())):
             return now, reason, None
-        if Journal(cell.folder).is_at_work():  # the sweep that started it was killed
+        if RunFolder(cell.folder).is_at_work():  # the sweep that started it was killed
             return State.ELSEWHERE, "", None
         starting()
         began = time.monotonic()
@@ -145,7 +145,7 @@ def _attempt(cell: Cell, retry: bool, starting: Callable[[], None]) -> tuple[Sta
         if now is State.DONE:
             (cell.folder / FAILED).unlink(missing_ok=True)
             return now, "", seconds
-        if Journal(cell.folder).is_at_work():
+        if RunFolder(cell.folder).is_at_work():
             return State.ELSEWHERE, "", None
         reason = _reason(code, cell.folder / LOG)
         record = {"reason": reason, "exit": code, "command": ["lightning", *cell.arguments()]}
