@@ -1,6 +1,5 @@
 """What a fit leaves: the tuned encoder, the curve between it and the original, a record and a model card."""
 
-import json
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -21,11 +20,12 @@ from bench.finetuning.interpolation import BEST, best_alpha, check_alphas, inter
 from bench.finetuning.tuning import EncoderTuning
 from bench.finetuning.validation import Measures, validate
 from bench.runs.files import write_atomically
-from bench.runs.finetuning_record import FINETUNING
-from bench.runs.folder import CARD, UNFINISHED
-from bench.runs.provenance import software
+from bench.runs.finetuning_record import Export, FineTuningRecord, Training, TrainingViews
+from bench.runs.folder import RunFolder
+from bench.runs.json_values import plain
+from bench.runs.provenance import DataRecord, ModelRecord, software
+from bench.runs.record import RunInfo
 from bench.runs.table import align
-from bench.runs.untyped import SCHEMA, to_json
 from callbacks.outcome_callback import run_folder
 from datamodules.errors import UserError
 
@@ -61,17 +61,19 @@ class FineTuningWriter(Callback):
         shares = {float(alpha) for alpha in export if alpha != BEST}
         self.name, self.alphas = name, sorted({0.0, *map(float, alphas), *shares, 1.0})
         self.export, self.with_best = sorted(shares - {1.0}), BEST in export
-        self._folder, self._started = Path(), 0.0
+        self._folder, self._started = RunFolder(Path()), 0.0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Claim the folder; a fit that was interrupted there may go on."""
         if stage != "fit" or _trial(trainer):
             return
-        self._folder = run_folder(trainer)
+        self._folder = RunFolder(run_folder(trainer))
         if trainer.is_global_zero:
-            if (self._folder / FINETUNING).exists():
-                raise UserError(f"{str(self._folder)!r} holds a finished fit: choose another --trainer.logger.version")
-            (self._folder / UNFINISHED).mkdir(parents=True, exist_ok=True)
+            if self._folder.finetuning.exists():
+                raise UserError(
+                    f"{str(self._folder.path)!r} holds a finished fit: choose another --trainer.logger.version"
+                )
+            self._folder.unfinished.mkdir(parents=True, exist_ok=True)
         self._started = time.time()
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -100,42 +102,39 @@ class FineTuningWriter(Callback):
         curve: Mapping[float, Measures],
     ) -> None:
         folder, best = self._folder, best_alpha(curve)
+        provenance = ModelRecord.of(module.encoder.provenance())
         shares = sorted({*self.export, *([best] if self.with_best else []), 1.0})
-        exports: list[dict[str, Any]] = []
+        exports = []
         for alpha in shares:
             file = f"{self.name}{'' if alpha == 1 else f'-{alpha:g}'}{CHECKPOINT_SUFFIX}"
             weights = interpolate(original, tuned, alpha)
-            about = {"tuned_from": str(module.encoder.provenance()["weights_sha256"]), "alpha": f"{alpha:g}"}
-            digest = save_weights(weights, folder / file, module.encoder.activation, **about)
-            exports.append({"alpha": alpha, "best": alpha == best, "file": file, "sha256": digest})
-        record = {
-            "schema": SCHEMA,
-            "name": self.name,
-            "method": module.method(),
-            "original": module.encoder.provenance(),
-            "templates": list(module.templates),
-            "training": _training(trainer, module),
-            "data": module.data.describe(),
-            "images_per_class": module.data.training_labels(),
-            "validation_images": len(module.data.validation_positions),
-            "seeds": {"data": module.data.seed, "everything": os.environ.get("PL_GLOBAL_SEED")},
-            "frozen": {"sha256": module.frozen_before, "unchanged": True},
-            "metrics": {"before": curve[0.0], "after": curve[1.0]},
-            "interpolation": [{"alpha": alpha, "metrics": measures} for alpha, measures in curve.items()],
-            "exports": exports,
-            "software": software().to_json(),
-            "run": {
-                "command": "fit",
-                "processes": trainer.world_size,
-                "seconds": round(time.time() - self._started, 3),
-            },
-        }
+            about = {"tuned_from": str(provenance.weights_sha256), "alpha": f"{alpha:g}"}
+            digest = save_weights(weights, folder.path / file, module.encoder.activation, **about)
+            exports.append(Export(alpha, alpha == best, file, digest))
+        record = FineTuningRecord(
+            name=self.name,
+            method=module.method(),
+            original=provenance,
+            templates=tuple(module.templates),
+            training=_training(trainer, module),
+            data=DataRecord.of(module.data.describe()),
+            images_per_class=module.data.training_labels(),
+            validation_images=len(module.data.validation_positions),
+            seed=module.data.seed,
+            seed_everything=os.environ.get("PL_GLOBAL_SEED"),
+            frozen_sha256=module.frozen_before,
+            interpolation=curve,
+            exports=tuple(exports),
+            software=software(),
+            run=RunInfo("fit", processes=trainer.world_size, seconds=round(time.time() - self._started, 3)),
+        )
+        card = model_card(plain(record.to_json()))
         if isinstance(trainer.logger, TensorBoardLogger):
-            self._draw(trainer.logger, curve, model_card(record))
-        write_atomically(folder / CARD, model_card(record))
-        write_atomically(folder / FINETUNING, json.dumps(to_json(record), indent=1) + "\n")
-        (folder / UNFINISHED).rmdir()
-        print(f"\n{_table(record)}\n\nwritten to {folder / exports[-1]['file']}")
+            self._draw(trainer.logger, curve, card)
+        write_atomically(folder.card, card)
+        record.write(folder.path)
+        folder.unfinished.rmdir()
+        print(f"\n{_table(record)}\n\nwritten to {folder.path / exports[-1].file}")
 
     def _draw(self, logger: TensorBoardLogger, curve: Mapping[float, Measures], card: str) -> None:
         writer = logger.experiment
@@ -158,26 +157,27 @@ def _take_best(trainer: Trainer, module: EncoderTuning) -> None:
             module.load_state_dict(saved["state_dict"])
 
 
-def _training(trainer: Trainer, module: EncoderTuning) -> dict[str, Any]:
+def _training(trainer: Trainer, module: EncoderTuning) -> Training:
     draws = module.data.training_views
     assert draws is not None  # checked before fitting
-    return {
-        "views": draws.describe(),
-        "epochs": trainer.current_epoch,
-        "steps": trainer.global_step,
-        "batch_size": module.data.batch_size,
-        "accumulated_batches": trainer.accumulate_grad_batches,
-        "precision": str(trainer.precision),
-    }
+    described: Any = draws.describe()
+    codecs = {codec: (lowest, highest) for codec, (lowest, highest) in described["codecs"].items()}
+    return Training(
+        views=TrainingViews(codecs, described["law"], described["clean"], described["flip"]),
+        epochs=trainer.current_epoch,
+        steps=trainer.global_step,
+        batch_size=module.data.batch_size,
+        accumulated_batches=trainer.accumulate_grad_batches,
+        precision=str(trainer.precision),
+    )
 
 
-def _table(record: Mapping[str, Any]) -> str:
+def _table(record: FineTuningRecord) -> str:
     """Precision on the held-out images along the way from the original, a line per view."""
-    points = record["interpolation"]
-    rows = [["alpha", *(f"{point['alpha']:g}" for point in points)]]
-    for view in points[0]["metrics"]:
-        rows.append([view, *(f"{point['metrics'][view]['precision']:.4f}" for point in points)])
+    rows = [["alpha", *(f"{alpha:g}" for alpha in record.interpolation)]]
+    for view in record.before:
+        rows.append([view, *(f"{measures[view]['precision']:.4f}" for measures in record.interpolation.values())])
     return (
-        f"{record['name']}: precision on {record['validation_images']} held-out images, "
-        f"alpha of the tuned weights\n\n{align(rows)}"
+        f"{record.name}: precision on {record.validation_images} held-out images, alpha of the tuned weights\n\n"
+        f"{align(rows)}"
     )

@@ -13,10 +13,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from bench.cli import main
 from bench.clip.compilation import compiler
-from bench.runs.untyped import read_record
 from datamodules import Synthetic
 from datamodules.degradations import curves
 from tests.support.archives import write_cifar10, write_stl10
+from tests.support.results import read_record
 
 RATES = ("encoded_bytes", "bits_per_pixel", "psnr", "ssim")
 VIEWS = ["original", "jpeg-75", "jpeg-50", "jpeg-25"]
@@ -66,7 +66,7 @@ def test_a_compiled_encoder_predicts_the_same_and_the_record_says_so(run, reposi
     for choice in ("true", "false", "auto"):
         options = ["--data.limit=40", f"--model.compile={choice}", f"--trainer.logger.save_dir={tmp_path / 'runs'}"]
         folder, _ = run("test", "demo", *options, encoder=[])
-        assert read_record(folder)["model"]["compiled"] is (choice == "true")
+        assert read_record(folder)["run"]["compiled"] is (choice == "true")
         tables[choice] = pd.read_csv(folder / "images.csv")
     assert tables["auto"].equals(tables["false"])
     assert tables["true"]["prediction"].equals(tables["false"]["prediction"])

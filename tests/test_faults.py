@@ -13,7 +13,7 @@ from bench.cli import main
 from bench.runs import locks
 from bench.runs.folder import UNFINISHED
 from bench.runs.provenance import SoftwareRecord
-from bench.runs.untyped import read_record
+from tests.support.results import read_record
 
 QUICK = [
     *("--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.enable_progress_bar=false"),
@@ -105,7 +105,7 @@ class TestTakingUp:
             raise Killed
 
         with monkeypatch.context() as patched:
-            patched.setattr("callbacks.results_writer.write_record", kill)
+            patched.setattr("bench.runs.record.RunRecord.write", kill)
             folder = interrupt(None)
         run(CALLBACKS)
         assert_complete(folder, undisturbed, taken_up=50)
@@ -122,7 +122,7 @@ class TestTakingUp:
         run(CALLBACKS, "--data.batch_size=5")
         assert read_record(folder)["run"]["images_taken_up"] == 24
         found, expected = (read_record(path)["metrics"]["jpeg-25"] for path in (folder, undisturbed))
-        assert found["confusion"] == expected["confusion"]
+        assert found["precision"] == expected["precision"]
         assert "batch_size: 5" in (folder / "config.yaml").read_text()
 
     def test_figures_show_flips_of_images_classified_before(self, run, interrupt, undisturbed):

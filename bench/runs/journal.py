@@ -118,9 +118,10 @@ class Journal:
             return None
         return {view: Outcomes.concatenate([part[view] for part in parts]).unique() for view in views}
 
-    def close(self) -> None:
-        """Forget everything: the results are written."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+    def close(self, *, forget: bool = True) -> None:
+        """Give the folder back, and forget what was measured: the results are written."""
+        if forget:
+            shutil.rmtree(self.folder, ignore_errors=True)
         locks.release(self.lock)
 
     @cached_property

@@ -13,13 +13,14 @@ from enum import Enum, auto
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from bench.runs import locks
 from bench.runs.files import write_atomically
+from bench.runs.finetuning_record import FineTuningRecord
 from bench.runs.folder import RunFolder
-from bench.runs.untyped import read_record
-from bench.sweep.grid import RECORDS, Cell
+from bench.runs.record import RunRecord
+from bench.sweep.grid import Cell
 from datamodules.errors import UserError
 
 LOG = "sweep.log"
@@ -108,8 +109,7 @@ def state(cell: Cell) -> tuple[State, str]:
     A cell is done if its results are whole and its configuration is what the grid asks for.
     """
     try:
-        if "metrics" not in _record(cell):
-            raise ValueError("no metrics in it")
+        _record(cell)
         different = cell.differences()
     except FileNotFoundError:
         if (cell.folder / FAILED).exists():
@@ -209,12 +209,12 @@ class _Progress:
 
 def _seconds(cell: Cell, seconds: float | None) -> float | None:
     """How long a done cell took; if not in this sweep, as its record says, without the start-up."""
-    return _record(cell).get("run", {}).get("seconds") if seconds is None else seconds
+    return _record(cell).run.seconds if seconds is None else seconds
 
 
-def _record(cell: Cell) -> dict[str, Any]:
+def _record(cell: Cell) -> RunRecord | FineTuningRecord:
     """What its command wrote last."""
-    return read_record(cell.folder / RECORDS[cell.command])
+    return (RunRecord if cell.command == "test" else FineTuningRecord).read(cell.folder)
 
 
 def _clock(seconds: float) -> str:

@@ -1,18 +1,20 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
-from bench.runs import locks
-from bench.runs.journal import Journal
-from bench.runs.untyped import write_record
+from bench.runs.folder import RunFolder
+from bench.runs.record import RunInfo
 from bench.sweep import runner
 from bench.sweep.grid import Cell
 from bench.sweep.runner import FAILED, LOG, State, run_cells, state
+from tests.support import made_up
 
+RECORD = made_up.run_record(made_up.nested({"original": 9}, 10))
 BASE = {"data": {"init_args": {"split": "test"}}}
 
 
@@ -29,7 +31,7 @@ def complete(cell):
     """What a test run leaves."""
     saved = {"data": {"init_args": {"split": "test", "limit": cell.options["data.limit"], "every": 1}}}
     (cell.folder / "config.yaml").write_text(yaml.safe_dump(saved))
-    write_record(cell.folder, {"metrics": {}, "run": {"seconds": 2.0}})
+    replace(RECORD, run=RunInfo("test", seconds=2.0)).write(cell.folder)
     return 0
 
 
@@ -168,9 +170,9 @@ class TestBesideAnotherProcess:
 
 
 def test_a_lock_left_by_a_killed_run_is_no_obstacle(sweep, cells):
-    journal = Journal(cells[0].folder)
-    journal.claim({"a": 1})
-    locks.release(journal.folder / "lock")
+    folder = RunFolder(cells[0].folder)
+    folder.claim({"a": 1})
+    folder.journal.close(forget=False)
     assert sweep()[1] == ["a", "b", "c"]
 
 
