@@ -1,7 +1,42 @@
-"""Zero-shot evaluation of CLIP encoders under image compression."""
+"""What image compression costs a frozen CLIP at zero-shot classification, why, and what repairs it.
 
-from bench.evaluation import ZeroShotEvaluation
-from bench.finetuning.linear import LinearCorrection
-from bench.finetuning.robust import RobustFineTuning
+>>> import bench
+>>> encoder = bench.load_encoder("configs/models/demo-rn.json", "configs/models/demo-rn.safetensors")
+>>> encoder.image_size
+32
+"""
 
-__all__ = ["LinearCorrection", "RobustFineTuning", "ZeroShotEvaluation"]
+from typing import TYPE_CHECKING
+
+from datamodules.lazy import lazily
+
+if TYPE_CHECKING:
+    from bench.clip.encoders import load_encoder
+    from bench.clip.zero_shot import ZeroShotClassifier
+    from bench.evaluation import ZeroShotEvaluation
+    from bench.finetuning.linear import LinearCorrection
+    from bench.finetuning.robust import RobustFineTuning
+    from bench.runs.folder import load_run
+    from datamodules.degradations import degrade
+
+_HOMES = {
+    "LinearCorrection": "bench.finetuning.linear",
+    "RobustFineTuning": "bench.finetuning.robust",
+    "ZeroShotClassifier": "bench.clip.zero_shot",
+    "ZeroShotEvaluation": "bench.evaluation",
+    "degrade": "datamodules.degradations",
+    "load_encoder": "bench.clip.encoders",
+    "load_run": "bench.runs.folder",
+}
+
+__all__ = [
+    "LinearCorrection",
+    "RobustFineTuning",
+    "ZeroShotClassifier",
+    "ZeroShotEvaluation",
+    "degrade",
+    "load_encoder",
+    "load_run",
+]
+
+__getattr__ = lazily(__name__, _HOMES)

@@ -12,6 +12,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
+from bench.runs.checkpoints import check_checkpoint
 from bench.runs.folder import UNFINISHED
 from datamodules.base import DegradedDataModule
 from datamodules.errors import UserError
@@ -76,6 +77,15 @@ class CLI(LightningCLI):
         if subcommand == "predict":
             parser.set_defaults(return_predictions=False)  # it writes them, too
         return parser
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Refuse checkpoints that are not to be loaded, and load the others without executing them."""
+        super().parse_arguments(parser, args)
+        command = str(self.config.subcommand)
+        options = self.config[command]
+        check_checkpoint(options.get("ckpt_path"), command)
+        if "weights_only" in options:  # since Lightning 2.6
+            options["weights_only"] = True
 
     def _check(self) -> None:
         data = self.datamodule

@@ -17,6 +17,7 @@ from bench.fidelity import bits_per_pixel, fidelity
 from bench.metrics import measure, scalars
 from bench.outcomes import Outcomes
 from bench.paper import TEMPLATE
+from bench.runs.checkpoints import load_weights_only
 from bench.runs.gathering import gather
 from bench.runs.record import ViewRecord
 from datamodules.base import DegradedDataModule
@@ -37,10 +38,10 @@ class WholeRun:
     skipped: list[Unreadable]
 
 
-def outcomes_by_view(
+def classify_views(
     batch: Batch, embed: Callable[[Images], Tensor], classify: Callable[[Tensor], Tensor], *, with_fidelity: bool
-) -> tuple[Outcomes, dict[str, slice]]:
-    """Classify every view of a batch: rows on the batch's device, view after view, and which are whose.
+) -> Outcomes:
+    """Classify every view of a batch: rows on the batch's device, one view after the other.
 
     Args:
         batch: B images.
@@ -72,8 +73,7 @@ def outcomes_by_view(
             name: torch.cat(column) for name, column in zip(("psnr", "ssim"), zip(*pairs, strict=True), strict=True)
         }
     logits = classify(torch.cat(embeddings))
-    rows = Outcomes.from_logits(logits, batch.labels.repeat(len(views)), batch.indices.repeat(len(views)), **measured)
-    return rows, {view: slice(place * size, (place + 1) * size) for place, view in enumerate(views)}
+    return Outcomes.from_logits(logits, batch.labels.repeat(len(views)), batch.indices.repeat(len(views)), **measured)
 
 
 class ZeroShotEvaluation(LightningModule):
@@ -144,6 +144,7 @@ class ZeroShotEvaluation(LightningModule):
 
     def setup(self, stage: str) -> None:
         """Build the text classifier for the data's class names, and a metric per view; forget earlier runs."""
+        load_weights_only(self.trainer)
         self.check_run(self.trainer, self.data)
         names = self.data.class_names
         self._unchecked = True
@@ -185,18 +186,15 @@ class ZeroShotEvaluation(LightningModule):
         return self._classify(batch)
 
     def _classify(self, batch: Batch) -> dict[str, Outcomes]:
-        rows, places = outcomes_by_view(
-            batch, self.classifier.embed, self.classifier.logits, with_fidelity=self.fidelity
-        )
+        rows = classify_views(batch, self.classifier.embed, self.classifier.logits, with_fidelity=self.fidelity)
         if self._unchecked and len(batch) and self.trainer.precision in _MIXED:
             self._unchecked = False
             self._compare_with_float32(batch, rows.prediction)
-        if len(batch):
-            for precision, place in zip(self._precisions, places.values(), strict=False):  # none without labels
-                precision.update(rows.prediction[place], rows.label[place])
-        rows = rows.cpu()
-        rows.require_finite()
-        outcomes = {view: rows.select(place) for view, place in places.items()}
+        if len(batch) and self._precisions:  # none without labels
+            predictions = rows.prediction.view(-1, len(batch))
+            for precision, found in zip(self._precisions, predictions, strict=True):
+                precision.update(found, batch.labels)
+        outcomes = rows.on_host(list(batch.views))
         self.skipped += batch.unreadable
         self.parts.append(outcomes)
         return outcomes

@@ -79,7 +79,9 @@ class Outcomes:
     probability: Tensor = _real("Softmax probability of the true class, in [0, 1].", "p(true class)")
     confidence: Tensor = _real("Softmax probability of the predicted class, in [0, 1].", "confidence")
     loss: Tensor = _real("Cross-entropy of the true class.", "loss", "nats")
-    rank: Tensor = _whole("Number of classes with a larger logit than the true one.")
+    rank: Tensor = _whole(
+        "Number of classes with a larger logit than the true one; at least 1 where that is not the prediction."
+    )
     runner_up: Tensor = _whole("The class with the second largest logit.")
     encoded_bytes: Tensor = _whole(
         "Size of the encoded view, headers included; unknown where nothing was encoded.", "bytes per image", "bytes", 0
@@ -116,7 +118,7 @@ class Outcomes:
 
         Args:
             logits: float [B, C], at least two classes. A row with a logit that is not finite gets the confidence NaN,
-                which `require_finite` refuses.
+                which `on_host` refuses.
             labels: Whole numbers [B], negative where there is none.
             indices: Whole numbers [B].
             **measured: Other quantities by name, [B]; those that are not given are unknown.
@@ -124,49 +126,34 @@ class Outcomes:
         import torch
 
         logits = logits.float()
-        column = labels.clamp_min(0).long()[:, None]
-        log_probabilities = logits.log_softmax(1)
-        true_log_probability = log_probabilities.gather(1, column)[:, 0]
-        classes = logits.topk(2, dim=1).indices
-        prediction = logits.argmax(1)  # topk does not say which of equal ones comes first
-        runner_up = torch.where(classes[:, 0] == prediction, classes[:, 1], classes[:, 0])
-        true_logit = logits.gather(1, column)
-        earlier = torch.arange(logits.shape[1], device=logits.device)[None] < column
-        before = (logits > true_logit) | ((logits == true_logit) & earlier)
-        unlabelled, finite = labels < 0, logits.isfinite().all(1)
+        labels = labels.long()
+        prediction = logits.argmax(1)
+        columns = torch.stack([labels.clamp_min(0), prediction], dim=1)
+        (true_logit, _), (true_log, log_confidence) = (
+            values.gather(1, columns).unbind(1) for values in (logits, logits.log_softmax(1))
+        )
+        larger = (logits - true_logit[:, None]).sign_().clamp_min_(0).sum(1)
+        wrong = prediction != labels
+        runner_up = logits.scatter(1, prediction[:, None], -math.inf).argmax(1)
+        unlabelled, finite = labels < 0, (logits.amax(1) - logits.amin(1)).isfinite()
         found = {
             "index": indices,
             "label": labels,
             "prediction": prediction,
-            "probability": true_log_probability.exp().masked_fill(unlabelled, math.nan),
-            "confidence": log_probabilities.gather(1, prediction[:, None])[:, 0].exp().masked_fill(~finite, math.nan),
-            "loss": (-true_log_probability).masked_fill(unlabelled, math.nan),
-            "rank": before.sum(1).masked_fill(unlabelled, UNKNOWN),
+            "probability": true_log.exp().masked_fill(unlabelled, math.nan),
+            "confidence": log_confidence.exp().masked_fill(~finite, math.nan),
+            "loss": (-true_log).masked_fill(unlabelled, math.nan),
+            "rank": torch.maximum(larger, wrong).masked_fill(unlabelled, UNKNOWN),
             "runner_up": runner_up,
             **measured,
         }
-        size, device = len(logits), logits.device
+        blank = logits.new_full((1,), math.nan).expand(len(logits)), labels.new_full((1,), UNKNOWN).expand(len(logits))
         return cls(
             **{
-                quantity.name: found[quantity.name].to(quantity.torch_dtype)
-                if quantity.name in found
-                else torch.full((size,), quantity.unknown, dtype=quantity.torch_dtype, device=device)
+                quantity.name: found.get(quantity.name, blank[quantity.dtype == "int32"]).to(quantity.torch_dtype)
                 for quantity in QUANTITIES
             }
         )
-
-    def require_finite(self) -> None:
-        """Refuse rows whose logits were not finite; for rows in host memory.
-
-        Raises:
-            UserError: There are such rows.
-        """
-        broken = self.index[self.confidence.isnan()].tolist()
-        if broken:
-            raise UserError(
-                f"{len(broken)} images have logits that are not finite, the first is number {broken[0]}: the encoder "
-                "overflows at this precision or its weights are damaged; try --trainer.precision 32-true"
-            )
 
     @classmethod
     def concatenate(cls, parts: Sequence[Self]) -> Self:
@@ -204,14 +191,33 @@ class Outcomes:
         """The same in the memory of a device."""
         return self._map(lambda column: column.to(device))
 
-    def cpu(self) -> Self:
-        """The same in host memory, by a single copy."""
+    def on_host(self, views: Sequence[str]) -> dict[str, Self]:
+        """Rows of several views, one view after the other, apart from each other in host memory; by a single copy.
+
+        Args:
+            views: Names; each has as many rows as any other.
+
+        Raises:
+            UserError: A logit was not finite.
+        """
         import torch
 
-        bits = torch.stack([column.view(torch.int32) for column in self.columns().values()]).cpu()
-        return type(self)(
-            **{quantity.name: row.view(quantity.torch_dtype) for quantity, row in zip(QUANTITIES, bits, strict=True)}
+        whole, real = (
+            torch.stack([getattr(self, quantity.name) for quantity in QUANTITIES if quantity.dtype == dtype])
+            for dtype in ("int32", "float32")
         )
+        bits = (
+            torch.cat([whole, real.view(torch.int32)]).cpu().view(len(QUANTITIES), len(views), -1 if len(self) else 0)
+        )
+        whole, real = bits[: len(whole)], bits[len(whole) :].view(torch.float32)
+        _require_finite(whole[_WHOLE.index("index")], real[_REAL.index("confidence")])
+        return {
+            view: type(self)(
+                **dict(zip(_WHOLE, whole[:, place].unbind(), strict=True)),
+                **dict(zip(_REAL, real[:, place].unbind(), strict=True)),
+            )
+            for place, view in enumerate(views)
+        }
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Self:
         return type(self)(**{name: function(column) for name, column in self.columns().items()})
@@ -227,8 +233,20 @@ QUANTITIES = tuple(_quantity(column) for column in fields(Outcomes))
 
 NAMES = tuple(quantity.name for quantity in QUANTITIES)
 
+_WHOLE, _REAL = ([one.name for one in QUANTITIES if one.dtype == dtype] for dtype in ("int32", "float32"))
+
 MEASURED = tuple(quantity for quantity in QUANTITIES if quantity.decimals is not None)
 """Those whose mean over images is a metric."""
+
+
+def _require_finite(index: Tensor, confidence: Tensor) -> None:
+    broken = sorted(set(index[confidence.isnan()].tolist()))
+    if broken:
+        raise UserError(
+            f"{len(broken)} images have logits that are not finite, the first is number {broken[0]}: the encoder "
+            "overflows at this precision or its weights are damaged; try `precision='32-true'`",
+            option="trainer.precision",
+        )
 
 
 def is_known(column: Tensor) -> Tensor:

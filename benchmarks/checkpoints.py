@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from bench.clip.encoders import built_activations
+from bench.clip.towers import built_activations
 from bench.finetuning.export import save_weights
 
 ARCHITECTURES = {"ViT-B/32": "ViT-B-32-quickgelu", "RN50": "RN50-quickgelu"}

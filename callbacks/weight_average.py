@@ -1,6 +1,6 @@
 """An exponential moving average of the weights that leaves frozen ones alone, bit for bit."""
 
-from typing import Any
+import math
 
 import torch
 from lightning.pytorch.callbacks import WeightAveraging
@@ -12,12 +12,13 @@ from datamodules.errors import UserError
 class ExponentialAverage(WeightAveraging):
     """Validates, saves and exports the moving average of the weights instead of the last ones.
 
-    Lightning's `EMAWeightAveraging` computes d * average + (1 - d) * weight, which moves frozen weights by rounding.
-    This one adds a share of the difference, which for them is 0. Like torch's, the average starts at the first step's
-    weights.
+    After t steps the average is the mean of the weights after each step, weighted with d^(t - 1), ..., d, 1: the
+    unbiased one of Kingma and Ba (2015, arXiv 1412.6980), section 3. Uncorrected it would be mostly the first step's
+    weights for the first 1 / (1 - d) steps. Lightning's `EMAWeightAveraging` moves frozen weights by rounding;
+    this one adds a share of the difference, which for them is 0.
 
     Args:
-        decay: Share of the average that each step keeps, in [0, 1).
+        decay: Weight d of a step in units of the next one's, in [0, 1).
 
     Raises:
         UserError: The decay is out of range.
@@ -27,8 +28,11 @@ class ExponentialAverage(WeightAveraging):
         if not 0 <= decay < 1:
             raise UserError(f"ExponentialAverage(decay={decay}) is out of range: choose at least 0 and below 1")
 
-        def towards(average: Tensor, weight: Tensor, _steps: Any) -> Tensor:
-            moved = average + (1 - decay) * (weight - average)
+        log_decay = math.log(decay) if decay else -math.inf
+
+        def towards(average: Tensor, weight: Tensor, averaged: Tensor) -> Tensor:
+            share = (1 - decay) / -torch.expm1((averaged + 1) * log_decay)
+            moved = average + share * (weight - average)
             return torch.where(weight == average, average, moved)  # -0.0 plus 0 is 0.0
 
         super().__init__(use_buffers=False, avg_fn=towards)

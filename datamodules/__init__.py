@@ -1,7 +1,8 @@
 """Image data sets whose samples carry all their degraded views; Lightning is imported with the first of them."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from datamodules.lazy import lazily
 
 if TYPE_CHECKING:
     from datamodules.cifar10 import CIFAR10
@@ -18,8 +19,4 @@ _HOMES = {
 
 __all__ = ["CIFAR10", "STL10", "ImageFolder", "Synthetic"]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__ = lazily(__name__, _HOMES)

@@ -13,12 +13,13 @@ Files = Sequence[tuple[str, str | None]]
 """File names with their md5 sums; a sum of None is not checked."""
 
 
-def fetch(archive: Any, root: Path) -> None:
+def fetch(archive: Any, root: Path, files: Files) -> None:
     """Download a torchvision archive into `root` unless a verified copy is there.
 
     Args:
         archive: A torchvision data set class with an archive `url`.
         root: Folder that holds, or will hold, the archive's own folder.
+        files: What the archive holds.
 
     Raises:
         UserError: The download failed.
@@ -26,6 +27,8 @@ def fetch(archive: Any, root: Path) -> None:
     try:
         archive(root, download=True)
     except (OSError, RuntimeError, HTTPException, EOFError) as error:
+        if all((root / archive.base_folder / name).is_file() for name, _ in files):
+            require(archive, root, files, verify=True)  # says which of them is no copy that torchvision knows
         raise UserError(
             f"{archive.__name__} could not be downloaded from {archive.url} into {str(root)!r} "
             f"({_one_line(error)}): check the network, or copy {archive.base_folder} there by hand"

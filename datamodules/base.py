@@ -1,12 +1,14 @@
 """What every data set shares: views, subsets, sharding, loaders, and what to do about unreadable images."""
 
+import logging
+import unicodedata
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Any, ClassVar, Literal
 
 from lightning.pytorch import LightningDataModule
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler
 
 from datamodules.cores import usable_cores
@@ -17,7 +19,13 @@ from datamodules.sources import Source
 from datamodules.training import EpochSampler, RandomPairs, TrainingViews
 from datamodules.views import Batch, DegradedViews, Sample, Unreadable
 
+_log = logging.getLogger(f"lightning.pytorch.{__name__}")  # below Lightning's logger, which prints lines as they are
 _MOST_WORKERS = 8  # decoding and encoding small images keeps one GPU busy with fewer
+
+
+@rank_zero_only
+def _say(line: str) -> None:
+    _log.warning(line)
 
 
 class DegradedDataModule(LightningDataModule):
@@ -27,7 +35,7 @@ class DegradedDataModule(LightningDataModule):
     Fitting always uses the train split: every k-th image of it is held out for validation.
 
     Args:
-        split: The split that is tested or predicted.
+        split: The split that is tested or predicted, one of `splits`.
         degradations: Views by specification; `original` is always among them, first.
         batch_size: Images per batch and process; each brings all its views.
         num_workers: Loader processes per process; None takes the usable cores, shared among the processes of this
@@ -45,6 +53,7 @@ class DegradedDataModule(LightningDataModule):
     Attributes:
         done: Positions in the split that testing and predicting leave out, because an interrupted run went through
             them; to be set before the loader is made.
+        unreadable: Images that this process could not read since `setup`, by position in the split in use.
 
     Raises:
         UserError: An argument is out of range.
@@ -53,6 +62,9 @@ class DegradedDataModule(LightningDataModule):
     dataset_name: ClassVar[str]
     """What records call the data set; the class's name where a subclass does not say."""
 
+    splits: ClassVar[tuple[str, ...]] = ("train", "test")
+    """Splits that can be asked for."""
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if not hasattr(cls, "dataset_name"):
@@ -60,7 +72,7 @@ class DegradedDataModule(LightningDataModule):
 
     def __init__(
         self,
-        split: Literal["train", "test"] = "test",
+        split: str = "test",
         degradations: Sequence[str] = DEFAULT_DEGRADATIONS,
         batch_size: int = 128,
         num_workers: int | None = None,
@@ -85,7 +97,7 @@ class DegradedDataModule(LightningDataModule):
         ]:
             if value is not None and value < least:
                 raise UserError(f"`{name}` {value} is out of range: choose at least {least}", option=f"data.{name}")
-        for name, word, choices in [("split", split, ("train", "test")), ("on_error", on_error, ("raise", "skip"))]:
+        for name, word, choices in [("split", split, self.splits), ("on_error", on_error, ("raise", "skip"))]:
             if word not in choices:
                 raise UserError(f"`{name}` {word!r} is unknown: choose {' or '.join(choices)}", option=f"data.{name}")
         if indices is not None and every != 1:
@@ -103,6 +115,7 @@ class DegradedDataModule(LightningDataModule):
         self.validation_every, self.seed = validation_every, seed
         self.training_views = training_views
         self.done: Collection[int] = frozenset()
+        self.unreadable: dict[int, Unreadable] = {}
         self._sources: dict[str, Source] = {}
         self._contents: dict[str, str] = {}
         self._current = split
@@ -149,7 +162,7 @@ class DegradedDataModule(LightningDataModule):
             "indices": None if self.chosen is None else list(self.chosen),
             "views": list(self.views),
             "class_names": list(source.classes),
-            "lossy_source_formats": list(source.lossy_formats()),
+            "lossy_source_formats": list(source.already_lossy().formats),
         }
 
     def incomplete(self) -> bool:
@@ -159,6 +172,7 @@ class DegradedDataModule(LightningDataModule):
     def setup(self, stage: str) -> None:
         """Open the split that a stage needs, unless it is open already."""
         self._current = "train" if stage in ("fit", "validate") else self.split
+        self.unreadable = {}
         if self._current not in self._sources:
             self._sources[self._current] = self._open(self._current)
         if stage != "predict" and not self.labelled:
@@ -166,17 +180,27 @@ class DegradedDataModule(LightningDataModule):
 
     def _open(self, split: str) -> Source:
         source = self.source(split)
-        if len(set(source.classes)) != len(source.classes):
-            repeated = next(name for name in source.classes if source.classes.count(name) > 1)
+        names = [unicodedata.normalize("NFC", name) for name in source.classes]
+        if len(set(names)) != len(names):
+            repeated = next(name for name in names if names.count(name) > 1)
             raise UserError(f"class name {repeated!r} is listed twice: give each class a name of its own")
+        if len(names) < 2:
+            raise UserError(
+                f"{split}: the classes are {names}, which leaves nothing to choose between: lay the images out in two "
+                "or more class folders, or list more `class_names`",
+                option="data.class_names",
+            )
         for index in self.chosen or ():
             if not 0 <= index < len(source):
                 raise UserError(
                     f"`indices` has {index}, but the split holds images 0 to {len(source) - 1}", option="data.indices"
                 )
-        if lossy := source.lossy_formats():
-            rank_zero_warn(
-                f"the source images are already compressed ({', '.join(lossy)}): 'original' is not lossless, so every "
+        if others := source.passed_over():
+            _say(f"{split}: files that are no images are passed over: {others}")
+        if (lossy := source.already_lossy()).count:
+            _say(
+                f"{split}: {lossy.count} of {len(source)} source images are already compressed "
+                f"({', '.join(lossy.formats)}; the first is {lossy.first}): their 'original' is not lossless, so every "
                 "drop is biased down; use a lossless copy if there is one"
             )
         return source
@@ -196,10 +220,16 @@ class DegradedDataModule(LightningDataModule):
         """Positions in the train split of the held-out images."""
         return self._selection(self._sources["train"])[:: self.validation_every]
 
-    def training_labels(self) -> Counter[str]:
-        """Number of images to fit on by class name."""
+    def training_labels(self, unreadable: Collection[int] = frozenset()) -> Counter[str]:
+        """Number of images to fit on by class name.
+
+        Args:
+            unreadable: Positions in the train split that turned out to be unreadable, on whatever process (the keys of
+                `unreadable`), and are not counted.
+        """
         source = self._sources["train"]
-        return Counter(source.classes[source.label(index)] for index in self.training_positions)
+        positions = (index for index in self.training_positions if index not in unreadable)
+        return Counter(source.classes[source.label(index)] for index in positions)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """The train split without its held-out part, shuffled; with `training_views`, original and random view."""
@@ -285,4 +315,5 @@ class DegradedDataModule(LightningDataModule):
                     "`on_error='skip'`",
                     option="data.on_error",
                 )
+            self.unreadable[image.index] = image
         return batch

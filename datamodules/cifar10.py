@@ -33,7 +33,9 @@ class CIFAR10(DegradedDataModule):
         from torchvision import datasets
 
         if self.incomplete():
-            fetch(datasets.CIFAR10, self.root)
+            archive = datasets.CIFAR10
+            files = [(archive.meta["filename"], archive.meta["md5"]), *archive.train_list, *archive.test_list]
+            fetch(archive, self.root, files)
 
     def incomplete(self) -> bool:
         """Whether `prepare_data` will download."""

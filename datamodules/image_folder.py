@@ -1,20 +1,20 @@
 """Any folder of images."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from datamodules.base import DegradedDataModule
-from datamodules.sources import FolderSource, Source, visible
-
-_SPLIT_FOLDERS = {"train", "test", "val", "valid", "validation"}
+from datamodules.class_names import ClassNames
+from datamodules.errors import UserError
+from datamodules.folders import FolderSource, visible
+from datamodules.sources import Source
 
 
 class ImageFolder(DegradedDataModule):
     """Images of any size and format below a folder, a subfolder per class: `<root>/[<split>/]<class>/**/<image>`.
 
-    Where `root` has folders named `train` and `test`, or no others than such as are named like splits, those are the
-    splits; otherwise `root` is the one split there is, and fitting sees the images that testing sees.
+    Where `root` has two or more folders named like splits (train, val, valid, validation, test), or no others, those
+    are the splits; otherwise `root` is the one split there is, and fitting sees the images that testing sees.
     Images that lie directly in the split's folder have no labels, which is enough for `predict`.
 
     A batch holds its views at native size: a photograph of 12 megapixels in four views is 144 MB. At most
@@ -22,21 +22,34 @@ class ImageFolder(DegradedDataModule):
 
     Args:
         root: The folder.
-        class_names: Names to put into the prompt: a map from folder names, or a list in the order of the sorted folder
-            names. Needed as a list where images have no labels.
+        class_names: Names to put into the prompt: a map from folder names, a list in the order of the sorted folder
+            names, or a file that holds one of them: JSON, or a name per line. Without labels a list is needed.
         **kwargs: See `DegradedDataModule`.
     """
 
     dataset_name: ClassVar[str] = "image_folder"
+    splits: ClassVar[tuple[str, ...]] = ("train", "val", "valid", "validation", "test")
 
-    def __init__(self, root: Path, class_names: Mapping[str, str] | Sequence[str] | None = None, **kwargs: Any) -> None:
+    def __init__(self, root: Path, class_names: ClassNames = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.root, self.names = Path(root).expanduser(), class_names
 
     def source(self, split: str) -> Source:
-        folders = set(visible(self.root)[0]) if self.root.is_dir() else set()
-        split_up = folders >= {"train", "test"} or (folders and folders <= _SPLIT_FOLDERS)
-        return FolderSource(self.root / split if split_up else self.root, self.names)
+        folders = visible(self.root)[0] if self.root.is_dir() else []
+        own = [folder for folder in folders if folder in self.splits]
+        if not own or (len(own) == 1 and len(folders) > 1):  # a class may be called train
+            if split not in ("train", "test"):
+                raise UserError(
+                    f"data root {str(self.root)!r} has no folder {split!r}: leave `split` at test", option="data.split"
+                )
+            return FolderSource(self.root, self.names)
+        if split not in own:
+            raise UserError(
+                f"data root {str(self.root)!r} has no folder {split!r}, only {' and '.join(own)}: add it, or test "
+                "another with `split`",
+                option="data.split",
+            )
+        return FolderSource(self.root / split, self.names)
 
     def describe(self) -> dict[str, Any]:
         """What a result record says about the data: JSON-able."""

@@ -34,7 +34,8 @@ class STL10(DegradedDataModule):
         from torchvision import datasets
 
         if self.incomplete():
-            fetch(datasets.STL10, self.root)
+            archive = datasets.STL10
+            fetch(archive, self.root, [*archive.train_list[:2], *archive.test_list])
 
     def incomplete(self) -> bool:
         """Whether `prepare_data` will download."""

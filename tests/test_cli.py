@@ -12,7 +12,6 @@ from sklearn.metrics import accuracy_score
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from bench.cli import main
-from bench.clip.compilation import compiler
 from datamodules import Synthetic
 from datamodules.degradations import curves
 from tests.support.archives import write_cifar10, write_stl10
@@ -59,16 +58,14 @@ def photos(tmp_path):
     return tmp_path / "photos"
 
 
-@pytest.mark.skipif(compiler() is None, reason="there is no C++ compiler")
-def test_a_compiled_encoder_predicts_the_same_and_the_record_says_so(run, repository, tmp_path, monkeypatch):
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch compiles for CPUs with g++")
+def test_a_compiled_encoder_predicts_the_same(run, repository, tmp_path, monkeypatch):
     monkeypatch.chdir(repository)
     tables = {}
-    for choice in ("true", "false", "auto"):
+    for choice in ("true", "false"):
         options = ["--data.limit=40", f"--model.compile={choice}", f"--trainer.logger.save_dir={tmp_path / 'runs'}"]
         folder, _ = run("test", "demo", *options, encoder=[])
-        assert read_record(folder)["run"]["compiled"] is (choice == "true")
         tables[choice] = pd.read_csv(folder / "images.csv")
-    assert tables["auto"].equals(tables["false"])
     assert tables["true"]["prediction"].equals(tables["false"]["prediction"])
     assert np.allclose(tables["true"]["probability"], tables["false"]["probability"], atol=1e-5)
 

@@ -4,21 +4,20 @@ import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch import Tensor
 
 from bench.attribution.explanations import Explanation, ViewExplanation
 from bench.attribution.integrated_gradients import Attribution, cross_entropy, integrated_gradients
 from bench.attribution.quadrature import Quadrature
-from bench.attribution.statistics import attribution_statistics
+from bench.attribution.statistics import attribution_statistics, codec_period
+from bench.clip.towers import fold_batch_norms, folds_batch_norms, image_tower
 from bench.clip.zero_shot import ZeroShotClassifier
 from bench.outcomes import Outcomes
-from datamodules.degradations import ORIGINAL
+from datamodules.degradations import ORIGINAL, parse
 from datamodules.views import Batch
 
 
@@ -68,6 +67,7 @@ class Explainer:
         """
         pixels = {view: self.classifier.pixels(images) for view, images in batch.views.items()}
         targets = [view for view in pixels if view not in (ORIGINAL, self.baseline)]
+        blocks = {view: parse(view).block_period for view in targets}
         with _full_float32():
             result = integrated_gradients(
                 cross_entropy(self.classifier.pixel_logits),
@@ -80,8 +80,10 @@ class Explainer:
         explained = []
         for place in range(len(batch)):
             rows = {view: number * len(batch) + place for number, view in enumerate(targets)}
-            height, width = batch.views[ORIGINAL][place].shape[1:]
-            views = {view: self._numbers(result, row, (height, width)) for view, row in rows.items()}
+            views = {
+                view: self._numbers(result, row, self._block_period(blocks[view], batch.views[view][place]))
+                for view, row in rows.items()
+            }
             index = int(batch.indices[place])
             found = int(torch.searchsorted(outcomes[ORIGINAL].index, index))
             explanation = Explanation(
@@ -96,8 +98,16 @@ class Explainer:
             explained.append(Explained(explanation, images, maps))
         return explained
 
-    def _numbers(self, result: Attribution, row: int, source_size: tuple[int, int]) -> ViewExplanation:
-        statistics = attribution_statistics(result.attribution[row : row + 1], self.patch_period, source_size)
+    def _block_period(self, block: float | None, image: Tensor) -> float | None:
+        """Of a view's blocks in input pixels; None without blocks, or where they are squashed to oblongs."""
+        height, width = image.shape[1:]
+        preprocess = self.classifier.preprocess
+        if block is None or (preprocess.resize_mode == "squash" and height != width):
+            return None
+        return codec_period((height, width), preprocess.image_size, block)
+
+    def _numbers(self, result: Attribution, row: int, block_period: float | None) -> ViewExplanation:
+        statistics = attribution_statistics(result.attribution[row : row + 1], self.patch_period, block_period)
         return ViewExplanation(
             total=float(result.total[row]),
             loss_difference=float(result.loss_difference[row]),
@@ -115,27 +125,14 @@ def for_gradients(classifier: ZeroShotClassifier) -> ZeroShotClassifier:
     What is folded is a pass over memory less, forward and backward: `python -m benchmarks.attribution_speed` measures
     how much that saves. A copy where anything has to change.
     """
-    from open_clip.modified_resnet import ModifiedResNet
-
     tensors = [*classifier.parameters(), *classifier.buffers()]
     exact = all(tensor.dtype == torch.float32 for tensor in tensors if tensor.is_floating_point())
-    if exact and not isinstance(classifier.model.visual, ModifiedResNet):
+    if exact and not folds_batch_norms(image_tower(classifier.model)):
         return classifier
     with torch.inference_mode(False), torch.no_grad():
         classifier = copy.deepcopy(classifier).float()
-        if isinstance(tower := classifier.model.visual, ModifiedResNet):
-            _fold_batch_norms(tower)
+        fold_batch_norms(image_tower(classifier.model))
     return classifier
-
-
-def _fold_batch_norms(tower: nn.Module) -> None:
-    """In place, for towers in evaluation mode that register each batch norm right behind its convolution."""
-    for parent in list(tower.modules()):
-        for (name, child), (following, norm) in pairwise(list(parent.named_children())):
-            if isinstance(child, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                fused = fuse_conv_bn_eval(child, norm).requires_grad_(False)
-                setattr(parent, name, fused.to(memory_format=torch.channels_last))
-                setattr(parent, following, nn.Identity())
 
 
 @contextmanager

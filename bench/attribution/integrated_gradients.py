@@ -26,7 +26,7 @@ class Attribution:
         residual: [B], |total - loss_difference|, the completeness residual.
         evaluations: int64 [B], gradients used; 0 where baseline and target agree. Pairs that share baseline and label
             share the gradient there, and each counts it.
-        error_estimate: float64 [B], estimated relative L1 error of the map; NaN from rules that make no estimate.
+        error_estimate: float [B], estimated relative L1 error of the map; NaN from rules that make no estimate.
         converged: bool [B], whether the estimate met the rule's tolerance; True from rules that have none.
     """
 
@@ -110,7 +110,7 @@ def integrated_gradients(
         result.loss_difference[moved] = path.rise(max_batch)
         result.residual[moved] = (result.total - result.loss_difference)[moved].abs()
         result.evaluations[moved] = integral.evaluations.to(device)
-        result.error_estimate[moved] = integral.error_estimate.to(result.error_estimate)
+        result.error_estimate[moved] = integral.error_estimate.to(dtype).to(device)
         result.converged[moved] = integral.converged.to(device)
     return result
 
@@ -193,8 +193,7 @@ class _Path:
 
 
 def _first_alike(start: Tensor, labels: Tensor) -> list[int]:
-    """For each row, the first with the same pixels and label."""
-    _, groups = torch.unique(start.flatten(1), dim=0, return_inverse=True)
-    first: dict[tuple[int, int], int] = {}
-    alike = zip(groups.tolist(), labels.tolist(), strict=True)
-    return [first.setdefault(key, row) for row, key in enumerate(alike)]
+    """For each row, the first with the same pixels and label; on the host, since MPS lacks `torch.unique` of rows."""
+    first: dict[tuple[bytes, int], int] = {}
+    alike = zip(start.cpu().numpy(), labels.tolist(), strict=True)
+    return [first.setdefault((pixels.tobytes(), label), row) for row, (pixels, label) in enumerate(alike)]

@@ -18,7 +18,8 @@ Field = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """`(pairs int64 [M], points float64 [M] in [0, 1]) -> (values [M], slopes [M, D])`.
 
 For pair i at point t: the loss there, and its gradient times (target - baseline), so that the sum of a row of slopes is
-the derivative of the value along t. Both come detached.
+the derivative of the value along t. Both come detached, on the model's device, which may lack float64: `pairs`,
+`points` and whatever a rule computes in float64 stay in host memory.
 """
 
 
@@ -28,7 +29,7 @@ class Integral:
 
     Attributes:
         slopes: [B, D], the integral of the slopes over [0, 1].
-        evaluations: int64 [B], gradients spent.
+        evaluations: int64 [B], gradients spent; like the following in host memory.
         error_estimate: float [B], estimated relative L1 error of a row of `slopes`; NaN where the rule makes none.
         converged: bool [B], whether the estimate met the rule's tolerance; True for rules that have none.
     """
@@ -63,7 +64,9 @@ class Quadrature(ABC):
             _, slopes = field(pairs, points[at])
             for pair in range(int(pairs[0]), int(pairs[-1]) + 1):
                 mine = pairs == pair
-                sums[pair] = sums[pair] + weights[at[mine]].to(slopes) @ slopes[mine.to(slopes.device)]
+                sums[pair] = (
+                    sums[pair] + weights[at[mine]].to(slopes.dtype).to(slopes.device) @ slopes[mine.to(slopes.device)]
+                )
         return Integral(
             slopes=torch.stack([s for s in sums if isinstance(s, Tensor)]),
             evaluations=torch.full((count,), size),

@@ -1,8 +1,9 @@
 """Numbers for what attribution maps look like: concentrated, local, on the encoder's or the codec's grid.
 
-All functions take attributions float [B, 3, H, W] (or a per-pixel map [B, H, W], see `pixel_map`) and return one number
-per image, float64 [B]. NaN means that the quantity is undefined for that image: a map without any mass has no
-concentration, a constant one no correlation and no spectrum. Means over images should leave NaN out.
+All functions take attributions float [B, 3, H, W] (or a per-pixel map [B, H, W], see `pixel_map`) on any device and
+return one number per image, float64 [B] in host memory, where they are computed: not every device has float64. NaN
+means that the quantity is undefined for that image: a map without any mass has no concentration, a constant one no
+correlation and no spectrum. Means over images should leave NaN out.
 """
 
 import math
@@ -26,7 +27,7 @@ class AttributionStatistics:
         gini: in [0, 1); see `gini`.
         neighbour_correlation: in [-1, 1]; see `neighbour_correlation`.
         patch_grid: in dB, about 0 for no grid; see `grid_energy` with the encoder's patch size.
-        codec_grid: the same with the codec's 8 x 8 blocks as the encoder sees them.
+        codec_grid: the same with the codec's 8 x 8 blocks as the encoder sees them; NaN where the codec has none.
         positive_share: share in [0, 1] of the absolute mass that raised the loss; see `positive_share`.
     """
 
@@ -46,7 +47,7 @@ class AttributionStatistics:
 
 
 def attribution_statistics(
-    attribution: Tensor, patch_period: float | None, source_size: tuple[int, int]
+    attribution: Tensor, patch_period: float | None, block_period: float | None
 ) -> AttributionStatistics:
     """All statistics of a batch.
 
@@ -54,12 +55,12 @@ def attribution_statistics(
         attribution: float [B, 3, H, W] in the encoder's input pixels.
         patch_period: the encoder's patch size (ViT) or total stride (ResNet: 32) in input pixels, or None to leave it
             out (NaN).
-        source_size: height and width of the image that was compressed, in pixels, before resizing to the encoder's
-            input. The shorter side becomes the input's side, which is then a centre crop.
+        block_period: width of the codec's blocks in input pixels, see `codec_period`, or None for a view that is not
+            made of 8 x 8 blocks (NaN).
     """
-    blocks = codec_period(source_size, min(attribution.shape[-2:]))
+    attribution = attribution.cpu()
     mass = pixel_map(attribution)
-    nowhere = torch.full((len(mass),), float("nan"), dtype=torch.float64, device=mass.device)
+    nowhere = torch.full((len(mass),), float("nan"), dtype=torch.float64)
     top_1, top_5, top_10 = (mass_share(mass, share) for share in _SHARES)
     return AttributionStatistics(
         mass=mass.sum((1, 2)),
@@ -69,14 +70,14 @@ def attribution_statistics(
         gini=gini(mass),
         neighbour_correlation=neighbour_correlation(mass),
         patch_grid=nowhere if patch_period is None else grid_energy(mass, patch_period),
-        codec_grid=grid_energy(mass, blocks),
+        codec_grid=nowhere if block_period is None else grid_energy(mass, block_period),
         positive_share=positive_share(attribution),
     )
 
 
 def pixel_map(attribution: Tensor) -> Tensor:
     """Absolute mass per pixel: float64 [B, H, W], the sum over colour channels of |attribution| [B, 3, H, W]."""
-    return attribution.double().abs().sum(dim=1)
+    return _exact(attribution).abs().sum(dim=1)
 
 
 def mass_share(mass: Tensor, share: float) -> Tensor:
@@ -92,7 +93,7 @@ def mass_share(mass: Tensor, share: float) -> Tensor:
     >>> mass_share(torch.tensor([[[6.0, 2.0], [1.0, 1.0]]]), 0.25).tolist()
     [0.6]
     """
-    flat = mass.flatten(1).double()
+    flat = _exact(mass).flatten(1)
     strongest = flat.topk(max(1, round(share * flat.shape[1])), dim=1).values
     return strongest.sum(1) / flat.sum(1)
 
@@ -112,9 +113,9 @@ def gini(mass: Tensor) -> Tensor:
     >>> gini(torch.tensor([[[0.0, 0.0], [0.0, 3.0]]])).tolist()
     [0.75]
     """
-    ascending = mass.flatten(1).double().sort(dim=1).values
+    ascending = _exact(mass).flatten(1).sort(dim=1).values
     n = ascending.shape[1]
-    ranks = torch.arange(1, n + 1, dtype=torch.float64, device=mass.device)
+    ranks = torch.arange(1, n + 1, dtype=torch.float64)
     return (ascending @ (2 * ranks - n - 1)) / (n * ascending.sum(1))
 
 
@@ -133,7 +134,8 @@ def neighbour_correlation(mass: Tensor) -> Tensor:
     >>> neighbour_correlation(torch.tensor([[[0.0, 1.0], [1.0, 0.0]]])).tolist()
     [-1.0]
     """
-    deviation = mass.double() - mass.double().mean(dim=(1, 2), keepdim=True)
+    mass = _exact(mass)
+    deviation = mass - mass.mean(dim=(1, 2), keepdim=True)
     down, right = deviation[:, 1:] * deviation[:, :-1], deviation[:, :, 1:] * deviation[:, :, :-1]
     height, width = mass.shape[1:]
     pairs = (height - 1) * width + height * (width - 1)
@@ -142,13 +144,18 @@ def neighbour_correlation(mass: Tensor) -> Tensor:
     return correlation.masked_fill(_constant(mass), float("nan"))
 
 
-def codec_period(source_size: tuple[int, int], input_side: int, block: int = 8) -> float:
+def codec_period(source_size: tuple[int, int], input_side: int, block: float = 8) -> float:
     """Width of a codec's block in the encoder's input pixels: `block * input_side / min(source_size)`.
 
     The chroma blocks of 4:2:0 JPEG are twice as wide. A 32-pixel image at 224 has blocks of 56 pixels:
 
     >>> codec_period((32, 32), 224)
     56.0
+
+    Args:
+        source_size: Height and width of the image in pixels; its shorter side becomes the input's.
+        input_side: Of the encoder's input, in pixels.
+        block: Width of a block in pixels of that image, as `datamodules.degradations.Degradation.block_period` has it.
     """
     return block * input_side / min(source_size)
 
@@ -175,17 +182,18 @@ def grid_energy(mass: Tensor, period: float) -> Tensor:
     Raises:
         ValueError: the maps are not square.
     """
+    mass = _exact(mass)
     batch, height, side = mass.shape
     if height != side:
         raise ValueError(f"maps of {height} x {side} pixels; need square ones")
     spacing = side / period
     if batch == 0 or not (period > 2 and spacing >= 4):
-        return torch.full((batch,), float("nan"), dtype=torch.float64, device=mass.device)
-    profiles = torch.stack([mass.double().mean(dim=1), mass.double().mean(dim=2)], dim=1)
+        return torch.full((batch,), float("nan"), dtype=torch.float64)
+    profiles = torch.stack([mass.mean(dim=1), mass.mean(dim=2)], dim=1)
     profiles = profiles / profiles.mean(dim=(1, 2), keepdim=True) - 1
-    window = torch.hann_window(side, dtype=torch.float64, device=mass.device)
+    window = torch.hann_window(side, dtype=torch.float64)
     level = 10 * torch.fft.rfft(profiles * window).abs().square().sum(dim=1).clamp(min=1e-12).log10()
-    bins = torch.arange(level.shape[1], device=mass.device)
+    bins = torch.arange(level.shape[1])
     excess = []
     for multiple in range(1, math.ceil(side / 2 / spacing)):
         line = round(multiple * spacing)
@@ -207,8 +215,12 @@ def positive_share(attribution: Tensor) -> Tensor:
     >>> positive_share(torch.tensor([[[[3.0, -1.0]]]])).tolist()
     [0.75]
     """
-    flat = attribution.flatten(1).double()
+    flat = _exact(attribution).flatten(1)
     return flat.clamp(min=0).sum(1) / flat.abs().sum(1)
+
+
+def _exact(values: Tensor) -> Tensor:
+    return values.cpu().double()
 
 
 def _constant(mass: Tensor) -> Tensor:

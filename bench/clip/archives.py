@@ -17,7 +17,7 @@ from torch import Tensor
 
 from bench.clip.pickles import MOST_BYTES, Instance, Storage, StoredTensor, elements, read_pickle
 
-ZIP_START = b"PK\x03\x04"
+_ZIP_START = b"PK\x03\x04"
 
 _DTYPES = {
     "FloatStorage": torch.float32, "HalfStorage": torch.float16, "BFloat16Storage": torch.bfloat16,
@@ -114,13 +114,15 @@ class _Archive:
         if sum(entry.compress_size for entry in self._entries.values()) > length:  # one part under many names
             raise UnpicklingError("its parts are larger than the whole")
         (self.root,) = roots
+        for entry in self._entries.values():
+            packed = entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size
+            if packed and not entry.filename.startswith(f"{self.root}code/"):
+                raise UnpicklingError(f"its {entry.filename.removeprefix(self.root)} is compressed")
 
     def member(self, name: str, most: int | None = None) -> bytearray:
         entry = self._entries.get(self.root + name)
         if entry is None:
             raise UnpicklingError(f"it lacks {name}")
-        if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
-            raise UnpicklingError(f"its {name} is compressed")
         if most is not None and entry.file_size > most:
             raise UnpicklingError(f"its {name} is too long")
         content = bytearray()
@@ -170,12 +172,18 @@ def _check_directory(file: BinaryIO) -> int:
     return length
 
 
-def read_archive(file: BinaryIO) -> Contents:
-    """Contents of a zip archive as torch writes it, for a TorchScript archive the state dict of its module.
+def read_contents(file: BinaryIO) -> Contents:
+    """Contents of a file in one of torch's formats, for a TorchScript archive the state dict of its module.
 
     Raises:
         UnpicklingError: It is none, holds more than weights, or is damaged; anything else that `zipfile` raises, too.
     """
+    zipped = file.read(len(_ZIP_START)) == _ZIP_START
+    file.seek(0)
+    return _read_archive(file) if zipped else _read_pickles(file)
+
+
+def _read_archive(file: BinaryIO) -> Contents:
     archive = _Archive(file)
     if archive.has("byteorder") and archive.member("byteorder", 16).decode(errors="replace") != sys.byteorder:
         raise UnpicklingError("it was written on a machine with another order of bytes")
@@ -211,12 +219,8 @@ def _state(module: Any, sources: Mapping[str, str]) -> Iterator[tuple[str, Store
                 yield f"{prefix}{name}", value
 
 
-def read_pickles(file: BinaryIO) -> Contents:
-    """Contents of a file in torch's format before 1.6: five pickles, then the numbers.
-
-    Raises:
-        UnpicklingError: It is none, holds more than weights, or is damaged.
-    """
+def _read_pickles(file: BinaryIO) -> Contents:
+    """Contents of a file in torch's format before 1.6: five pickles, then the numbers."""
     stream = BytesIO(file.read(MOST_BYTES))
     if read_pickle(stream) != _MAGIC or read_pickle(stream) != _PROTOCOL:
         raise UnpicklingError("it is no file of torch's")

@@ -1,7 +1,7 @@
 """Load a frozen CLIP: one of the paper's nine encoders, any open_clip model, or a local checkpoint."""
 
 import contextlib
-import json
+import copy
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from bench.clip.blueprints import Blueprint, find_blueprint, untrained_blueprint
-from bench.clip.compilation import image_flops
+from bench.clip.towers import (
+    built_activations,
+    image_flops,
+    image_tower,
+    lay_out,
+    offers_activation,
+    patch_period,
+    without_downloads,
+)
 from bench.clip.weights import Activation, Declaration, Weights, load_weights, one_line, read_weights
 from datamodules.errors import UserError
 
@@ -49,16 +57,8 @@ class Encoder:
 
     @property
     def patch_period(self) -> int | None:
-        """Input pixels from one cell of the last feature map to the next: a ViT's patch size, a CLIP ResNet's stride.
-
-        None for towers that are not open_clip's own.
-        """
-        from open_clip.modified_resnet import ModifiedResNet
-
-        if isinstance(self.model.visual, ModifiedResNet):
-            return 32
-        patch = getattr(self.model.visual, "patch_size", None)
-        return int(patch[0]) if isinstance(patch, tuple) else None
+        """See `bench.clip.towers.patch_period`."""
+        return patch_period(image_tower(self.model))
 
     def flops(self) -> int:
         """Floating-point operations of the image tower for one image, a multiplication and an addition being two."""
@@ -123,7 +123,7 @@ def new_encoder(config: str) -> Encoder:
     with _quiet():
         blueprint = untrained_blueprint(config)
         (says,) = blueprint.declarations
-        chosen = says.activation if _offers_choice(blueprint.config) else None
+        chosen = says.activation if offers_activation(blueprint.config) else None
         return _encoder(config, blueprint, None, _build(blueprint, chosen), chosen)
 
 
@@ -136,7 +136,7 @@ def untrained(encoder: str, pretrained: str | None = None) -> tuple[nn.Module, i
     with _quiet(), torch.device("meta"):
         blueprint = find_blueprint(encoder, pretrained)
         chosen = blueprint.declarations[0].activation if blueprint.declarations else "gelu"
-        model = _build(blueprint, chosen if _offers_choice(blueprint.config) else None)
+        model = _build(blueprint, chosen if offers_activation(blueprint.config) else None)
         return model, _image_size(model, blueprint)
 
 
@@ -163,7 +163,7 @@ def _require_agreement(name: str, voices: Sequence[Declaration]) -> None:
 
 def _activation(blueprint: Blueprint, weights: Weights, voices: Sequence[Declaration]) -> Activation | None:
     """The one activation that everybody who says anything about it agrees on; None where there is no choice."""
-    if not _offers_choice(blueprint.config):
+    if not offers_activation(blueprint.config):
         return None
     if not voices:
         raise UserError(
@@ -174,27 +174,15 @@ def _activation(blueprint: Blueprint, weights: Weights, voices: Sequence[Declara
     return voices[0].activation
 
 
-def _offers_choice(config: dict[str, Any]) -> bool:
-    """Whether `quick_gelu` changes anything: timm's and transformers' towers bring their own activation."""
-    vision, text = config["vision_cfg"], config["text_cfg"]
-    own_vision = not vision.get("timm_model_name") and not isinstance(vision.get("layers"), list)  # lists: ReLU ResNets
-    return own_vision or not text.get("hf_model_name")
-
-
 def _build(blueprint: Blueprint, activation: Activation | None) -> nn.Module:
     """Build the model open_clip would, from its configuration alone: no registry, no download of towers."""
     import open_clip
 
-    config = json.loads(json.dumps(blueprint.config))
+    config = without_downloads(copy.deepcopy(blueprint.config))
     config["quick_gelu"] = activation == "quickgelu"
-    if config["vision_cfg"].get("timm_model_name"):
-        config["vision_cfg"]["timm_model_pretrained"] = False
     custom_text = config.pop("custom_text", False)
     model_class: Callable[..., nn.Module] = open_clip.CLIP
-    if config["text_cfg"].get("hf_model_name"):
-        config["text_cfg"]["hf_model_pretrained"] = False
-        custom_text = True
-    if custom_text:
+    if custom_text or config["text_cfg"].get("hf_model_name"):
         model_class = open_clip.CoCa if "multimodal_cfg" in config else open_clip.CustomTextCLIP
     try:
         model = model_class(**config)
@@ -205,31 +193,8 @@ def _build(blueprint: Blueprint, activation: Activation | None) -> nn.Module:
     built = built_activations(model)
     if built != ({activation} if activation else set()):
         raise RuntimeError(f"{blueprint.name} was built with {sorted(built)} where {activation} was asked for")
-    return _channels_last(model.float().eval().requires_grad_(False))
-
-
-def _channels_last(model: nn.Module) -> nn.Module:
-    """Kernels of a convolutional image tower with the channels innermost: activations follow, and every pass is faster.
-
-    `python -m benchmarks.evaluation` measures by how much. A ViT's patch embedding gains nothing.
-    """
-    tower = model.visual
-    assert isinstance(tower, nn.Module)
-    if sum(isinstance(module, nn.Conv2d) for module in tower.modules()) > 1:
-        tower.to(memory_format=torch.channels_last)
-    return model
-
-
-def built_activations(model: nn.Module) -> set[str]:
-    """Which of "quickgelu" and "gelu" the towers that open_clip itself defines contain."""
-    from open_clip.hf_model import HFTextEncoder
-    from open_clip.timm_model import TimmModel
-    from open_clip.transformer import QuickGELU
-
-    if isinstance(model, TimmModel | HFTextEncoder):
-        return set()
-    own = {"quickgelu"} if isinstance(model, QuickGELU) else {"gelu"} if isinstance(model, nn.GELU) else set()
-    return own.union(*(built_activations(child) for child in model.children()))
+    lay_out(image_tower(model))
+    return model.float().eval().requires_grad_(False)
 
 
 def _encoder(

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, Literal
 import torch
 from torch import Tensor, nn
 
-from bench.clip.archives import ZIP_START, Tensors, read_archive, read_pickles
+from bench.clip.archives import Tensors, read_contents
 from bench.clip.pickles import StoredTensor
 from datamodules.errors import UserError
 from datamodules.files import open_regular
@@ -80,9 +80,7 @@ def read_weights(path: Path) -> Weights:
 def _read(path: Path, file: BinaryIO) -> tuple[dict[str, Tensor], list[Declaration]]:
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
-    zipped = file.read(len(ZIP_START)) == ZIP_START
-    file.seek(0)
-    contents = read_archive(file) if zipped else read_pickles(file)
+    contents = read_contents(file)
     declarations = []
     # CLIP has no other sigmoid: QuickGELU is x * sigmoid(1.702 * x)
     if "torch.sigmoid(" in contents.code:
@@ -168,7 +166,12 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], list[Declaration]]
 def _state_dict(entries: Any, path: Path) -> dict[str, Any]:
     """What was saved, without its usual wrappings: an entry "state_dict", names that begin with "module."."""
     if isinstance(entries, dict) and isinstance(entries.get("state_dict"), dict):
+        fitted = "pytorch-lightning_version" in entries
         entries = entries["state_dict"]
+        if fitted and any(str(name).startswith("model.visual.") for name in entries):
+            raise UserError(
+                f"weights file {path} is the checkpoint of a fit: give the .safetensors file that the fit exported"
+            )
     if not isinstance(entries, dict) or not entries:
         raise UserError(f"weights file {path} holds no state dict but a {type(entries).__name__}: save the state dict")
     for name in entries:

@@ -58,15 +58,22 @@ class ZeroShotClassifier(nn.Module):
     Args:
         encoder: The CLIP.
         class_names: C distinct class names.
-        templates: Prompts with "{}" where the class name goes.
+        templates: Prompts with "{}" where the class name goes; that of the paper if none are given.
 
     Raises:
         UserError: as in `text_classifier` and `Preprocess`.
+
+    >>> from PIL import Image
+    >>> from bench import load_encoder
+    >>> encoder = load_encoder("configs/models/demo-rn.json", "configs/models/demo-rn.safetensors")
+    >>> classifier = ZeroShotClassifier(encoder, ["plain weave", "houndstooth"])
+    >>> classifier.probabilities(Image.new("RGB", (40, 30))).shape
+    torch.Size([1, 2])
     """
 
     text: Tensor
 
-    def __init__(self, encoder: Encoder, class_names: Sequence[str], templates: Sequence[str]) -> None:
+    def __init__(self, encoder: Encoder, class_names: Sequence[str], templates: Sequence[str] = (TEMPLATE,)) -> None:
         super().__init__()
         self.preprocess = Preprocess(
             encoder.image_size, encoder.mean, encoder.std, encoder.resize_mode, encoder.interpolation

@@ -2,17 +2,23 @@
 
 import warnings
 from collections.abc import Sequence
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, Literal, Self
 
 import torch
+from lightning.pytorch.callbacks import Timer
 from torch import Tensor, nn
 
+from bench.clip.towers import Projection, last_projection
 from bench.finetuning.tuning import EncoderTuning
 from bench.paper import TEMPLATE
+from bench.runs.gathering import gather_everywhere
 from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
 from datamodules.training import RANDOM
 from datamodules.views import Batch
+
+_SUMS = "linear_correction"
 
 
 class LinearCorrection(EncoderTuning):
@@ -22,7 +28,7 @@ class LinearCorrection(EncoderTuning):
     `|A f0(random) + b - f0(original)|^2 + keep * |A f0(original) + b - f0(original)|^2` and a ridge that holds A near
     the identity: `bench.finetuning.Consistency` with nothing trainable but the projection. Label-free. What is summed
     has the size of the embedding squared; each epoch adds another random view of every image. Towers whose projection
-    has no offset (ViT) get none.
+    has no offset (ViT) get none. Sums and solution are float64 on the host, which not every device has.
 
     Args:
         encoder: As for `bench.ZeroShotEvaluation`.
@@ -36,9 +42,6 @@ class LinearCorrection(EncoderTuning):
         UserError: The encoder, its weights, the prompts or a number is unusable.
     """
 
-    second_moments: Tensor  # float64 [D + 1, D + 1], sum of (x, 1) (x, 1)^T
-    cross_moments: Tensor  # float64 [D, D + 1], sum of y (x, 1)^T
-
     def __init__(
         self,
         encoder: str = "ViT-B/32",
@@ -49,17 +52,16 @@ class LinearCorrection(EncoderTuning):
         keep: float = 1.0,
     ) -> None:
         if not ridge > 0:
-            raise UserError(f"--model.ridge {ridge} is out of range: choose one above 0")
+            raise UserError(f"`ridge` {ridge} is out of range: choose one above 0", option="model.ridge")
         if not keep >= 0:
-            raise UserError(f"--model.keep {keep} is out of range: choose at least 0")
+            raise UserError(f"`keep` {keep} is out of range: choose at least 0", option="model.keep")
         super().__init__(encoder, pretrained, activation, templates)
         self.save_hyperparameters()
         self.automatic_optimization = False
         self.ridge, self.keep = ridge, keep
         size = int(self.tower.output_dim)  # type: ignore[arg-type]
-        self.register_buffer("second_moments", torch.zeros(size + 1, size + 1, dtype=torch.float64))
-        self.register_buffer("cross_moments", torch.zeros(size, size + 1, dtype=torch.float64))
-        self._fresh: list[tuple[Tensor, Tensor]] = []
+        self.sums = Moments.zero(size)
+        self._fresh = Moments.zero(size)
 
     def release(self, tower: nn.Module) -> frozenset[str]:
         """The projection, which no optimiser touches."""
@@ -76,6 +78,13 @@ class LinearCorrection(EncoderTuning):
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
+        callbacks = self.trainer.callbacks  # type: ignore[attr-defined]  # a connector sets it
+        endless = self.trainer.max_epochs == -1 and not any(isinstance(part, Timer) for part in callbacks)
+        if stage == "fit" and endless:
+            raise UserError(
+                "a linear correction makes no optimiser's step that could end it: set `max_epochs`",
+                option="trainer.max_epochs",
+            )
         warnings.filterwarnings("ignore", message=".*configure_optimizers.* returned .None.")
 
     def configure_optimizers(self) -> None:
@@ -84,40 +93,82 @@ class LinearCorrection(EncoderTuning):
     @torch.no_grad()
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to the sums."""
-        target = self.embed(self.original, batch.views[ORIGINAL])
-        degraded = self.embed(self.original, batch.views[RANDOM])
-        one, two = moments(degraded, target), moments(target, target)
-        self._fresh.append((one[0] + self.keep * two[0], one[1] + self.keep * two[1]))
+        self.note_unreadable(batch)
+        if not len(batch):
+            return
+        pair = [self.embed(self.original, batch.views[view]).float() for view in (ORIGINAL, RANDOM)]
+        target, degraded = torch.stack(pair).cpu()
+        self._fresh.add(moments(degraded, target))
+        self._fresh.add(moments(target, target, weight=self.keep))
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """After the last batch of an epoch, before validation: solve."""
         if not self.trainer.is_last_batch:
             return
-        for total, parts in zip((self.second_moments, self.cross_moments), zip(*self._fresh, strict=True), strict=True):
-            total += self.trainer.strategy.reduce(torch.stack(parts).sum(0), reduce_op="sum")
-        self._fresh.clear()
-        _, bias = _projection(self.tower)
-        matrix, offset = near_identity(self.second_moments, self.cross_moments, self.ridge, offset=bias is not None)
-        fold(self.tower, self.original, matrix, offset)
+        for fresh in gather_everywhere(self._fresh):
+            self.sums.add(fresh)
+        self._fresh = Moments.zero(len(self.sums.cross))
+        if self.learnt:
+            _, bias = _projection(self.tower)
+            fold(self.tower, self.original, *near_identity(self.sums, self.ridge, offset=bias is not None))
+
+    @property
+    def learnt(self) -> bool:
+        """Whether an image is in the sums."""
+        return bool(self.sums.second.any())
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the sums."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint[_SUMS] = vars(self.sums)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take them up again."""
+        super().on_load_checkpoint(checkpoint)
+        self.sums = Moments(**checkpoint[_SUMS])
 
 
-def moments(features: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Sums over rows x of features and y of target, [B, D] each, of (x, 1) (x, 1)^T and y (x, 1)^T, in float64."""
+@dataclass(frozen=True)
+class Moments:
+    """Sums over pairs of embeddings, x and y.
+
+    Attributes:
+        second: Sum of (x, 1) (x, 1)^T, float64 [D + 1, D + 1], on the host.
+        cross: Sum of y (x, 1)^T, float64 [D, D + 1], on the host.
+    """
+
+    second: Tensor
+    cross: Tensor
+
+    @classmethod
+    def zero(cls, size: int) -> Self:
+        """Of no pair of embeddings of this size."""
+        return cls(*(torch.zeros(rows, size + 1, dtype=torch.float64) for rows in (size + 1, size)))
+
+    def add(self, other: Self) -> None:
+        """Add to these sums in place."""
+        self.second.add_(other.second)
+        self.cross.add_(other.cross)
+
+
+def moments(features: Tensor, target: Tensor, weight: float = 1.0) -> Moments:
+    """The sums over rows x of features and y of target, [B, D] each and on the host, times a weight."""
     padded = nn.functional.pad(features.double(), (0, 1), value=1.0)
-    return padded.T @ padded, target.double().T @ padded
+    weighted = weight * padded
+    return Moments(padded.T @ weighted, target.double().T @ weighted)
 
 
-def near_identity(second: Tensor, cross: Tensor, ridge: float, *, offset: bool) -> tuple[Tensor, Tensor]:
+def near_identity(sums: Moments, ridge: float, *, offset: bool) -> tuple[Tensor, Tensor]:
     """The A [D, D] and b [D] with least `sum |A x + b - y|^2 + ridge * s * |A - I|^2`, s = sum |x|^2 / D.
 
     Ridge regression of y - x on x with penalty ridge * s (Hoerl and Kennard, 1970), since A = I + B.
 
     Args:
-        second: Sum of (x, 1) (x, 1)^T, float64 [D + 1, D + 1].
-        cross: Sum of y (x, 1)^T, float64 [D, D + 1].
+        sums: Over x and y.
         ridge: Above 0.
         offset: Whether b is free; otherwise it is 0.
     """
+    second, cross = sums.second, sums.cross
     size = len(cross)
     used = size + offset
     penalty = ridge * second.diagonal()[:size].sum() / size
@@ -132,28 +183,24 @@ def near_identity(second: Tensor, cross: Tensor, ridge: float, *, offset: bool) 
 def fold(tower: nn.Module, original: nn.Module, matrix: Tensor, offset: Tensor) -> None:
     """Let a tower embed what the original one does, then multiplied by a matrix [D, D] and moved by an offset [D].
 
+    Matrix and offset are float64 on the host.
+
     Raises:
         UserError: The tower ends in no projection that is known here.
     """
     weight, bias = _projection(tower)
     source, constant = _projection(original)
     if bias is None or constant is None:
-        weight.copy_(source.double() @ matrix.T)  # ViT: rows times the matrix
+        weight.copy_((source.cpu().double() @ matrix.T).float())  # ViT: rows times the matrix
         return
-    weight.copy_(matrix @ source.double())
-    bias.copy_(matrix @ constant.double() + offset)
+    weight.copy_((matrix @ source.cpu().double()).float())
+    bias.copy_((matrix @ constant.cpu().double() + offset).float())
 
 
-def _projection(tower: nn.Module) -> tuple[Tensor, Tensor | None]:
-    """The last linear map of open_clip's own towers: [D, W] and offset [D] of a ResNet, [W, D] and None of a ViT."""
-    from open_clip.modified_resnet import ModifiedResNet
-    from open_clip.transformer import VisionTransformer
-
-    if isinstance(tower, ModifiedResNet):
-        return tower.attnpool.c_proj.weight, tower.attnpool.c_proj.bias
-    if isinstance(tower, VisionTransformer) and isinstance(tower.proj, nn.Parameter):
-        return tower.proj, None
-    raise UserError(
-        f"a linear correction cannot be folded into {type(tower).__name__}: use bench.RobustFineTuning, for example "
-        "with bench.finetuning.Norms"
-    )
+def _projection(tower: nn.Module) -> Projection:
+    if (projection := last_projection(tower)) is None:
+        raise UserError(
+            f"a linear correction cannot be folded into {type(tower).__name__}: use bench.RobustFineTuning, for "
+            "example with bench.finetuning.Norms"
+        )
+    return projection

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn import functional
@@ -15,8 +15,11 @@ from torchmetrics.classification import MulticlassPrecision
 from bench.clip.encoders import load_encoder, new_encoder
 from bench.clip.preprocess import Preprocess
 from bench.clip.zero_shot import check_templates
+from bench.finetuning.continuation import data_settings, label, require_same
 from bench.finetuning.export import save_weights
+from bench.finetuning.optimisation import adamw, check_precision, no_loss, total_steps
 from bench.paper import TEMPLATE
+from bench.runs.checkpoints import load_weights_only
 from datamodules.base import DegradedDataModule
 from datamodules.errors import UserError
 from datamodules.views import Batch, Images
@@ -59,7 +62,7 @@ class ClipPretraining(LightningModule):
         super().__init__()
         self.save_hyperparameters()
         if Path(output).suffix != ".safetensors":
-            raise UserError(f"--model.output {output} has another extension: end it with .safetensors")
+            raise UserError(f"`output` {output} has another extension: end it with .safetensors", option="model.output")
         check_templates(templates)
         for name, value, fits, mend in [
             ("learning_rate", learning_rate, learning_rate > 0, "choose one above 0"),
@@ -67,7 +70,7 @@ class ClipPretraining(LightningModule):
             ("warmup", warmup, 0 < warmup < 1, "choose a share above 0 and below 1"),
         ]:
             if not fits:
-                raise UserError(f"--model.{name} {value} is out of range: {mend}")
+                raise UserError(f"`{name}` {value} is out of range: {mend}", option=f"model.{name}")
         self.source, self.output, self.templates = encoder, Path(output), tuple(templates)
         self.learning_rate, self.weight_decay, self.warmup = learning_rate, weight_decay, warmup
         self.encoder = new_encoder(encoder)
@@ -81,9 +84,15 @@ class ClipPretraining(LightningModule):
         )
         self.precisions: Sequence[MulticlassPrecision] = ()
 
+    def check_run(self, trainer: Trainer, data: DegradedDataModule) -> None:
+        """Refuse a precision that rounds the weights; see `bench.cli.Checks`."""
+        check_precision(trainer)
+
     def setup(self, stage: str) -> None:
         """Tokenise the prompts of the data's classes and make a metric per view."""
+        load_weights_only(self.trainer)
         data = self._data
+        self.check_run(self.trainer, data)
         if not data.labelled:
             raise UserError("the images have no labels, so there is nothing to learn: sort them into class folders")
         names = data.class_names
@@ -98,11 +107,15 @@ class ClipPretraining(LightningModule):
     def _data(self) -> DegradedDataModule:
         data = getattr(self.trainer, "datamodule", None)
         if not isinstance(data, DegradedDataModule):
-            raise UserError(f"--data {type(data).__name__} has no class names: choose a class of `datamodules`")
+            raise UserError(
+                f"`data` {type(data).__name__} has no class names: choose a class of `datamodules`", option="data"
+            )
         return data
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Cross-entropy of the originals, a scalar in nats."""
+        """Cross-entropy of the originals, a scalar in nats; of a batch without a readable image a 0."""
+        if not len(batch):
+            return no_loss(self.parameters())
         template = int(torch.randint(len(self.templates), ()))
         loss = functional.cross_entropy(self._logits(batch.views["original"], template), batch.labels)
         self.log("train/loss", loss, batch_size=len(batch), prog_bar=True)
@@ -132,18 +145,29 @@ class ClipPretraining(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW without decay of gains and biases, and one cosine cycle over all steps."""
-        parameters = list(self.model.parameters())
-        optimizer = torch.optim.AdamW(
-            [
-                {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": self.weight_decay},
-                {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-            ],
-            lr=self.learning_rate,
-            betas=_BETAS,
-        )
-        steps = int(self.trainer.estimated_stepping_batches)
+        optimizer = adamw(self.model.parameters(), self.learning_rate, self.weight_decay, _BETAS)
+        steps = total_steps(self.trainer)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate, steps, pct_start=self.warmup)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Say which fit it is of."""
+        label(checkpoint, *self._subject())
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse one of another fit."""
+        weights, settings = self._subject()
+        require_same(checkpoint, weights, settings if self.trainer.training else None)
+
+    def _subject(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        settings = {
+            "templates": self.templates,
+            "learning_rate": self.learning_rate,
+            "weight_decay": self.weight_decay,
+            "warmup": self.warmup,
+        }
+        weights = {"class_path": type(self).__name__, "encoder": self.encoder.name}
+        return {"model": weights}, {"model": settings, "data": data_settings(self._data)}
 
     def on_train_end(self) -> None:
         """Write the weights, once, unless this was only a trial run.
@@ -157,6 +181,9 @@ class ClipPretraining(LightningModule):
         state = self.model.state_dict()
         weights = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
         if not all(tensor.isfinite().all() for tensor in weights.values()):
-            raise UserError(f"training diverged at --model.learning_rate {self.learning_rate}: choose a lower one")
+            raise UserError(
+                f"training diverged at `learning_rate` {self.learning_rate}: choose a lower one",
+                option="model.learning_rate",
+            )
         save_weights(weights, self.output, self.encoder.activation)
         load_encoder(self.source, str(self.output))

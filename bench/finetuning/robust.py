@@ -10,6 +10,7 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
 from bench.finetuning.objectives import Objective, Pairs
+from bench.finetuning.optimisation import adamw, no_loss, total_steps, warmup_cosine
 from bench.finetuning.trainable import Trainable
 from bench.finetuning.tuning import EncoderTuning
 from bench.paper import TEMPLATE
@@ -55,7 +56,7 @@ class RobustFineTuning(EncoderTuning):
             ("warmup", warmup, 0 <= warmup < 1, "choose a share of at least 0 and below 1"),
         ]:
             if not fits:
-                raise UserError(f"--model.{name} {value} is out of range: {mend}")
+                raise UserError(f"`{name}` {value} is out of range: {mend}", option=f"model.{name}")
         self._choice = trainable
         super().__init__(encoder, pretrained, activation, templates)
         self.save_hyperparameters(ignore=["objective", "trainable"])  # a checkpoint holds no objects of this project
@@ -76,7 +77,10 @@ class RobustFineTuning(EncoderTuning):
         }
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The objective, a scalar."""
+        """The objective, a scalar; of a batch without a readable image a 0 that moves nothing."""
+        self.note_unreadable(batch)
+        if not len(batch):
+            return no_loss(self.parameters())
         loss = self.objective.loss(
             Pairs(
                 embed_original=lambda: self.embed(self.tower, batch.views[ORIGINAL]),
@@ -95,30 +99,12 @@ class RobustFineTuning(EncoderTuning):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW without decay of gains and biases; the schedule advances with every step."""
-        parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.AdamW(
-            [
-                {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": self.weight_decay},
-                {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-            ],
-            lr=self.learning_rate,
-        )
-        steps = int(self.trainer.estimated_stepping_batches)
+        optimizer = adamw((p for p in self.parameters() if p.requires_grad), self.learning_rate, self.weight_decay)
+        steps = total_steps(self.trainer)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: warmup_cosine(step, math.ceil(self.warmup * steps), steps)
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
-def warmup_cosine(step: int, warmup: int, steps: int) -> float:
-    """Share of the peak learning rate that a step is made with: linear to 1 in `warmup` steps, then a cosine to 0.
-
-    >>> [round(warmup_cosine(step, 2, 6), 3) for step in range(7)]
-    [0.5, 1.0, 1.0, 0.854, 0.5, 0.146, 0.0]
-    """
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
 
 
 def described(choice: Objective | Trainable) -> dict[str, Any]:

@@ -5,12 +5,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from itertools import chain
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from bench.clip.towers import Blocks, residual_blocks
 from datamodules.errors import UserError
 
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
@@ -163,29 +163,18 @@ def merged_state(tower: nn.Module) -> dict[str, Tensor]:
 def _release(tower: nn.Module, names: Iterator[str], what: str) -> frozenset[str]:
     chosen = frozenset(names)
     if not chosen:
-        raise UserError(f"the image tower has no parameters in {what}: choose another --model.trainable")
+        raise UserError(
+            f"the image tower has no parameters in {what}: choose another `trainable`", option="model.trainable"
+        )
     for name in chosen:
         tower.get_parameter(name).requires_grad_(True)
     return chosen
 
 
-def _residual_blocks(tower: nn.Module) -> tuple[list[str], tuple[str, ...]]:
-    """Prefixes of the names of each residual block, in order, and of what follows the last one.
-
-    Raises:
-        UserError: The tower is not open_clip's own.
-    """
-    from open_clip.modified_resnet import ModifiedResNet
-    from open_clip.transformer import VisionTransformer
-
-    if isinstance(tower, ModifiedResNet):
-        layers = [(f"layer{number}", getattr(tower, f"layer{number}")) for number in range(1, 5)]
-        return list(chain(*([f"{name}.{block}." for block in range(len(layer))] for name, layer in layers))), (
-            "attnpool.",
+def _residual_blocks(tower: nn.Module) -> Blocks:
+    if (blocks := residual_blocks(tower)) is None:
+        raise UserError(
+            f"LastBlocks does not know the order of blocks in {type(tower).__name__}: choose another `trainable`",
+            option="model.trainable",
         )
-    if isinstance(tower, VisionTransformer):
-        count = len(tower.transformer.resblocks)
-        return [f"transformer.resblocks.{block}." for block in range(count)], ("attn_pool", "ln_post.", "proj")
-    raise UserError(
-        f"LastBlocks does not know the order of blocks in {type(tower).__name__}: choose another --model.trainable"
-    )
+    return blocks

@@ -16,12 +16,15 @@ from bench.clip.allocation import keep_freed_memory
 from bench.clip.encoders import Encoder, load_encoder
 from bench.clip.preprocess import Preprocess
 from bench.clip.zero_shot import check_templates, class_logits, text_classifier, unit
+from bench.finetuning.continuation import data_settings, label, require_same
+from bench.finetuning.optimisation import check_precision
 from bench.finetuning.trainable import merged_state
 from bench.finetuning.validation import Measures, Validation, mean_precision
 from bench.paper import TEMPLATE
+from bench.runs.checkpoints import load_weights_only
 from datamodules.base import DegradedDataModule
 from datamodules.errors import UserError
-from datamodules.views import Batch, Images
+from datamodules.views import Batch, Images, Unreadable
 
 _TOWER = "visual."
 
@@ -40,6 +43,7 @@ class EncoderTuning(LightningModule):
     Attributes:
         moving: Names in the model's state dict of the weights that may change.
         measured: What the last validation found.
+        unreadable: Images that this process could not read, by position in the train split.
 
     Raises:
         UserError: The encoder, its weights or the prompts are unusable.
@@ -68,6 +72,7 @@ class EncoderTuning(LightningModule):
         self.text = torch.empty(0)
         self.validation: Validation | None = None
         self.measured: Measures = {}
+        self.unreadable: dict[int, Unreadable] = {}
         self.moving = frozenset(_TOWER + name for name in self.release(self.tower))
         self.frozen_before = fingerprint(self.original_state(), without=self.moving)
 
@@ -100,21 +105,29 @@ class EncoderTuning(LightningModule):
         """
         data = getattr(self.trainer, "datamodule", None)
         if not isinstance(data, DegradedDataModule):
-            raise UserError(f"--data {type(data).__name__} has no degraded views: choose a class of `datamodules`")
+            raise UserError(
+                f"`data` {type(data).__name__} has no degraded views: choose a class of `datamodules`", option="data"
+            )
         return data
 
     def check_run(self, trainer: Trainer, data: DegradedDataModule) -> None:
-        """Refuse data without random views; see `bench.cli.Checks`."""
+        """Refuse data without random views and precisions that round the weights; see `bench.cli.Checks`."""
+        check_precision(trainer)
         if data.training_views is None:
             raise UserError(
-                "--data.training_views is not set, so there is nothing to become robust against: give codecs and "
-                'qualities such as {codecs: {"jpeg-{}": [10, 95]}}'
+                "`training_views` is not set, so there is nothing to become robust against: give codecs and "
+                'qualities such as {codecs: {"jpeg-{}": [10, 95]}}',
+                option="data.training_views",
             )
 
     def setup(self, stage: str) -> None:
         """Build the text classifier for the data's class names."""
+        load_weights_only(self.trainer)
         if stage == "fit":
             self.check_run(self.trainer, self.data)
+        if self.trainer.fast_dev_run:  # type: ignore[attr-defined]  # Lightning sets it from another module
+            for checkpoint in self.trainer.checkpoint_callbacks:
+                checkpoint.save_last = False  # type: ignore[attr-defined]  # Lightning 2.6 saves it in a trial run too
         if self.trainer.strategy.root_device.type == "cpu":
             keep_freed_memory()
         warnings.filterwarnings("ignore", message=r"Found .* module\(s\) in eval mode")  # they have to be
@@ -126,12 +139,41 @@ class EncoderTuning(LightningModule):
         self.model.eval()
         return self
 
+    @property
+    def learnt(self) -> bool:
+        """Whether a step has been made, so that there is something to export."""
+        return self.trainer.global_step > 0
+
+    def note_unreadable(self, batch: Batch) -> None:
+        """Remember the images of a batch that could not be read."""
+        self.unreadable |= {image.index: image for image in batch.unreadable}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Say which fit it is of."""
+        label(checkpoint, *self._subject())
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse one of another fit."""
+        weights, settings = self._subject()
+        require_same(checkpoint, weights, settings if self.trainer.training else None)
+
+    def _subject(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        method = self.method()
+        weights = {
+            "class_path": type(self).__name__,
+            "trainable": method.pop("trainable"),
+            **{name: self.encoder.provenance()[name] for name in ("architecture", "weights_sha256", "activation")},
+        }
+        return {"model": weights}, {"model": method | {"templates": self.templates}, "data": data_settings(self.data)}
+
     def on_fit_start(self) -> None:
         """Move what is no submodule."""
         self.original.to(self.device)
 
     def embed(self, tower: nn.Module, images: Images) -> Tensor:
         """Embeddings [B, D] of images by an image tower, as CLIP leaves them: not of unit length."""
+        if not len(images):
+            return torch.zeros(0, int(tower.output_dim), device=self.device)  # type: ignore[arg-type]
         features = tower(self.preprocess(images))
         embeddings: Tensor = features[0] if isinstance(features, tuple) else features
         return embeddings
@@ -147,6 +189,7 @@ class EncoderTuning(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Classify every view."""
+        self.note_unreadable(batch)
         assert self.validation is not None
         self.validation.update(lambda images: unit(self.embed(self.tower, images)), self.logits, batch)
 
@@ -154,6 +197,8 @@ class EncoderTuning(LightningModule):
         """Log `val/<metric>/<view>`, and the mean precision of all views as `val/precision_mean`."""
         assert self.validation is not None
         self.measured = self.validation.compute()
+        if not self.measured:
+            raise UserError("none of the held-out images can be read: look at the files of the train split")
         self.log("val/precision_mean", mean_precision(self.measured), sync_dist=True, prog_bar=True)
         scalars = {
             f"val/{name}/{view}": value for view, values in self.measured.items() for name, value in values.items()
@@ -181,7 +226,7 @@ class EncoderTuning(LightningModule):
         if fingerprint(state, without=self.moving) != self.frozen_before:
             raise RuntimeError("a frozen weight has changed: nothing is exported")
         if not all(state[name].isfinite().all() for name in self.moving):
-            raise UserError("training diverged: choose a lower --model.learning_rate")
+            raise UserError("training diverged: choose a lower `learning_rate`", option="model.learning_rate")
         return state
 
     def _state(self, tower: nn.Module) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ import torch.distributed
 from torch import Tensor
 
 from bench.clip.zero_shot import ZeroShotClassifier
-from bench.evaluation import outcomes_by_view
+from bench.evaluation import classify_views
 from bench.metrics import measure
 from bench.outcomes import Outcomes
 from bench.runs.gathering import gather
@@ -31,11 +31,8 @@ class Validation:
         self.parts: list[dict[str, Outcomes]] = []
 
     def update(self, embed: Callable[[Images], Tensor], classify: Callable[[Tensor], Tensor], batch: Batch) -> None:
-        """Classify every view of a batch; see `bench.evaluation.outcomes_by_view`."""
-        rows, places = outcomes_by_view(batch, embed, classify, with_fidelity=False)
-        rows = rows.cpu()
-        rows.require_finite()
-        self.parts.append({view: rows.select(place) for view, place in places.items()})
+        """Classify every view of a batch; see `bench.evaluation.classify_views`."""
+        self.parts.append(classify_views(batch, embed, classify, with_fidelity=False).on_host(list(batch.views)))
 
     def compute(self) -> Measures:
         """Over all processes, on each of them; a collective call.

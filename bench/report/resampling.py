@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.report.groups import Entry
+from bench.runs.folder import load_run
 from bench.runs.images import Columns, read_sizes
 from bench.statistics.rate_curves import Floats, resampled_means
 from datamodules.degradations import ORIGINAL
@@ -52,7 +53,7 @@ def _from_images(entry: Entry) -> Resampled:
     tables: dict[str, dict[str, Columns]] = {}
     fingerprints = set()
     for run in {str(cell.run.path): cell.run for cell in entry.cells.values()}.values():
-        fingerprint, tables[str(run.path)] = read_sizes(run)
+        fingerprint, tables[str(run.path)] = read_sizes(load_run(run.path))
         fingerprints.add(fingerprint)
     if len(fingerprints) > 1:
         raise ValueError("its views were measured by several runs, whose images.csv have other indices or labels")

@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from bench.outcomes import MEASURED
 from bench.runs.finetuning_record import FINETUNING
-from bench.runs.record import RESULTS
+from bench.runs.json_values import plain
+from bench.runs.record import RESULTS, RunRecord
 from bench.runs.untyped import SCHEMA, read_record
 from bench.statistics.intervals import whole_count
 from datamodules.degradations import ORIGINAL
@@ -151,7 +152,9 @@ def read_run(path: Path) -> Run:
         record: Any = read_record(path)
     except json.JSONDecodeError as error:
         raise ValueError(f"no JSON, or cut off ({error})") from error
-    if _get(record, int, "schema") != SCHEMA:
+    if _get(record, int, "schema") == 2:
+        return _typed(path)
+    if record["schema"] != SCHEMA:
         raise ValueError(f"schema {record['schema']}, and this program reads {SCHEMA}")
     images = _get(record, int, "images")
     if images < 1:
@@ -172,6 +175,34 @@ def read_run(path: Path) -> Run:
         skipped=_get({"skipped": []} | record, list, "skipped"),
         views=_views(record["metrics"], images, len(classes)),
         attribution=_get(record, dict, "attribution") if "attribution" in record else None,
+    )
+
+
+def _typed(path: Path) -> Run:
+    record = RunRecord.read(path)
+    if record.class_images is None:
+        raise ValueError("no precision: the images have no labels")
+    return Run(
+        path=path,
+        modified=path.stat().st_mtime_ns,
+        images=record.images,
+        data=plain(record.data.to_json()),
+        model=plain(record.model.to_json()),
+        software=plain(record.software.to_json()),
+        skipped=[vars(image) for image in record.skipped],
+        views={
+            view: ViewResult(
+                correct=found.correct or 0,
+                broken=found.broken,
+                repaired=found.repaired,
+                flipped=found.flipped,
+                means={name: found.metrics[name] for name in MEANS if name in found.metrics},
+                recall=np.array(found.classes.recall(record.class_images)) if found.classes else None,
+                confusions=tuple(Confusion(**vars(pair)) for pair in found.classes.confusions) if found.classes else (),
+            )
+            for view, found in record.views.items()
+        },
+        attribution=record.attribution,
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from bench.report.elements import MISSING
 from bench.report.fits import Tuned
 from bench.report.groups import Entry, Group
+from bench.runs.folder import load_run
 from bench.runs.images import read_correctness
 from bench.statistics.rate_curves import Floats, resampled_means
 from bench.statistics.recovery import Recovery, Resampled, recover
@@ -136,7 +137,7 @@ def _resample(entries: Sequence[Entry]) -> dict[tuple[str, str], Floats]:
     prints = set()
     for entry in entries:
         for run in {str(cell.run.path): cell.run for cell in entry.cells.values()}.values():
-            table = read_correctness(run)
+            table = read_correctness(load_run(run.path))
             prints.add(table.fingerprint)
             for view, cell in entry.cells.items():
                 if cell.run is run:

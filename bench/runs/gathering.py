@@ -14,3 +14,12 @@ def gather(value: Any) -> Sequence[Any]:
     values: list[Any] | None = [None] * torch.distributed.get_world_size() if first else None
     torch.distributed.gather_object(value, values)
     return values if values is not None else []
+
+
+def gather_everywhere(value: Any) -> Sequence[Any]:
+    """The values of all processes, in rank order, on each of them."""
+    if not torch.distributed.is_initialized():
+        return [value]
+    values: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(values, value)
+    return values

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from bench.clip.compilation import image_flops
 from bench.clip.encoders import untrained
+from bench.clip.towers import image_flops
 from bench.sweep.grid import Cell
 from datamodules.degradations import DEFAULT_DEGRADATIONS, parse_all
 from datamodules.errors import UserError

@@ -58,15 +58,18 @@ class Chain:
 
     @property
     def block_period(self) -> float | None:
-        """Of the last link with blocks, as large as the links after it leave them.
+        """Of the last codec if it has blocks, as large as the links after it leave them.
 
         >>> parse("jpeg-50+resize-0.5").block_period, parse("resize-0.5+jpeg-50").block_period
         (4.0, 8.0)
+        >>> parse("jpeg-50+webp-50").block_period
         """
         period = None
         for link in self.links:
             if link.block_period is not None:
                 period = float(link.block_period)
+            elif link.formats:
+                period = None
             elif period is not None:
                 period *= link.size_factor
         return period

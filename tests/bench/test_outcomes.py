@@ -44,7 +44,7 @@ def test_logits_that_are_not_finite_are_an_error(value):
     logits = torch.zeros(4, 3)
     logits[2, 1] = value
     with pytest.raises(UserError, match="1 images have logits that are not finite, the first is number 2"):
-        outcomes(logits, [0, 0, 0, 0]).require_finite()
+        outcomes(logits, [0, 0, 0, 0]).on_host(["original", "jpeg-25"])
 
 
 def test_runner_up_is_the_second_best_also_with_ties():
@@ -58,9 +58,12 @@ def test_one_copy_to_the_host_keeps_every_bit():
     rows = replace(
         outcomes(torch.randn(5, 4), [0, 1, 2, 3, -1]), psnr=torch.tensor([1.5, math.inf, math.nan, 0.0, -0.0])
     )
-    for name, column in rows.cpu().columns().items():
-        assert column.dtype == getattr(rows, name).dtype
-        assert torch.equal(column.view(torch.int32), getattr(rows, name).view(torch.int32))
+    both = Outcomes.concatenate([rows, rows.select(torch.arange(4, -1, -1))]).on_host(["original", "jpeg-25"])
+    for name, column in rows.columns().items():
+        for view, expected in (("original", column), ("jpeg-25", column.flip(0))):
+            found = getattr(both[view], name)
+            assert found.dtype == expected.dtype
+            assert torch.equal(found.view(torch.int32), expected.contiguous().view(torch.int32))
 
 
 def test_every_declared_quantity_says_what_it_is():

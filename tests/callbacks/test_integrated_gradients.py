@@ -125,7 +125,7 @@ class TestReport:
         found = maps(folder)
         for number, view in enumerate(TARGETS):
             stacked = torch.from_numpy(np.stack([found[index][number] for index in record["indices"]]))
-            expected = attribution_statistics(stacked, patch_period=8, source_size=(32, 32))
+            expected = attribution_statistics(stacked, patch_period=8, block_period=8)
             measured = record["views"][view]
             for name, values in vars(expected).items():
                 of_images = [np.nan if value is None else value for value in measured["per_image"][name]]

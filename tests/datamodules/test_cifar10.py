@@ -98,6 +98,11 @@ def test_a_failed_download_says_why_and_what_to_do(tmp_path, offline):
     assert "check the network, or copy cifar-10-batches-py there by hand" in message
 
 
+def test_a_copy_with_unknown_sums_that_cannot_be_replaced_is_named_as_such(tmp_path, offline):
+    write_cifar10(tmp_path)
+    assert refusal(tmp_path, download=True) == refusal(tmp_path)
+
+
 def test_a_download_brings_the_images(tmp_path, monkeypatch):
     folder = write_cifar10(tmp_path / "server")
     trust(monkeypatch, folder)

@@ -1,5 +1,3 @@
-import warnings
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -46,6 +44,18 @@ def test_a_name_given_to_two_classes_is_refused(root):
         opened(root, class_names={"dog": "cat"})
 
 
+def test_names_that_differ_only_in_how_accents_are_stored_are_one_name(root):
+    with pytest.raises(UserError, match="class name 'caf\u00e9' is listed twice"):
+        opened(root, class_names={"cat": "caf\u00e9", "dog": "cafe\u0301"})
+
+
+@pytest.mark.parametrize("names", [None, ["cat"], []])
+def test_fewer_than_two_classes_are_refused_before_anything_is_measured(tmp_path, names):
+    put(tmp_path / ("cat/1.png" if names is None else "1.png"))
+    with pytest.raises(UserError, match=r"the classes are \[('cat')?\], which leaves nothing to choose between"):
+        opened(tmp_path, "predict", class_names=names)
+
+
 def test_mixed_sizes_come_as_lists_at_native_size(root):
     put(root / "cat/0.png", size=(30, 20))
     [batch] = opened(root).test_dataloader()
@@ -64,16 +74,32 @@ class TestSplits:
     def test_folders_named_train_and_test_are_the_splits(self, tmp_path, split):
         for own in ("train", "test", "extra"):
             put(tmp_path / own / "cat" / f"{own}.png")
+            put(tmp_path / own / "dog" / f"{own}.png")
         [batch] = opened(tmp_path, split=split).test_dataloader()
-        assert batch.paths == [f"cat/{split}.png"]
+        assert batch.paths == [f"cat/{split}.png", f"dog/{split}.png"]
 
     @pytest.mark.parametrize("others", [[], ["val"]])
     def test_a_split_may_be_missing_until_it_is_asked_for(self, tmp_path, others):
         for own in ("test", *others):
             put(tmp_path / own / "cat/a.png")
-        assert opened(tmp_path).class_names == ("cat",)
-        with pytest.raises(UserError, match="train' is not a folder"):
+            put(tmp_path / own / "dog/a.png")
+        assert opened(tmp_path).class_names == ("cat", "dog")
+        there = " and ".join(["test", *others])
+        with pytest.raises(UserError, match=f"has no folder 'train', only {there}: add it, or test another"):
             opened(tmp_path, "fit")
+
+    def test_the_validation_split_of_a_folder_can_be_tested(self, tmp_path):
+        for own in ("train", "val"):
+            for name in ("cat", "dog"):
+                put(tmp_path / own / name / f"{own}.png")
+        [batch] = opened(tmp_path, split="val").test_dataloader()
+        assert batch.paths == ["cat/val.png", "dog/val.png"]
+        with pytest.raises(UserError, match="has no folder 'test', only train and val: add it, or test another with"):
+            opened(tmp_path)
+
+    def test_a_split_that_folders_of_classes_do_not_have_is_refused(self, root):
+        with pytest.raises(UserError, match="has no folder 'val': leave `split` at test"):
+            opened(root, split="val")
 
     def test_a_class_may_be_called_train(self, tmp_path):
         for name in ("train", "car"):
@@ -108,6 +134,20 @@ class TestUnreadable:
         assert caught.value.on_command_line().endswith("replace it, or leave such images out with --data.on_error skip")
         assert len(str(caught.value).splitlines()) == 1
 
+    def test_skipped_training_images_are_listed_and_not_counted(self, spoilt):
+        for number in range(5, 9):
+            put(spoilt / f"dog/{number}.png")
+        data = opened(spoilt, "fit", on_error="skip", validation_every=7)
+        assert data.training_labels() == {"cat": 1, "dog": 5}
+        read(data.train_dataloader(), data)
+        assert [(index, image.path) for index, image in sorted(data.unreadable.items())] == [
+            (1, "cat/2.png"),
+            (3, "dog/4.png"),
+        ]
+        assert data.training_labels(data.unreadable) == {"dog": 4}
+        data.setup("fit")
+        assert not data.unreadable
+
     @pytest.mark.parametrize("workers", [0, 2])
     def test_skip_hands_them_on(self, spoilt, workers):
         data = opened(spoilt, num_workers=workers, on_error="skip", batch_size=1)
@@ -120,16 +160,25 @@ class TestUnreadable:
 
 class TestLossySources:
     @pytest.mark.parametrize(("name", "format"), [("a.jpg", "JPEG"), ("a.png", "JPEG"), ("a.webp", "WEBP")])
-    def test_the_warning_names_the_format_and_the_consequence(self, root, name, format):
+    def test_the_line_names_the_format_the_count_the_first_and_the_consequence(self, root, name, format, caplog):
         put(root / "cat" / name, format=format)
-        with pytest.warns(UserWarning, match=rf"already compressed \({format}\).*every drop is biased down"):
-            data = opened(root)
+        data = opened(root)
+        [line] = [record.message for record in caplog.records]
+        assert f"1 of 4 source images are already compressed ({format}; the first is cat/{name})" in line
+        assert "every drop is biased down" in line
         assert data.describe()["lossy_source_formats"] == [format]
 
-    def test_lossless_sources_warn_of_nothing(self, root):
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            assert opened(root).describe()["lossy_source_formats"] == []
+    def test_lossless_sources_warn_of_nothing(self, root, caplog):
+        assert opened(root).describe()["lossy_source_formats"] == []
+        assert not caplog.records
+
+    def test_what_is_passed_over_is_said_once(self, root, caplog):
+        (root / "cat/notes.txt").write_text("x")
+        data = opened(root)
+        data.setup("test")
+        assert [record.message for record in caplog.records] == [
+            "test: files that are no images are passed over: 1 .txt"
+        ]
 
 
 def test_description_says_which_images_without_saying_where(root):
@@ -144,5 +193,6 @@ def test_pixels_are_those_of_the_file(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (9, 5, 3), dtype=np.uint8)
     (tmp_path / "cat").mkdir()
     Image.fromarray(pixels).save(tmp_path / "cat/a.png")
+    put(tmp_path / "dog/b.png", size=(5, 9))
     [batch] = opened(tmp_path).test_dataloader()
     np.testing.assert_array_equal(batch.views["original"][0].permute(1, 2, 0), pixels)

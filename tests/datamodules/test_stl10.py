@@ -97,3 +97,8 @@ def test_a_shortened_file_is_refused_in_one_line(tmp_path, cut):
     (folder / "test_X.bin").write_bytes((folder / "test_X.bin").read_bytes()[:-cut])
     message = refusal(tmp_path, verify_checksums=False)
     assert "stl10_binary' does not hold a readable STL10 (ValueError: " in message
+
+
+def test_a_copy_with_unknown_sums_that_cannot_be_replaced_is_named_as_such(tmp_path, offline):
+    write_stl10(tmp_path)
+    assert refusal(tmp_path, download=True) == refusal(tmp_path, split="train")

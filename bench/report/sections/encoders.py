@@ -9,6 +9,7 @@ import numpy as np
 from bench.report.elements import MISSING, Block, Cell, Listing, Section, Table, Text, number, p_value
 from bench.report.groups import Entry, Group
 from bench.report.runs import Run
+from bench.runs.folder import load_run
 from bench.runs.images import Correctness, read_correctness
 from bench.statistics.intervals import holm, mcnemar_exact, pairwise_discordance
 from datamodules.degradations import ORIGINAL
@@ -78,7 +79,7 @@ def _read(group: Group) -> tuple[dict[str, Correctness], list[tuple[str, str]]]:
 
 def _try_to_read(run: Run) -> Correctness | str:
     try:
-        return read_correctness(run)
+        return read_correctness(load_run(run.path))
     except FileNotFoundError:
         return "no images.csv beside it"
     except (OSError, ValueError) as error:

@@ -13,7 +13,7 @@ from torchvision.transforms.functional import pil_to_tensor
 
 from bench.attribution.adaptive import Adaptive
 from bench.attribution.integrated_gradients import cross_entropy, integrated_gradients
-from bench.attribution.quadrature import Trapezoid
+from bench.attribution.quadrature import Trapezoid, clenshaw_curtis
 from bench.clip.encoders import load_encoder
 from bench.clip.zero_shot import ZeroShotClassifier
 from datamodules.degradations import parse_all
@@ -94,6 +94,32 @@ def test_a_map_that_cancels_to_nothing_is_not_called_converged():
     result = integrated_gradients(loss, start, end, labels(1), Adaptive(max_points=33))
     assert abs(result.total.item()) < 1e-5
     assert not result.converged.item()
+
+
+@pytest.mark.parametrize("rate", [11, 14, 18, 24])
+def test_a_smooth_path_whose_first_levels_look_like_jumps_ends_with_the_digits_of_a_smooth_one(rate):
+    # Sines turn so fast that 5 points know nothing of them, so that the levels differ as if there were jumps.
+    def loss(pixels, labels):
+        red, green, _ = pixels.flatten(1).unbind(1)
+        return torch.sin(rate * red) + torch.sin(-0.7 * rate * green) / 2
+
+    start, end = torch.zeros(1, 3, 1, 1, dtype=torch.float64), torch.ones(1, 3, 1, 1, dtype=torch.float64)
+    truth = torch.tensor([math.sin(rate), math.sin(-0.7 * rate) / 2, 0.0], dtype=torch.float64).view(1, 3, 1, 1)
+    result = integrated_gradients(loss, start, end, labels(1))
+    assert result.converged.item()
+    assert relative_error(result.attribution, truth).item() < 1e-5
+
+
+def test_where_the_cap_leaves_no_second_look_the_better_of_the_two_values_in_hand_is_returned():
+    def loss(pixels, labels):
+        return torch.sin(11 * pixels[:, 0, 0, 0])
+
+    start, end = torch.zeros(1, 3, 1, 1, dtype=torch.float64), torch.ones(1, 3, 1, 1, dtype=torch.float64)
+    truth = math.sin(11)
+    points, weights = clenshaw_curtis(8)
+    thrown_away = abs(float(weights @ (11 * torch.cos(11 * points))) - truth)
+    result = integrated_gradients(loss, start, end, labels(1), Adaptive(max_points=10))
+    assert abs(result.total.item() - truth) <= thrown_away + 1e-6
 
 
 def test_the_same_call_twice_gives_the_same_bits():

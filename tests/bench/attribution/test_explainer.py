@@ -1,6 +1,7 @@
 """Explaining a batch of Synthetic images of two sizes with the tiny CLIP."""
 
 import copy
+import math
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 
 from bench.attribution.explainer import Explainer, for_gradients
 from bench.attribution.quadrature import GaussLegendre
+from bench.attribution.statistics import grid_energy, pixel_map
 from bench.clip.encoders import load_encoder
 from bench.clip.zero_shot import ZeroShotClassifier
 from bench.outcomes import Outcomes
@@ -29,13 +31,17 @@ def classifier(tiny_clip):
     return ZeroShotClassifier(load_encoder(tiny_clip[1], tiny_clip[3]), SyntheticSource.classes, ["a {}."])
 
 
-@pytest.fixture(scope="module")
-def outcomes(batch, classifier):
+def measure(batch, classifier):
     with torch.no_grad():
         return {
             view: Outcomes.from_logits(classifier(images), batch.labels, batch.indices)
             for view, images in batch.views.items()
         }
+
+
+@pytest.fixture(scope="module")
+def outcomes(batch, classifier):
+    return measure(batch, classifier)
 
 
 def explainer(classifier, baseline="original"):
@@ -59,6 +65,31 @@ def test_original_is_not_explained_from_another_baseline(batch, classifier, outc
     assert list(first.attributions) == ["jpeg-20"]
     rise = float(outcomes["jpeg-20"].loss[0] - outcomes["jpeg-90"].loss[0])
     assert first.explanation.views["jpeg-20"].loss_difference == pytest.approx(rise, abs=1e-5)
+
+
+def test_codec_grid_has_the_period_of_the_last_codecs_own_blocks_and_is_undefined_without_blocks(classifier):
+    periods = {
+        "jpeg-20": 8 * 32 / 96,
+        "resize-0.5+jpeg-20": 8 * 32 / 48,
+        "jpeg-20+resize-0.5": 4 * 32 / 48,
+        "noise-0.1": None,
+        "webp-20": None,
+        "jpeg-20+webp-20": None,
+        "resize-0.25": None,
+    }
+    data = Synthetic(size=96, num_workers=0, degradations=list(periods))
+    data.setup("test")
+    views = data.views_of([0])
+    batch = views.collate(list(views.samples()))
+    assert batch.views["original"][0].shape == (3, 96, 96)
+    [one] = explainer(classifier).explain(batch, measure(batch, classifier))
+    for view, period in periods.items():
+        found = one.explanation.views[view].statistics["codec_grid"]
+        expected = math.nan
+        if period is not None:
+            expected = grid_energy(pixel_map(torch.from_numpy(one.attributions[view])[None]), period).item()
+            assert math.isfinite(expected)
+        assert found == pytest.approx(expected, nan_ok=True), view
 
 
 def test_weights_in_bfloat16_are_explained_in_float32(batch, classifier, outcomes):

@@ -22,10 +22,12 @@ def outcomes(loss, prediction):
         confidence=unused,
         loss=torch.tensor(loss),
         rank=index,
+        runner_up=index,
         encoded_bytes=index,
         bits_per_pixel=unused,
         psnr=unused,
         ssim=unused,
+        cosine=unused,
     )
 
 

@@ -119,7 +119,7 @@ def test_codec_period_is_eight_source_pixels_in_input_pixels():
 def test_mass_is_the_sum_of_absolute_values_over_pixels_and_channels():
     attribution = torch.zeros(1, 3, 16, 16)
     attribution[0, 0, 3, 4], attribution[0, 2, 3, 4], attribution[0, 1, 9, 9] = 1.0, -2.0, 0.5
-    assert attribution_statistics(attribution, None, (16, 16)).mass.item() == pytest.approx(3.5)
+    assert attribution_statistics(attribution, None, 8).mass.item() == pytest.approx(3.5)
 
 
 def test_positive_share_weighs_the_signs_over_all_channels():
@@ -137,7 +137,7 @@ def test_pixel_map_sums_absolute_values_over_channels():
 def test_undefined_values_are_nan_and_left_out_of_the_means():
     attribution = torch.zeros(2, 3, 64, 64)
     attribution[1] = torch.randn(3, 64, 64, generator=torch.Generator().manual_seed(0))
-    found = attribution_statistics(attribution, patch_period=8, source_size=(32, 32))
+    found = attribution_statistics(attribution, patch_period=8, block_period=16)
     assert found.mass[0] == 0  # of all, it alone is defined for a map without any
     for name, mean in found.means().items():
         if name == "mass":
@@ -156,22 +156,30 @@ def test_a_constant_map_has_concentration_but_no_correlation_and_no_grid():
 
 def test_an_encoder_without_patches_has_no_patch_grid_and_nothing_else_changes():
     attribution = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(1))
-    without, with_grid = (attribution_statistics(attribution, p, (32, 32)) for p in (None, 8))
+    without, with_grid = (attribution_statistics(attribution, p, 16) for p in (None, 8))
     assert without.patch_grid.isnan().all()
     assert torch.equal(without.codec_grid, with_grid.codec_grid)
     assert with_grid.patch_grid.isfinite().all()
 
 
+def test_a_view_without_blocks_has_no_codec_grid_and_nothing_else_changes():
+    attribution = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    without, with_grid = (attribution_statistics(attribution, 8, p) for p in (None, 16))
+    assert without.codec_grid.isnan().all()
+    assert with_grid.codec_grid.isfinite().all()
+    assert torch.equal(without.patch_grid, with_grid.patch_grid)
+
+
 def test_no_images_give_empty_statistics():
-    found = attribution_statistics(torch.zeros(0, 3, 64, 64), 8, (32, 32))
+    found = attribution_statistics(torch.zeros(0, 3, 64, 64), 8, 16)
     assert found.gini.shape == found.patch_grid.shape == found.neighbour_correlation.shape == (0,)
 
 
 def test_the_batch_equals_each_image_alone():
     attribution = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(2))
-    together = attribution_statistics(attribution, 8, (32, 32))
+    together = attribution_statistics(attribution, 8, 16)
     for i in range(3):
-        alone = attribution_statistics(attribution[i : i + 1], 8, (32, 32))
+        alone = attribution_statistics(attribution[i : i + 1], 8, 16)
         for name in together.means():
             torch.testing.assert_close(getattr(together, name)[i : i + 1], getattr(alone, name), rtol=1e-12, atol=1e-12)
 

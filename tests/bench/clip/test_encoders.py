@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from bench.clip.blueprints import open_clip_name
-from bench.clip.encoders import built_activations, load_encoder
+from bench.clip.encoders import load_encoder
+from bench.clip.towers import built_activations
 from bench.paper import OPENAI_ENCODERS
 from datamodules.errors import UserError
 from tests.support.checkpoints import (

@@ -5,6 +5,7 @@ from lightning.pytorch import Trainer, seed_everything
 
 from bench.finetuning import Augment, Consistency, RobustFineTuning, Sum, WholeTower
 from datamodules import Synthetic
+from datamodules.synthetic import SyntheticSource
 from datamodules.training import TrainingViews
 from tests.support.checkpoints import RESNET, VIT, save_safetensors, write_config
 from tests.support.towers import build_awake
@@ -65,3 +66,19 @@ def fit(tmp_path, data):
         return trainer
 
     return run
+
+
+@pytest.fixture
+def break_images(monkeypatch):
+    """Makes images of `Synthetic` unreadable, by position."""
+    load = SyntheticSource.load
+
+    def break_(*positions):
+        def broken(self, index):
+            if index in positions:
+                raise ValueError("broken")
+            return load(self, index)
+
+        monkeypatch.setattr(SyntheticSource, "load", broken)
+
+    return break_

@@ -90,6 +90,18 @@ def test_a_fit_without_random_views_is_refused_before_anything_is_written(
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_checkpoint_never_outvotes_what_is_typed(repository, tmp_path, monkeypatch, lightning, capsys, tiny_clip):
+    monkeypatch.chdir(repository)
+    fit = ["fit", "--config", "configs/demo_finetune.yaml", *tiny_clip, *QUICK, "--data.limit=20"]
+    lightning(*fit, f"--trainer.logger.save_dir={tmp_path}")
+    last = next(tmp_path.glob("**/last.ckpt"))
+    again = [*fit, f"--trainer.logger.save_dir={tmp_path}/again", "--trainer.max_epochs=2", f"--ckpt_path={last}"]
+    with pytest.raises(SystemExit):
+        lightning(*again, "--model.learning_rate=1e-9")
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert message.startswith("error: --ckpt_path is of a fit with model.learning_rate 0.002, not 1e-09: ask for")
+
+
 def test_the_demo_runs_as_it_is(repository, tmp_path, monkeypatch, lightning):
     monkeypatch.chdir(repository)  # whose files the configuration names
     short = [*QUICK, "--data.limit=40", f"--trainer.logger.save_dir={tmp_path}"]

@@ -115,7 +115,7 @@ def test_diverged_weights_are_refused_and_nothing_is_written(config, tmp_path):
         accelerator="cpu", max_steps=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False, limit_val_batches=0,
     )  # fmt: skip
-    with pytest.raises(UserError, match=r"diverged at --model.learning_rate 0\.002"):
+    with pytest.raises(UserError, match=r"diverged at `learning_rate` 0\.002"):
         trainer.fit(module, datamodule=Synthetic(degradations=["original"], limit=20, num_workers=0))
     assert not (tmp_path / "trained.safetensors").exists()
 
@@ -126,9 +126,9 @@ def test_diverged_weights_are_refused_and_nothing_is_written(config, tmp_path):
         ({"output": "weights.pt"}, "end it with .safetensors"),
         ({"templates": ["an image"]}, "template 'an image' must contain '{}' once"),
         ({"templates": []}, "there are no templates"),
-        ({"learning_rate": 0.0}, "--model.learning_rate 0.0 is out of range"),
-        ({"weight_decay": -1.0}, "--model.weight_decay -1.0 is out of range"),
-        ({"warmup": 1.0}, "--model.warmup 1.0 is out of range"),
+        ({"learning_rate": 0.0}, "`learning_rate` 0.0 is out of range"),
+        ({"weight_decay": -1.0}, "`weight_decay` -1.0 is out of range"),
+        ({"warmup": 1.0}, "`warmup` 1.0 is out of range"),
         ({"encoder": "missing.json"}, "model configuration missing.json does not exist"),
     ],
 )

@@ -1,18 +1,31 @@
 """Fits of a tiny CLIP: what moves, what must not, and that an interruption changes nothing."""
 
+from math import isfinite
+
 import pytest
 import torch
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics.classification import MulticlassPrecision
 
 from bench.clip.encoders import load_encoder
 from bench.clip.zero_shot import ZeroShotClassifier
-from bench.finetuning import Augment, Consistency, LastBlocks, LinearCorrection, LoRA, Norms, WholeTower
-from bench.finetuning.robust import described, warmup_cosine
+from bench.finetuning import (
+    Augment,
+    Consistency,
+    LastBlocks,
+    LinearCorrection,
+    LoRA,
+    Norms,
+    WholeTower,
+)
+from bench.finetuning.optimisation import warmup_cosine
+from bench.finetuning.robust import described
 from bench.finetuning.tuning import fingerprint
 from callbacks import ExponentialAverage
 from datamodules.errors import UserError
+from tests.support.fits import few
 
 KINDS = pytest.mark.parametrize("kind", ["resnet", "vit"])
 CHOICES = [WholeTower(), LastBlocks(1), Norms(), LoRA(2)]
@@ -27,6 +40,16 @@ class Stop(Callback):
     def on_train_epoch_start(self, trainer, pl_module):
         if trainer.current_epoch == self.epoch:
             raise KeyboardInterrupt
+
+
+class Losses(Callback):
+    """Collects the loss of every step."""
+
+    def __init__(self):
+        self.values = []
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        self.values.append(float(outputs["loss"]))
 
 
 def moved(module):
@@ -117,13 +140,6 @@ def test_the_linear_correction_brings_degraded_embeddings_closer_and_moves_the_p
 
 class TestTraining:
     def test_the_loss_falls(self, tuning, fit):
-        class Losses(Callback):
-            def __init__(self):
-                self.values = []
-
-            def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
-                self.values.append(float(outputs["loss"]))
-
         losses = Losses()
         fit(tuning(objective=Augment(), learning_rate=5e-3), callbacks=[losses], max_epochs=8)
         assert sum(losses.values[-4:]) < 0.9 * sum(losses.values[:4])
@@ -163,6 +179,62 @@ class TestTraining:
         module = tuning(objective=Augment())
         fit(module, data(training_views=type(views)(views.codecs, clean=1.0)))
         assert moved(module) == module.moving
+
+
+def test_the_average_is_unbiased_after_any_number_of_steps(fit_numbers):
+    for decay, steps in ((0.99, 11), (0.5, 3), (0.0, 4), (0.9, 1)):
+        weights, averaged = fit_numbers(ExponentialAverage(decay), steps)
+        shares = torch.tensor([decay**age for age in range(steps - 1, -1, -1)], dtype=torch.float64)
+        expected = shares / shares.sum() @ torch.stack(weights).double()
+        torch.testing.assert_close(averaged.double(), expected, rtol=1e-6, atol=1e-7)
+
+
+@pytest.fixture
+def fit_numbers(tmp_path):
+    """Fits three numbers; gives their values after each step, and those the fit ends with."""
+
+    class Numbers(LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.numbers, self.seen = torch.nn.Parameter(torch.tensor([1.0, 2.0, -3.0])), []
+
+        def training_step(self, batch, batch_idx):
+            return (self.numbers * batch[0]).square().sum()
+
+        def on_train_batch_end(self, outputs, batch, batch_idx):
+            self.seen.append(self.numbers.detach().clone())
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=0.05)
+
+    def fit(callback, steps):
+        module, rows = Numbers(), torch.rand(steps, 3, generator=torch.Generator().manual_seed(0))
+        trainer = Trainer(
+            accelerator="cpu", max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+            enable_model_summary=False, default_root_dir=tmp_path, callbacks=[callback],
+        )  # fmt: skip
+        trainer.fit(module, DataLoader(TensorDataset(rows), batch_size=1))
+        return module.seen, module.numbers.detach()
+
+    return fit
+
+
+class TestUnreadable:
+    @pytest.mark.parametrize("method", ["gradient", "linear"])
+    def test_a_batch_without_a_readable_image_moves_nothing_and_is_noted(self, tuning, clip, fit, method, break_images):
+        break_images(2, 5)  # of which 5 is held out
+        module = LinearCorrection(**clip["resnet"]) if method == "linear" else tuning(objective=Augment())
+        losses = Losses()
+        source = few(batch_size=1, limit=10, on_error="skip")
+        trainer = fit(module, source, max_epochs=1, callbacks=[] if method == "linear" else [losses])
+        assert len(losses.values) == (0 if method == "linear" else 8)
+        assert all(isfinite(loss) for loss in losses.values)
+        assert isfinite(trainer.callback_metrics["val/loss/jpeg-25"])
+        assert {image.index: image.reason for image in module.unreadable.values()} == dict.fromkeys(
+            (2, 5), "ValueError: broken"
+        )
+        assert moved(module) == module.moving
+        assert all(tensor.isfinite().all() for tensor in module.tuned_state().values())
 
 
 @pytest.mark.parametrize("averaged", [False, True], ids=["last", "averaged"])
@@ -205,9 +277,9 @@ class TestMistakes:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"learning_rate": 0.0}, "--model.learning_rate 0.0 is out of range"),
-            ({"weight_decay": -1.0}, "--model.weight_decay -1.0 is out of range"),
-            ({"warmup": 1.0}, "--model.warmup 1.0 is out of range"),
+            ({"learning_rate": 0.0}, "`learning_rate` 0.0 is out of range"),
+            ({"weight_decay": -1.0}, "`weight_decay` -1.0 is out of range"),
+            ({"warmup": 1.0}, "`warmup` 1.0 is out of range"),
             ({"templates": ["an image"]}, "template 'an image'"),
         ],
     )
@@ -215,20 +287,41 @@ class TestMistakes:
         with pytest.raises(UserError, match=message):
             tuning(**options)
 
-    @pytest.mark.parametrize(("options", "message"), [({"ridge": 0.0}, "ridge 0.0"), ({"keep": -1.0}, "keep -1.0")])
+    @pytest.mark.parametrize(("options", "message"), [({"ridge": 0.0}, "`ridge` 0.0"), ({"keep": -1.0}, "`keep` -1.0")])
     def test_bad_arguments_of_the_linear_correction_too(self, clip, options, message):
         with pytest.raises(UserError, match=message):
             LinearCorrection(**clip["vit"], **options)
 
     def test_data_without_random_views_are_refused(self, tuning, fit, data):
-        with pytest.raises(UserError, match=r"--data\.training_views is not set"):
+        with pytest.raises(UserError, match="`training_views` is not set"):
             fit(tuning(), data(training_views=None))
+
+    @pytest.mark.parametrize("precision", ["bf16-true", "16-true", "64-true"])
+    def test_precisions_that_round_the_weights_or_the_record_of_them_are_refused(self, tuning, fit, precision):
+        with pytest.raises(UserError, match=f"`precision` {precision} keeps the weights in another type"):
+            fit(tuning(), few(), precision=precision)
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"max_epochs": -1, "max_time": {"seconds": 1}}, "`max_epochs` -1 leaves open over how many steps"),
+            ({"max_epochs": 0}, "the fit makes no step"),
+            ({"limit_train_batches": 0}, "the fit makes no step"),
+        ],
+    )
+    def test_a_schedule_without_a_number_of_steps_is_refused(self, tuning, fit, options, message):
+        with pytest.raises(UserError, match=message):
+            fit(tuning(), few(), **options)
+
+    def test_a_linear_correction_that_nothing_ends_is_refused(self, clip, fit):
+        with pytest.raises(UserError, match="set `max_epochs`"):
+            fit(LinearCorrection(**clip["vit"]), few(), max_epochs=None, max_steps=3)
 
     def test_divergence_is_an_error_not_a_file(self, tuning):
         module = tuning()
         with torch.no_grad():
             module.tower.conv1.weight.fill_(torch.nan)
-        with pytest.raises(UserError, match=r"training diverged: choose a lower --model\.learning_rate"):
+        with pytest.raises(UserError, match="training diverged: choose a lower `learning_rate`"):
             module.tuned_state()
 
     def test_decay_of_the_average_is_a_share(self):

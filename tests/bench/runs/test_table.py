@@ -17,7 +17,6 @@ from bench.runs.record import RunInfo, RunRecord, ViewRecord
 from bench.runs.table import per_image_csv, screen_table
 from tests.support import made_up
 
-
 LARGE = "9" * 1_000_000
 
 

@@ -1,0 +1,91 @@
+"""What a checkpoint says about the fit that it interrupts, so that no other fit goes on from it."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from datamodules.base import DegradedDataModule
+from datamodules.errors import UserError
+
+_KEY = "fit"
+_HYPERPARAMETERS = ("hparams_name", "hyper_parameters", "hparams_type")  # Lightning's keys
+_MISSING = object()
+
+
+def data_settings(data: DegradedDataModule) -> dict[str, Any]:
+    """What of the data decides about the course of a fit: JSON-able, under the names of the options."""
+    return {
+        "class_path": type(data).__name__,
+        "limit": data.limit,
+        "every": data.every,
+        "indices": data.chosen,
+        "validation_every": data.validation_every,
+        "batch_size": data.batch_size,
+        "seed": data.seed,
+        "training_views": data.training_views and data.training_views.describe(),
+    }
+
+
+def label(checkpoint: dict[str, Any], weights: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Write into a checkpoint what it is of, in place of hyperparameters that would outvote a command line.
+
+    Args:
+        checkpoint: What Lightning is about to save.
+        weights: What the state dict fits, JSON-able.
+        settings: What else decides about the course of the fit, JSON-able, under the names of the options.
+    """
+    for key in _HYPERPARAMETERS:
+        checkpoint.pop(key, None)
+    checkpoint[_KEY] = {"weights": _plain(weights), "settings": _plain(settings)}
+
+
+def require_same(
+    checkpoint: Mapping[str, Any], weights: Mapping[str, Any], settings: Mapping[str, Any] | None = None
+) -> None:
+    """Refuse a checkpoint of another fit.
+
+    Args:
+        checkpoint: What Lightning has read.
+        weights: As in `label`.
+        settings: As in `label`; None where nothing is to be continued.
+
+    Raises:
+        UserError: It is no checkpoint of a fit, or one of a fit with other weights or settings.
+    """
+    if not isinstance(found := checkpoint.get(_KEY), Mapping):
+        raise UserError(
+            "`ckpt_path` is no checkpoint of a fit by this program: give one of its last.ckpt", option="ckpt_path"
+        )
+    for part, asked in (("weights", weights), ("settings", settings)):
+        if asked is None:
+            continue
+        before, now = dict(_leaves(found.get(part))), dict(_leaves(_plain(asked)))
+        for name in dict.fromkeys([*before, *now]):
+            theirs, ours = before.get(name, _MISSING), now.get(name, _MISSING)
+            if theirs != ours:
+                raise UserError(
+                    f"`ckpt_path` is of a fit with {name} {_say(theirs)}, not {_say(ours)}: ask for what it was begun "
+                    "with, or begin a fit of its own without `ckpt_path`",
+                    option="ckpt_path",
+                )
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value))
+
+
+def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted names and values of what mappings hold.
+
+    >>> list(_leaves({"a": {"b": 1}, "c": [2]}))
+    [('a.b', 1), ('c', [2])]
+    """
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _leaves(item, f"{name}.{key}" if name else str(key))
+    else:
+        yield name, value
+
+
+def _say(value: Any) -> str:
+    return "unset" if value is _MISSING else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,56 @@
+"""Which files are images: those that Pillow or one of two plugins reads, whatever else a program has imported."""
+
+import os
+from functools import cache
+
+from PIL import Image
+
+from datamodules.degradations.formats import HEIC, JPEG_XL, FileFormat
+from datamodules.errors import UserError
+
+LOSSY = frozenset({"JPEG", "MPO", "WEBP", "AVIF", "JPEG2000", "JXL", "HEIF"})
+"""Pillow's names of formats that lose detail, or can."""
+
+_BY_PLUGIN: dict[str, FileFormat] = {".heic": HEIC, ".heif": HEIC, ".hif": HEIC, ".jxl": JPEG_XL}
+_LEFT_TO_OTHER_PROGRAMS = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
+_JPEG_WITH_MORE = "MPO"  # several pictures, read by Pillow's JPEG plugin, which finds out by itself
+
+
+def extension(name: str) -> str:
+    """In lower case, with its dot; empty where there is none.
+
+    >>> extension("photos/A.JPG"), extension("README")
+    ('.jpg', '')
+    """
+    return os.path.splitext(name)[1].lower()
+
+
+@cache
+def formats_by_extension() -> dict[str, str]:
+    """Pillow's names of the formats of all extensions that can be decoded here."""
+    readable = {*readable_formats(), _JPEG_WITH_MORE}
+    known = {ending: key for ending, key in Image.registered_extensions().items() if key in readable}
+    return known | {ending: fmt.key for ending, fmt in _BY_PLUGIN.items() if fmt.key in readable}
+
+
+@cache
+def readable_formats() -> tuple[str, ...]:
+    """What `Image.open` may try: Pillow's own decoders and the plugins that are installed, in a fixed order."""
+    Image.init()
+    own = [key for key, (decoder, _) in Image.OPEN.items() if decoder.__module__.startswith("PIL.")]
+    plugins = [fmt.key for fmt in dict.fromkeys(_BY_PLUGIN.values()) if missing_plugin(fmt) is None]
+    return tuple(key for key in own if key not in _LEFT_TO_OTHER_PROGRAMS) + tuple(plugins)
+
+
+def why_passed_over(ending: str) -> str | None:
+    """What is missing here to read files that end so; None where the ending is of no image format that is read."""
+    return missing_plugin(_BY_PLUGIN[ending]) if ending in _BY_PLUGIN else None
+
+
+def missing_plugin(file_format: FileFormat) -> str | None:
+    """What to install for a format, or None where it can be read."""
+    try:
+        file_format.require()
+    except UserError as error:
+        return str(error)
+    return None

@@ -1,0 +1,89 @@
+"""A checkpoint of a fit of one epoch, and what another command may do with it."""
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from bench.finetuning import Augment, Consistency, LoRA, Norms, RobustFineTuning, WholeTower
+from datamodules.errors import UserError
+from tests.support.fits import few
+
+QUIET = {
+    "accelerator": "cpu", "logger": False, "enable_progress_bar": False, "enable_model_summary": False,
+    "enable_checkpointing": False,
+}  # fmt: skip
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`"),  # without the callback that wrote it
+    pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),
+]
+
+
+@pytest.fixture(scope="module")
+def made(clip, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made")
+    module = RobustFineTuning(Augment(), Norms(), **clip["resnet"], learning_rate=0.002)
+    trainer = Trainer(
+        accelerator="cpu", max_epochs=1, logger=False, enable_progress_bar=False, enable_model_summary=False,
+        num_sanity_val_steps=0, default_root_dir=folder, callbacks=[ModelCheckpoint(folder, save_last=True)],
+    )  # fmt: skip
+    trainer.fit(module, datamodule=few())
+    return folder / "last.ckpt"
+
+
+def test_it_holds_nothing_that_could_outvote_a_command_line(made):
+    saved = torch.load(made, weights_only=True)
+    assert not any("hparams" in key or "hyper" in key for key in saved)
+    assert saved["fit"]["settings"]["model"]["learning_rate"] == 0.002
+    assert saved["fit"]["settings"]["data"]["training_views"]["codecs"] == {"jpeg-{}": [10, 90]}
+
+
+@pytest.mark.parametrize(
+    ("options", "images", "message"),
+    [
+        ({"learning_rate": 1e-9}, {}, "model.learning_rate 0.002, not 1e-09"),
+        ({"objective": Consistency()}, {}, 'model.objective.name "Augment", not "Consistency"'),
+        ({"trainable": WholeTower()}, {}, 'model.trainable.name "Norms", not "WholeTower"'),
+        ({"templates": ["zebra {}"]}, {}, r'not \["zebra {}"\]'),
+        ({}, {"seed": 3}, "data.seed 0, not 3"),
+    ],
+)
+def test_a_fit_that_contradicts_it_is_refused(tuning, fit, made, options, images, message):
+    settings = {"objective": Augment(), "trainable": Norms(), "learning_rate": 0.002, **options}
+    with pytest.raises(UserError, match=message):
+        fit(tuning(**settings), few(**images), ckpt_path=made)
+
+
+def test_the_same_fit_goes_on_for_more_epochs(tuning, fit, made):
+    module = tuning(objective=Augment(), trainable=Norms(), learning_rate=0.002)
+    watch = ModelCheckpoint(made.parent, save_last=True)
+    trainer = fit(module, few(), ckpt_path=made, callbacks=[watch], enable_checkpointing=True)
+    assert (trainer.current_epoch, trainer.global_step) == (2, 4)
+
+
+def test_validation_takes_the_templates_that_are_asked_for(tuning, made, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "bench.finetuning.tuning.text_classifier",
+        lambda encoder, names, templates: asked.append(templates) or torch.eye(len(names), 32),
+    )
+    module = tuning(objective=Consistency(), trainable=Norms(), templates=["zebra {}"])
+    trainer = Trainer(**QUIET)
+    trainer.validate(module, datamodule=few(), ckpt_path=made, verbose=False)
+    assert asked == [("zebra {}",)]
+
+
+def test_validation_refuses_weights_of_another_encoder(tuning, made):
+    trainer = Trainer(**QUIET)
+    with pytest.raises(UserError, match=r"model\.trainable\.name"):
+        trainer.validate(tuning(trainable=LoRA(2)), datamodule=few(), ckpt_path=made, verbose=False)
+    with pytest.raises(UserError, match=r'model.architecture "resnet", not "vit"'):
+        trainer.validate(tuning("vit", trainable=Norms()), datamodule=few(), ckpt_path=made, verbose=False)
+
+
+def test_what_no_fit_here_has_written_is_refused(tuning, fit, made, tmp_path):
+    saved = torch.load(made, weights_only=True)
+    torch.save({key: value for key, value in saved.items() if key != "fit"}, tmp_path / "other.ckpt")
+    with pytest.raises(UserError, match="`ckpt_path` is no checkpoint of a fit by this program"):
+        fit(tuning(), few(), ckpt_path=tmp_path / "other.ckpt")
