@@ -130,7 +130,7 @@ class ResultsWriter(OutcomeCallback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Keep what was measured; why this process ends is said elsewhere."""
         if isinstance(pl_module, ZeroShotEvaluation):
-            with suppress(OSError):
+            with suppress(OSError, UserError):
                 self._flush(pl_module)
 
     def _flush(self, module: ZeroShotEvaluation) -> None:

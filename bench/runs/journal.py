@@ -16,8 +16,9 @@ from uuid import uuid4
 
 from bench.runs import locks
 from bench.runs.files import FileError, write_atomically
-from bench.runs.json_values import plain, read_json
+from bench.runs.json_values import Value, plain, read_json
 from bench.runs.shards import read_shard, write_shard
+from datamodules.errors import UserError
 
 if TYPE_CHECKING:
     from bench.outcomes import Outcomes
@@ -93,7 +94,7 @@ class Journal:
         """Write outcomes in host memory, by view, as a shard of their own: there whole or not at all.
 
         Raises:
-            FileError: The subject is gone.
+            UserError: The folder is gone.
             OSError: It cannot be written.
         """
         file = self.folder / f"{self._process}-{next(self._numbers)}.safetensors"
@@ -126,11 +127,18 @@ class Journal:
 
     @cached_property
     def _digest(self) -> str:
-        content = read_json(self.subject_file, _MOST_BYTES, follow=False).content
+        content = self._subject.content
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def _subject(self) -> Value:
+        try:
+            return read_json(self.subject_file, _MOST_BYTES, follow=False)
+        except FileNotFoundError as error:
+            raise UserError(f"{str(self.folder)!r} is gone, and what it held: run the command again") from error
 
     @property
     def _expected(self) -> tuple[tuple[str, ...], int, int]:
         """Views, number of classes and number of images of the subject."""
-        data = read_json(self.subject_file, _MOST_BYTES, follow=False)["data"]
+        data = self._subject["data"]
         return data["views"].texts(), len(data["class_names"].texts()), data["images_in_split"].whole()

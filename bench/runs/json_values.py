@@ -1,5 +1,6 @@
 """JSON that need not be trusted: read with the name of every key that is wrong."""
 
+import hashlib
 import json
 import math
 import re
@@ -19,6 +20,7 @@ _LARGEST_COUNT = 2**53
 _MOST_VALUES = 2**24  # in a file; each may take 60 bytes of memory
 _MOST_GROUPS = 2**20  # lists and mappings in a file
 _DEEPEST = 100  # levels of lists and mappings
+_SEAL = "checksum"
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -128,6 +130,11 @@ class Value:
         """Members of a mapping that have no name in `known`."""
         return {key: value for key, value in self.mapping().items() if key not in known}
 
+    def check_seal(self) -> None:
+        """The content is what `sealed` was given; nobody has changed it since."""
+        if self[_SEAL].text() != _checksum(self.further((_SEAL,))):
+            self[_SEAL].fail("is not that of the content, which was changed after it was written")
+
     def replaced(self, content: Any) -> "Value":
         """Another value at this place."""
         return Value(content, self._file, self._keys)
@@ -177,6 +184,16 @@ def plain(value: Any) -> Any:
     if isinstance(value, str):  # file names may hold bytes that are no UTF-8
         return value.encode("utf-8", "backslashreplace").decode()
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON-able content with a checksum of its own, which tells a changed one from what was written."""
+    content = plain(value)
+    return {**content, _SEAL: _checksum(content)}
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def as_text(value: Mapping[str, Any], depth: int = 3) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self, cast
 
 from bench.runs.files import write_atomically
-from bench.runs.json_values import Value, as_text, read_json
+from bench.runs.json_values import Value, as_text, read_json, sealed
 from bench.runs.provenance import DataRecord, ModelRecord, SoftwareRecord
 from datamodules.degradations import ORIGINAL
 
@@ -241,7 +241,7 @@ class RunRecord:
         Raises:
             OSError: The folder cannot be written.
         """
-        write_atomically(folder / RESULTS, as_text(self.to_json()))
+        write_atomically(folder / RESULTS, as_text(sealed(self.to_json())))
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -252,7 +252,11 @@ class RunRecord:
             FileNotFoundError: It is not there.
             OSError: It cannot be read.
         """
-        return cls.from_json(read_json(path / RESULTS if path.is_dir() else path, MOST_BYTES))
+        value = read_json(path / RESULTS if path.is_dir() else path, MOST_BYTES)
+        record = cls.from_json(value)
+        if value["schema"].content == SCHEMA:
+            value.check_seal()
+        return record
 
 
 def whole_count(share: Value, images: int) -> int:

@@ -34,9 +34,14 @@ def write_shard(file: Path, outcomes: Mapping[str, Outcomes], subject: str) -> N
     Raises:
         OSError: It cannot be written.
     """
+    import numpy as np
     from safetensors.numpy import save
 
-    columns = {f"{view}/{name}": column.numpy() for view, rows in outcomes.items() for name, column in _items(rows)}
+    columns = {
+        f"{view}/{name}": np.ascontiguousarray(column.numpy())  # others would be written as what lies behind them
+        for view, rows in outcomes.items()
+        for name, column in _items(rows)
+    }
     write_atomically(file, save(columns, {_SUBJECT: subject, _CHECKSUM: _checksum(columns, subject)}))
 
 

@@ -9,6 +9,7 @@ from bench.report.groups import group_runs
 from bench.report.runs import read_runs
 from bench.report.sections.encoders import pairs_section
 from bench.runs import images
+from bench.runs.folder import load_run
 from bench.runs.images import read_correctness
 from tests.support import made_up
 
@@ -84,7 +85,7 @@ def test_many_encoders_are_all_tested_but_shown_against_the_best_only(section):
 
 def test_reading_in_blocks_changes_nothing(tmp_path, monkeypatch):
     made_up.write(tmp_path / "run", made_up.record(predictions(0)), predictions(0))
-    run = read_runs([tmp_path])[0][0]
+    run = load_run(tmp_path / "run")
     whole = read_correctness(run)
     monkeypatch.setattr(images, "_ROWS_AT_ONCE", 7)
     pieces = read_correctness(run)

@@ -55,7 +55,7 @@ def changed(*keys, value):
         ("[1, 2]", "schema is missing"),
         ("[" * 100_000, "recursion"),
         ({"accuracy": 0.5}, "schema is missing"),
-        (changed("schema", value=2), "schema 2, and this program reads 1"),
+        (changed("schema", value=2), "counts is missing"),
         (changed("images", value=0), "nothing was measured"),
         (changed("images", value=99), "not a whole number of 99 images|99 images"),
         (changed("metrics", value=None), "metrics is missing"),

@@ -255,6 +255,16 @@ def test_what_is_no_json_is_refused_in_one_line(tmp_path, content, reason):
     assert reason in refusal(RunRecord, tmp_path, content)
 
 
+@pytest.mark.parametrize(
+    ("old", "new"), [('"loss": 0.5', '"loss": 0.6'), ("cifar10", "cifar20"), ("openai", "open_ai")]
+)
+def test_a_number_changed_by_hand_is_noticed_though_it_contradicts_nothing(tmp_path, old, new):
+    RECORD.write(tmp_path)
+    content = (tmp_path / "results.json").read_text()
+    assert old in content
+    assert "checksum is not that of the content" in refusal(RunRecord, tmp_path, content.replace(old, new))
+
+
 @pytest.mark.parametrize("what", ["folder", "pipe", "device", "link to a device", "link to nothing"])
 def test_what_is_no_regular_file_is_refused_at_once(tmp_path, what):
     file = tmp_path / "results.json"
