@@ -27,7 +27,6 @@ from datamodules.views import Batch, Images, Unreadable
 
 _MIXED = ("16-mixed", "bf16-mixed")
 _CHANGED_BY_ROUNDING = 0.02  # share of predictions above which it is more than a remark
-_ROUNDING = ("bf16-true", "16-true", "transformer-engine", "transformer-engine-float16")
 
 
 @dataclass(frozen=True)
@@ -135,11 +134,12 @@ class ZeroShotEvaluation(LightningModule):
         return data
 
     def check_run(self, trainer: Trainer, data: DegradedDataModule) -> None:
-        """Refuse a precision that would round the model; see `bench.cli.Checks`."""
-        if trainer.precision in _ROUNDING:
+        """Refuse a precision that would keep the model in another type; see `bench.command_line.checks.Checks`."""
+        if trainer.precision not in ("32-true", *_MIXED):
             raise UserError(
-                f"--trainer.precision {trainer.precision} rounds the weights, the logit scale and the text classifier: "
-                "use bf16-mixed or 16-mixed"
+                f"`precision` {trainer.precision} changes the type of the weights, the logit scale and the text "
+                "classifier: use bf16-mixed or 16-mixed, or 32-true",
+                option="trainer.precision",
             )
 
     def setup(self, stage: str) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from bench.outcomes import MEASURED, Outcomes, Quantity, is_known
+from bench.outcomes import MEASURED, QUANTITIES, Outcomes, Quantity, is_known
 from bench.runs.record import ClassCounts, Confusion, ViewRecord
 from datamodules.degradations import ORIGINAL
 
@@ -195,8 +195,33 @@ def _float64_mean(column: Tensor) -> float:
     return float(column.numpy().astype(np.float64).mean())  # NumPy's order of adding does not depend on threads
 
 
-def table_of(metrics: Iterable[Metric] = METRICS) -> str:
-    """The metrics as a Markdown table, as docs/metrics.md has it."""
-    lines = ["| metric | unit | meaning |", "|---|---|---|"]
-    lines += [f"| `{metric.name}` | {metric.unit} | {metric.definition} |" for metric in metrics]
+def page() -> str:
+    """What is measured, in Markdown: the content of docs/metrics.md, which `python -m bench.metrics` prints."""
+    metrics = [f"| `{one.name}` | {one.unit} | {one.definition} |" for one in METRICS]
+    quantities = [f"| `{one.name}` | {one.unit} | {one.definition} |" for one in QUANTITIES]
+    lines = [
+        "# What is measured",
+        "",
+        "Printed by `python -m bench.metrics` from the declarations in `bench/outcomes.py` and `bench/metrics.py`.",
+        "",
+        "## Of each view",
+        "",
+        "In `results.json` under `metrics/<view>`, in TensorBoard as `test/<metric>/<view>`. Shares are of all images.",
+        "",
+        "| metric | unit | meaning |",
+        "|---|---|---|",
+        *metrics,
+        "",
+        "## Of each image in each view",
+        "",
+        "The columns of `images.csv`, beside `path` and `view`; what is not known is empty.",
+        "",
+        "| column | unit | meaning |",
+        "|---|---|---|",
+        *quantities,
+    ]
     return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(page(), end="")

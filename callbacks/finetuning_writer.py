@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -13,30 +13,33 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from bench.clip.zero_shot import ZeroShotClassifier
-from bench.figures.evaluation import to_pixels
-from bench.figures.interpolation import interpolation_figure
-from bench.finetuning.export import CHECKPOINT_SUFFIX, model_card, save_weights
+from bench.figures.interpolation import Step, interpolation_curves
+from bench.figures.style import to_pixels
+from bench.finetuning.export import configuration, export, model_card
 from bench.finetuning.interpolation import BEST, best_alpha, check_alphas, interpolate
+from bench.finetuning.optimisation import nothing_learnt
 from bench.finetuning.tuning import EncoderTuning
 from bench.finetuning.validation import Measures, validate
 from bench.runs.files import write_atomically
 from bench.runs.finetuning_record import Export, FineTuningRecord, Training, TrainingViews
 from bench.runs.folder import RunFolder
-from bench.runs.json_values import plain
+from bench.runs.gathering import gather
 from bench.runs.provenance import DataRecord, ModelRecord, software
-from bench.runs.record import RunInfo
+from bench.runs.record import RunInfo, Skipped
 from bench.runs.table import align
 from callbacks.outcome_callback import run_folder
+from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
 
 
 class FineTuningWriter(Callback):
     """Writes to the run's folder, from the first process, when a fit is complete.
 
-    `<name>.safetensors` (the encoder), `finetuning.json` (method, data, seeds, metrics), `MODEL_CARD.md`; to
-    TensorBoard `interpolation/precision/<view>` with 100 alpha as the step, and a figure of precision on degraded
-    against clean images along it. The weights are those of the best checkpoint if a ModelCheckpoint monitors something,
-    else the last.
+    `<name>.safetensors` (the encoder; with `<name>.json` where open_clip does not know its configuration),
+    `finetuning.json` (method, data, seeds, metrics), `MODEL_CARD.md`; to every TensorBoardLogger
+    `interpolation/precision/<view>` with 100 alpha as the step, and a figure of precision on degraded against clean
+    images along it. The weights are those of the best checkpoint if a ModelCheckpoint monitors something, else the
+    last.
 
     Args:
         name: Of the encoder's file, without extension; reports show it.
@@ -61,87 +64,97 @@ class FineTuningWriter(Callback):
         shares = {float(alpha) for alpha in export if alpha != BEST}
         self.name, self.alphas = name, sorted({0.0, *map(float, alphas), *shares, 1.0})
         self.export, self.with_best = sorted(shares - {1.0}), BEST in export
-        self._folder, self._started = RunFolder(Path()), 0.0
+        self._folder, self._started = Path(), 0.0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Claim the folder; a fit that was interrupted there may go on."""
         if stage != "fit" or _trial(trainer):
             return
-        self._folder = RunFolder(run_folder(trainer))
+        self._folder = run_folder(trainer)
         if trainer.is_global_zero:
-            if self._folder.finetuning.exists():
-                raise UserError(
-                    f"{str(self._folder.path)!r} holds a finished fit: choose another --trainer.logger.version"
-                )
-            self._folder.unfinished.mkdir(parents=True, exist_ok=True)
+            if RunFolder(self._folder).finetuning.exists():
+                raise UserError(f"{str(self._folder)!r} holds a finished fit: choose another --trainer.logger.version")
+            RunFolder(self._folder).unfinished.mkdir(parents=True, exist_ok=True)
         self._started = time.time()
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Export and record."""
+        """Export and record.
+
+        Raises:
+            UserError: Nothing was learnt.
+        """
         if _trial(trainer):
             return
         if not isinstance(pl_module, EncoderTuning):
             raise UserError(f"callbacks.FineTuningWriter cannot follow {type(pl_module).__name__}: leave it out")
+        if not pl_module.learnt:
+            raise nothing_learnt()
         _take_best(trainer, pl_module)
-        tuned, original = pl_module.tuned_state(), pl_module.original_state()
-        curve = {alpha: self._measure(pl_module, interpolate(original, tuned, alpha)) for alpha in self.alphas}
+        ends = pl_module.original_state(), pl_module.tuned_state()
+        curve = {alpha: self._measure(pl_module, interpolate(*ends, alpha)) for alpha in self.alphas}
+        ranks = gather(list(pl_module.data.unreadable.values()))
         if trainer.is_global_zero:
-            self._write(trainer, pl_module, original, tuned, curve)
+            by_index = {image.index: Skipped(image.index, image.path, image.reason) for rank in ranks for image in rank}
+            skipped = tuple(image for _, image in sorted(by_index.items()))
+            self._write(trainer, pl_module, ends, curve, skipped)
 
     def _measure(self, module: EncoderTuning, state: Mapping[str, Tensor]) -> Measures:
         data, device = module.data, module.device
         classifier = ZeroShotClassifier(module.with_weights(state), data.class_names, module.templates).to(device)
-        return validate(classifier, data.val_dataloader(), device)
+        batches = (data.on_before_batch_transfer(batch, 0) for batch in data.val_dataloader())
+        return validate(classifier, batches, device)
 
     def _write(
         self,
         trainer: Trainer,
         module: EncoderTuning,
-        original: Mapping[str, Tensor],
-        tuned: Mapping[str, Tensor],
+        ends: tuple[Mapping[str, Tensor], Mapping[str, Tensor]],
         curve: Mapping[float, Measures],
+        skipped: tuple[Skipped, ...],
     ) -> None:
-        folder, best = self._folder, best_alpha(curve)
-        provenance = ModelRecord.of(module.encoder.provenance())
+        folder, best, encoder = RunFolder(self._folder), best_alpha(curve), module.encoder
         shares = sorted({*self.export, *([best] if self.with_best else []), 1.0})
-        exports = []
-        for alpha in shares:
-            file = f"{self.name}{'' if alpha == 1 else f'-{alpha:g}'}{CHECKPOINT_SUFFIX}"
-            weights = interpolate(original, tuned, alpha)
-            about = {"tuned_from": str(provenance.weights_sha256), "alpha": f"{alpha:g}"}
-            digest = save_weights(weights, folder.path / file, module.encoder.activation, **about)
-            exports.append(Export(alpha, alpha == best, file, digest))
+        files = export(folder.path, self.name, shares, ends, encoder)
+        unread = {image.index for image in skipped}
         record = FineTuningRecord(
             name=self.name,
             method=module.method(),
-            original=provenance,
-            templates=tuple(module.templates),
+            original=ModelRecord.of(encoder.provenance()),
+            templates=module.templates,
             training=_training(trainer, module),
             data=DataRecord.of(module.data.describe()),
-            images_per_class=module.data.training_labels(),
-            validation_images=len(module.data.validation_positions),
+            images_per_class=module.data.training_labels(unread),
+            validation_images=len(set(module.data.validation_positions) - unread),
             seed=module.data.seed,
             seed_everything=os.environ.get("PL_GLOBAL_SEED"),
             frozen_sha256=module.frozen_before,
             interpolation=curve,
-            exports=tuple(exports),
+            exports=tuple(Export(alpha, alpha == best, *files[alpha]) for alpha in shares),
             software=software(),
-            run=RunInfo("fit", processes=trainer.world_size, seconds=round(time.time() - self._started, 3)),
+            run=RunInfo("fit", trainer.world_size, module.device.type, round(time.time() - self._started, 3)),
+            skipped=skipped,
         )
-        card = model_card(plain(record.to_json()))
-        if isinstance(trainer.logger, TensorBoardLogger):
-            self._draw(trainer.logger, curve, card)
+        card = model_card(record, with_configuration=configuration(encoder) is not None)
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                self._draw(logger, curve, card)
         write_atomically(folder.card, card)
         record.write(folder.path)
         folder.unfinished.rmdir()
-        print(f"\n{_table(record)}\n\nwritten to {folder.path / exports[-1].file}")
+        print(f"\n{_table(record)}\n\nwritten to {folder.path / record.exports[-1].file}")
 
     def _draw(self, logger: TensorBoardLogger, curve: Mapping[float, Measures], card: str) -> None:
         writer = logger.experiment
         for alpha, measures in curve.items():
             for view, values in measures.items():
                 writer.add_scalar(f"interpolation/precision/{view}", values["precision"], round(100 * alpha))
-        writer.add_image("interpolation/curve", to_pixels(interpolation_figure(curve)), dataformats="HWC")
+        ways = {
+            view: [Step(alpha, of[ORIGINAL]["precision"], of[view]["precision"]) for alpha, of in sorted(curve.items())]
+            for view in next(iter(curve.values()))
+            if view != ORIGINAL
+        }
+        figure = interpolation_curves(ways, "precision on the view")
+        writer.add_image("interpolation/curve", to_pixels(figure), dataformats="HWC")
         writer.add_text("model_card", card)
 
 
@@ -160,10 +173,13 @@ def _take_best(trainer: Trainer, module: EncoderTuning) -> None:
 def _training(trainer: Trainer, module: EncoderTuning) -> Training:
     draws = module.data.training_views
     assert draws is not None  # checked before fitting
-    described: Any = draws.describe()
-    codecs = {codec: (lowest, highest) for codec, (lowest, highest) in described["codecs"].items()}
     return Training(
-        views=TrainingViews(codecs, described["law"], described["clean"], described["flip"]),
+        views=TrainingViews(
+            codecs={codec: (bounds[0], bounds[1]) for codec, bounds in draws.codecs.items()},
+            law=type(draws.law).__name__,
+            clean=draws.clean,
+            flip=draws.flip,
+        ),
         epochs=trainer.current_epoch,
         steps=trainer.global_step,
         batch_size=module.data.batch_size,
@@ -178,6 +194,6 @@ def _table(record: FineTuningRecord) -> str:
     for view in record.before:
         rows.append([view, *(f"{measures[view]['precision']:.4f}" for measures in record.interpolation.values())])
     return (
-        f"{record.name}: precision on {record.validation_images} held-out images, alpha of the tuned weights\n\n"
-        f"{align(rows)}"
+        f"{record.name}: precision on {record.validation_images} held-out images, "
+        f"alpha of the tuned weights\n\n{align(rows)}"
     )

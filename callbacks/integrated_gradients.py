@@ -20,8 +20,8 @@ from bench.attribution.overlay import Overlay
 from bench.attribution.quadrature import Quadrature
 from bench.attribution.selection import First, Indices, Selection
 from bench.evaluation import ZeroShotEvaluation
-from bench.figures.attributions import attribution_figure
-from bench.figures.evaluation import to_pixels
+from bench.figures.attributions import AttributedView, attribution_picture
+from bench.figures.style import to_pixels
 from bench.outcomes import Outcomes
 from bench.runs.gathering import gather
 from callbacks.attribution_report import AttributionReport
@@ -98,7 +98,7 @@ class IntegratedGradients(Callback):
         self._record = {}
 
     def check_run(self, trainer: Trainer, data: DegradedDataModule) -> None:
-        """Refuse views and images that the run does not have; see `bench.cli.Checks`."""
+        """Refuse views and images that the run does not have; see `bench.command_line.checks.Checks`."""
         chooses_by = self.images.view
         for name in (self.baseline, chooses_by):
             if name is not None and name not in data.views:
@@ -193,10 +193,8 @@ class IntegratedGradients(Callback):
     def _piece(self, module: ZeroShotEvaluation, one: Explained, draw: bool) -> _Piece:
         figure, arrays, names = None, None, module.data.class_names
         if draw:
-            picture = attribution_figure(
-                one.explanation, one.images, one.attributions, names, self.overlay, self.baseline
-            )
-            figure = to_pixels(picture)
+            title = f"image {one.explanation.index}, true class: {names[one.explanation.label]}"
+            figure = to_pixels(attribution_picture(title, _columns(one, names), self.overlay, self.baseline))
         if self.save_maps:
             arrays = {
                 "views": np.array(list(one.images)),
@@ -210,6 +208,21 @@ class IntegratedGradients(Callback):
 def _tensorboard(trainer: Trainer) -> Any:
     """The SummaryWriter of the run's first TensorBoardLogger, or None."""
     return next((logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)), None)
+
+
+def _columns(one: Explained, class_names: Sequence[str]) -> list[AttributedView]:
+    found = one.explanation
+    return [
+        AttributedView(
+            name=view,
+            image=image,
+            predicted=class_names[found.predictions[view]],
+            score=found.scores[view],
+            total=found.views[view].total if view in found.views else None,
+            attribution=one.attributions.get(view),
+        )
+        for view, image in one.images.items()
+    ]
 
 
 def _described(choice: Quadrature | Selection) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class ResultsWriter(OutcomeCallback):
     def prepare(self, trainer: Trainer, module: LightningModule) -> None:
         """Claim a folder for a run that is about to start: that of an interrupted run of the same, or a new one.
 
-        For the first process; the data are set up and `module.trainer` is set. See `bench.cli.Prepares`.
+        For the first process; the data are set up and `module.trainer` is set. See `bench.command_line.checks`.
         """
         logger, subject = trainer.logger, _subject(evaluation(module))
         if isinstance(logger, TensorBoardLogger | CSVLogger) and logger._version is None:

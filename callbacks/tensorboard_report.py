@@ -1,26 +1,21 @@
 """A run's pictures, curves and provenance in TensorBoard."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
+import numpy as np
+import numpy.typing as npt
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
-from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from bench.evaluation import ZeroShotEvaluation
-from bench.figures.evaluation import (
-    Flip,
-    class_figure,
-    confusion_figure,
-    encoded_bits,
-    flip_gallery,
-    quality_figure,
-    rate_figure,
-    side_by_side,
-    to_pixels,
-)
+from bench.figures.classes import ClassPanel, class_maps
+from bench.figures.confusion import confusion_matrices
+from bench.figures.curves import Line, Measured, Panel, quality_curves, rate_curves
+from bench.figures.flips import Flip, flip_gallery
+from bench.figures.style import to_pixels
 from bench.metrics import confusion_matrix
 from bench.outcomes import Outcomes
 from bench.runs.json_values import plain
@@ -52,7 +47,7 @@ class TensorBoardReport(OutcomeCallback):
         self.gallery = gallery
 
     def check_run(self, trainer: Trainer, data: DegradedDataModule) -> None:
-        """Refuse a logger that cannot show pictures; see `bench.cli.Checks`."""
+        """Refuse a logger that cannot show pictures; see `bench.command_line.checks.Checks`."""
         if not isinstance(trainer.logger, TensorBoardLogger):
             raise UserError(
                 f"callbacks.TensorBoardReport cannot write to {type(trainer.logger).__name__}: set --trainer.logger to "
@@ -69,20 +64,18 @@ class TensorBoardReport(OutcomeCallback):
         assert isinstance(trainer.logger, TensorBoardLogger)
         writer: SummaryWriter = trainer.logger.experiment
         names = module.data.class_names
-        metrics = {view: _tensors(found, run.outcomes[view], len(names)) for view, found in module.measured.items()}
         if module.data.labelled:
-            self._write_curves(writer, metrics)
-            writer.add_image("report/per_class", to_pixels(class_figure(metrics, names)), dataformats="HWC")
-            writer.add_image("report/confusion", to_pixels(confusion_figure(metrics, names)), dataformats="HWC")
-        for view in list(metrics)[1:]:
+            self._write_curves(writer, module.measured, module.encoder.name, len(run.outcomes[ORIGINAL]))
+            self._write_classes(writer, run.outcomes, names)
+        for view in list(run.outcomes)[1:]:
             pixels = to_pixels(flip_gallery(self._flips(module, run.outcomes, view), view))
             writer.add_image(f"report/flips/{view}", pixels, dataformats="HWC")
         self._write_text(writer, module, Path(trainer.logger.log_dir))
         headlines = {
-            f"test/{metric}/{view}": float(values[metric])
-            for view, values in metrics.items()
+            f"test/{metric}/{view}": found.metrics[metric]
+            for view, found in module.measured.items()
             for metric in ("precision", "flip_rate")
-            if metric in values
+            if metric in found.metrics
         }
         data, model = module.data.describe(), module.describe()
         parameters = {
@@ -103,7 +96,8 @@ class TensorBoardReport(OutcomeCallback):
         return [
             Flip(
                 index=sample.index,
-                pair=side_by_side(sample.views[ORIGINAL], sample.views[view]),
+                original=sample.views[ORIGINAL].numpy(),
+                degraded=sample.views[view].numpy(),
                 label=names[sample.label] if sample.label >= 0 else None,
                 before=names[int(before.prediction[row])],
                 after=names[int(after.prediction[row])],
@@ -112,25 +106,61 @@ class TensorBoardReport(OutcomeCallback):
             for row, sample in zip(changed.tolist(), samples, strict=True)
         ]
 
-    def _write_curves(self, writer: SummaryWriter, metrics: dict[str, dict[str, Tensor]]) -> None:
-        from bench.statistics.rate_curves import codec_curves  # imports statsmodels and pandas
+    def _write_classes(
+        self, writer: SummaryWriter, outcomes: Mapping[str, Outcomes], class_names: Sequence[str]
+    ) -> None:
+        counts = {view: confusion_matrix(rows, len(class_names)).numpy() for view, rows in outcomes.items()}
+        panels = [
+            ClassPanel(f"{title} per class", np.stack([_shares(matrix, axis) for matrix in counts.values()], axis=1))
+            for title, axis in (("recall", 1), ("precision", 0))
+        ]
+        classes = class_maps(panels, class_names, list(counts), "share of images", drops=False)
+        writer.add_image("report/per_class", to_pixels(classes), dataformats="HWC")
+        confusion = confusion_matrices(counts, class_names)
+        writer.add_image("report/confusion", to_pixels(confusion), dataformats="HWC")
+
+    def _write_curves(self, writer: SummaryWriter, views: Mapping[str, ViewRecord], encoder: str, images: int) -> None:
+        from bench.statistics.intervals import wilson  # imports statsmodels and pandas
+        from bench.statistics.rate_curves import codec_curves
+
+        metrics = {view: found.metrics for view, found in views.items()}
+
+        def measured(view: str, metric: str = "precision") -> Measured:
+            if metric != "precision":
+                return Measured(metrics[view][metric])
+            interval = wilson(views[view].correct or 0, images)
+            return Measured(metrics[view][metric], interval.low, interval.high)
 
         qualities = curves(metrics, "quality")
         for metric in HEADLINES:
             for codec, points in qualities.items():
                 for quality, view in points:
-                    writer.add_scalar(f"quality/{metric}/{codec}", float(metrics[view][metric]), int(quality))
+                    writer.add_scalar(f"quality/{metric}/{codec}", metrics[view][metric], int(quality))
                 for quality in {points[0][0], points[-1][0]}:
-                    writer.add_scalar(f"quality/{metric}/original", float(metrics[ORIGINAL][metric]), int(quality))
+                    writer.add_scalar(f"quality/{metric}/original", metrics[ORIGINAL][metric], int(quality))
         if qualities:
-            writer.add_image("report/curves", to_pixels(quality_figure(metrics, HEADLINES)), dataformats="HWC")
-        rates = codec_curves(encoded_bits(metrics))
-        for codec, views in rates.items():
-            for view in views:
-                size = round(float(metrics[view]["encoded_bytes"]))
-                writer.add_scalar(f"rate/precision/{codec}", float(metrics[view]["precision"]), size)
+            panels = [
+                Panel(
+                    codec,
+                    [Line(encoder, [(x, measured(view, metric)) for x, view in points], measured(ORIGINAL, metric))],
+                    title,
+                )
+                for metric, title in HEADLINES.items()
+                for codec, points in qualities.items()
+            ]
+            writer.add_image("report/curves", to_pixels(quality_curves(panels)), dataformats="HWC")
+        bits = {view: of["bits_per_pixel"] for view, of in metrics.items() if "bits_per_pixel" in of}
+        rates = codec_curves(bits)
+        for codec, settings in rates.items():
+            for view in settings:
+                size = round(metrics[view]["encoded_bytes"])
+                writer.add_scalar(f"rate/precision/{codec}", metrics[view]["precision"], size)
         if rates:
-            writer.add_image("report/rate", to_pixels(rate_figure(metrics)), dataformats="HWC")
+            lines = [
+                Line(codec, [(bits[view], measured(view)) for view in settings]) for codec, settings in rates.items()
+            ]
+            panel = Panel(encoder, lines, original=measured(ORIGINAL))
+            writer.add_image("report/rate", to_pixels(rate_curves([panel])), dataformats="HWC")
 
     def _write_text(self, writer: SummaryWriter, module: ZeroShotEvaluation, folder: Path) -> None:
         provenance = {
@@ -144,17 +174,12 @@ class TensorBoardReport(OutcomeCallback):
             writer.add_text("config", _code("yaml", config.read_text(encoding="utf-8")))
 
 
-def _tensors(found: ViewRecord, rows: Outcomes, classes: int) -> dict[str, Tensor]:
-    values = {name: torch.tensor(value, dtype=torch.float64) for name, value in found.metrics.items()}
-    if found.classes is not None:
-        matrix = confusion_matrix(rows, classes)
-        right = matrix.diagonal().double()
-        values |= {
-            "confusion": matrix,
-            "precision_per_class": right / matrix.sum(0).clamp(1),
-            "recall_per_class": right / matrix.sum(1).clamp(1),
-        }
-    return values
+def _shares(matrix: npt.NDArray[np.int64], axis: int) -> npt.NDArray[np.float64]:
+    """The right ones among the images of each row (axis 1) or column (axis 0); NaN where there is no image."""
+    total = matrix.sum(axis)
+    shares = np.full(len(total), np.nan)
+    np.divide(matrix.diagonal(), total, out=shares, where=total > 0)
+    return shares
 
 
 def _code(language: str, text: str) -> str:

@@ -1,6 +1,5 @@
 """What every data set shares: views, subsets, sharding, loaders, and what to do about unreadable images."""
 
-import logging
 import unicodedata
 from abc import abstractmethod
 from collections import Counter
@@ -8,24 +7,19 @@ from collections.abc import Collection, Sequence
 from typing import Any, ClassVar, Literal
 
 from lightning.pytorch import LightningDataModule
-from lightning.pytorch.utilities import rank_zero_only
-from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler
+from torch.utils.data import DataLoader, DistributedSampler, Sampler
 
 from datamodules.cores import usable_cores
 from datamodules.degradations import DEFAULT_DEGRADATIONS, ORIGINAL, parse_all
 from datamodules.errors import UserError
+from datamodules.loading import WatchedLoader
+from datamodules.notices import say
 from datamodules.sampler import ExactDistributedSampler
 from datamodules.sources import Source
 from datamodules.training import EpochSampler, RandomPairs, TrainingViews
-from datamodules.views import Batch, DegradedViews, Sample, Unreadable
+from datamodules.views import Batch, DegradedViews, Unreadable
 
-_log = logging.getLogger(f"lightning.pytorch.{__name__}")  # below Lightning's logger, which prints lines as they are
 _MOST_WORKERS = 8  # decoding and encoding small images keeps one GPU busy with fewer
-
-
-@rank_zero_only
-def _say(line: str) -> None:
-    _log.warning(line)
 
 
 class DegradedDataModule(LightningDataModule):
@@ -36,7 +30,7 @@ class DegradedDataModule(LightningDataModule):
 
     Args:
         split: The split that is tested or predicted, one of `splits`.
-        degradations: Views by specification; `original` is always among them, first.
+        degradations: Views by specification, or a single one; `original` is always among them, first.
         batch_size: Images per batch and process; each brings all its views.
         num_workers: Loader processes per process; None takes the usable cores, shared among the processes of this
             machine, at most 8.
@@ -45,6 +39,8 @@ class DegradedDataModule(LightningDataModule):
         every: Use only every n-th image.
         indices: Use only these positions of the split.
         on_error: Whether an unreadable image ends the run ("raise") or is left out and listed ("skip").
+        patience: Seconds after which a loader process that is still at one image is given up as if it had died, which
+            is what `on_error` decides about, too.
         validation_every: Fitting holds out every so-manieth image of the train split, at least 2.
         training_views: What each training image is degraded with at random; without, fitting sees the same views as
             validation.
@@ -73,7 +69,7 @@ class DegradedDataModule(LightningDataModule):
     def __init__(
         self,
         split: str = "test",
-        degradations: Sequence[str] = DEFAULT_DEGRADATIONS,
+        degradations: Sequence[str] | str = DEFAULT_DEGRADATIONS,
         batch_size: int = 128,
         num_workers: int | None = None,
         prefetch: int = 2,
@@ -81,18 +77,20 @@ class DegradedDataModule(LightningDataModule):
         every: int = 1,
         indices: Sequence[int] | None = None,
         on_error: Literal["raise", "skip"] = "raise",
+        patience: float = 600,
         validation_every: int = 10,
         training_views: TrainingViews | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.degradations = parse_all(list(degradations))
+        self.degradations = parse_all(degradations)
         for name, value, least in [
             ("batch_size", batch_size, 1),
             ("num_workers", num_workers, 0),
             ("prefetch", prefetch, 1),
             ("limit", limit, 1),
             ("every", every, 1),
+            ("patience", patience, 1),
             ("validation_every", validation_every, 2),
         ]:
             if value is not None and value < least:
@@ -111,7 +109,7 @@ class DegradedDataModule(LightningDataModule):
             raise UserError(f"`indices` lists {repeated} twice: list each position once", option="data.indices")
         self.split, self.batch_size, self.on_error = split, batch_size, on_error
         self.limit, self.every, self.chosen = limit, every, indices
-        self.num_workers, self.prefetch = num_workers, prefetch
+        self.num_workers, self.prefetch, self.patience = num_workers, prefetch, patience
         self.validation_every, self.seed = validation_every, seed
         self.training_views = training_views
         self.done: Collection[int] = frozenset()
@@ -196,9 +194,9 @@ class DegradedDataModule(LightningDataModule):
                     f"`indices` has {index}, but the split holds images 0 to {len(source) - 1}", option="data.indices"
                 )
         if others := source.passed_over():
-            _say(f"{split}: files that are no images are passed over: {others}")
+            say(f"{split}: files that are no images are passed over: {others}")
         if (lossy := source.already_lossy()).count:
-            _say(
+            say(
                 f"{split}: {lossy.count} of {len(source)} source images are already compressed "
                 f"({', '.join(lossy.formats)}; the first is {lossy.first}): their 'original' is not lossless, so every "
                 "drop is biased down; use a lossless copy if there is one"
@@ -287,10 +285,12 @@ class DegradedDataModule(LightningDataModule):
         return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
 
     def _loader(self, dataset: DegradedViews, sampler: Sampler[int]) -> DataLoader[Any]:
-        loader: Dataset[Sample | Unreadable | None] = dataset
         workers = self._workers()
-        return DataLoader(
-            loader,
+        return WatchedLoader(
+            dataset,
+            on_error=self.on_error,
+            patience=self.patience,
+            processes=self._processes(),
             batch_size=self.batch_size,
             sampler=sampler,
             num_workers=workers,
@@ -302,8 +302,11 @@ class DegradedDataModule(LightningDataModule):
     def _workers(self) -> int:
         if self.num_workers is not None:
             return self.num_workers
-        processes = self.trainer.num_devices if self.trainer else 1
-        return max(1, min(_MOST_WORKERS, usable_cores() // processes))
+        return max(1, min(_MOST_WORKERS, usable_cores() // self._processes()))
+
+    def _processes(self) -> int:
+        """Processes of this run on this machine."""
+        return self.trainer.num_devices if self.trainer else 1
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Decide about the images of a batch that could not be read."""

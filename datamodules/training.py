@@ -155,9 +155,12 @@ class RandomPairs(DegradedViews):
         self.names = (ORIGINAL, RANDOM)
         self.draws, self.seed = draws, seed
 
+    def index(self, position: int) -> int:
+        """Position in the source of a ticket's image."""
+        return self.indices[position % len(self)]
+
     def __getitem__(self, ticket: int) -> Sample | Unreadable | None:
-        epoch, position = divmod(ticket, len(self))
-        index = self.indices[position]
+        epoch, index = ticket // len(self), self.index(ticket)
         degradation, mirrored = self.draws.draw(self.seed, epoch, index)
 
         def degraded(image: Image.Image) -> Iterator[tuple[str, Degraded]]:

@@ -1,8 +1,9 @@
 """An image and its degraded views travel together: samples, batches and the data set that makes them."""
 
+import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -27,6 +28,9 @@ PADDING = -1
 
 NOT_ENCODED = -1
 """Stands in `encoded_bytes` for a view that no codec produced."""
+
+_PAGE = 4096
+"""Bytes by which shared memory is handed out."""
 
 _SMALL = 2**14
 """Pixels up to which taking an image apart into planes costs less in NumPy than in Pillow."""
@@ -76,6 +80,8 @@ class Batch:
         encoded_bytes: int64 [B] by view name; NOT_ENCODED where no codec was at work.
         paths: B file names relative to the data root, None for images that are no files.
         unreadable: Images that would have been in this batch.
+        room: Bytes of shared memory that it may take on its way to another process; a larger one passes through a pipe.
+        by_pipe: Whether it came through a pipe.
     """
 
     views: dict[str, Images]
@@ -84,6 +90,8 @@ class Batch:
     encoded_bytes: dict[str, Tensor]
     paths: list[str | None]
     unreadable: list[Unreadable] = field(default_factory=list)
+    room: float = math.inf
+    by_pipe: bool = False
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -97,7 +105,8 @@ class Batch:
         return self._map(Tensor.pin_memory)
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Self:
-        return type(self)(
+        return replace(
+            self,
             views={
                 name: function(images) if isinstance(images, Tensor) else [function(image) for image in images]
                 for name, images in self.views.items()
@@ -105,17 +114,32 @@ class Batch:
             labels=function(self.labels),
             indices=function(self.indices),
             encoded_bytes={name: function(count) for name, count in self.encoded_bytes.items()},
-            paths=self.paths,
-            unreadable=self.unreadable,
         )
 
     def __getstate__(self) -> dict[str, Any]:
         """Between processes images of unequal size travel as one tensor per view: each tensor costs an open file."""
-        return self.__dict__ | {"views": {name: _pack(images) for name, images in self.views.items()}}
+        packed = {name: _pack(images) for name, images in self.views.items()}
+        tensors = [*(tensor for tensor, _ in packed.values()), self.labels, self.indices, *self.encoded_bytes.values()]
+        pages = sum(-(-tensor.nbytes // _PAGE) * _PAGE for tensor in tensors)
+        by_pipe = self.by_pipe or pages > self.room
+        carried = Tensor.numpy if by_pipe else Tensor.detach
+        return self.__dict__ | {
+            "views": {name: (carried(tensor), shapes) for name, (tensor, shapes) in packed.items()},
+            "labels": carried(self.labels),
+            "indices": carried(self.indices),
+            "encoded_bytes": {name: carried(count) for name, count in self.encoded_bytes.items()},
+            "by_pipe": by_pipe,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        packed = state["views"]
-        self.__dict__.update(state, views={name: _unpack(*images) for name, images in packed.items()})
+        arrived = torch.from_numpy if state["by_pipe"] else Tensor.detach
+        self.__dict__.update(
+            state,
+            views={name: _unpack(arrived(images), shapes) for name, (images, shapes) in state["views"].items()},
+            labels=arrived(state["labels"]),
+            indices=arrived(state["indices"]),
+            encoded_bytes={name: arrived(count) for name, count in state["encoded_bytes"].items()},
+        )
 
 
 class DegradedViews(Dataset[Sample | Unreadable | None]):
@@ -153,9 +177,13 @@ class DegradedViews(Dataset[Sample | Unreadable | None]):
         if position == PADDING:
             return None
         return self.sample(
-            self.indices[position],
+            self.index(position),
             lambda image: zip(self.names, (one(image) for one in self.degradations), strict=True),
         )
+
+    def index(self, position: int) -> int:
+        """Position in the source of what indexing takes."""
+        return self.indices[position]
 
     def sample(
         self, index: int, degrade: Callable[[Image.Image], Iterable[tuple[str, Degraded]]]

@@ -52,7 +52,7 @@ def test_a_sweep_runs_reports_its_failures_and_is_skipped_the_second_time(sweep,
 def test_a_dry_run_costs_nothing_and_leaves_nothing(sweep, tmp_path, capsys):
     before = sorted(tmp_path.rglob("*"))
     assert ended([*sweep, "--dry-run", "--only", "encoder=tiny"]) == 0
-    assert "1 cells" in capsys.readouterr().out
+    assert "1 cell: " in capsys.readouterr().out
     assert sorted(tmp_path.rglob("*")) == before
 
 

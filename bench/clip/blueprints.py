@@ -1,12 +1,12 @@
 """What an encoder's name stands for: its architecture, its weights, and what is known about its activation."""
 
 import difflib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bench.clip.configurations import preprocessing, read_config
 from bench.clip.weights import Declaration, one_line
 from bench.paper import OPENAI_ENCODERS
 from datamodules.errors import UserError
@@ -22,20 +22,20 @@ class Blueprint:
     Attributes:
         name: open_clip's name of the architecture, or the configuration file's.
         config: open_clip's model configuration.
-        preprocess: What differs from open_clip's default preprocessing.
-        tokenizer_name: What open_clip finds the tokenizer by; None where `config` says everything.
+        preprocess: open_clip's preprocessing, with its defaults where nothing else is said.
         pretrained: The tag, file or repository that the weights come from; None where there are none.
         fetch: Returns the weights file, after downloading it where that is needed; raises UserError.
         declarations: What is known about the activation before the weights are read.
+        built_in: Whether the configuration is one that comes with open_clip.
     """
 
     name: str
     config: dict[str, Any]
     preprocess: dict[str, Any]
-    tokenizer_name: str | None
     pretrained: str | None
     fetch: Callable[[], Path]
     declarations: tuple[Declaration, ...]
+    built_in: bool = False
 
 
 def find_blueprint(encoder: str, pretrained: str | None) -> Blueprint:
@@ -92,7 +92,7 @@ def _from_name(encoder: str, pretrained: str | None) -> Blueprint:
     if tag:
         says = Declaration("quickgelu" if tag.get("quick_gelu") else "gelu", f"open_clip's tag {pretrained}")
         fetch = _download_tag(tag, f"weights {pretrained!r} of {encoder}")
-        return Blueprint(name, config, tag, name, pretrained, fetch, (*declarations, says))
+        return Blueprint(name, config, preprocessing(tag), pretrained, fetch, (*declarations, says), built_in=True)
     path = Path(pretrained).expanduser()
     if not path.is_file():
         if path.suffix in _FILE_SUFFIXES:
@@ -100,7 +100,7 @@ def _from_name(encoder: str, pretrained: str | None) -> Blueprint:
         raise UserError(f"{pretrained!r} is neither a tag of {encoder} ({known}) nor a weights file: correct it")
     if not declarations and not _comes_with_quickgelu(name, tags):
         declarations = (Declaration("gelu", f"the name {name}"),)
-    return Blueprint(name, config, {}, name, pretrained, lambda: path, declarations)
+    return Blueprint(name, config, preprocessing({}), pretrained, lambda: path, declarations, built_in=True)
 
 
 def _comes_with_quickgelu(name: str, tags: Sequence[str]) -> bool:
@@ -119,12 +119,10 @@ def _from_hub(encoder: str, pretrained: str | None) -> Blueprint:
         raise UserError(
             f"weights file {pretrained} does not exist: set `pretrained` to null to use the weights of {encoder}"
         )
-    config, preprocess = _read_config(
-        _download_hub(repository, "open_clip_config.json", f"{encoder}'s configuration")()
-    )
+    config, preprocess = read_config(_download_hub(repository, "open_clip_config.json", f"{encoder}'s configuration")())
     fetch = _download_hub(repository, None, f"{encoder}'s weights") if path is None else lambda: path
     says = _config_declaration(config, f"the configuration of {encoder}")
-    return Blueprint(encoder, config, preprocess, encoder, pretrained or encoder, fetch, (says,))
+    return Blueprint(encoder, config, preprocess, pretrained or encoder, fetch, (says,))
 
 
 def _from_json(encoder: str, pretrained: str | None) -> Blueprint:
@@ -146,27 +144,16 @@ def untrained_blueprint(config: str) -> Blueprint:
     path = Path(config).expanduser()
     if not path.is_file():
         raise UserError(f"model configuration {config} does not exist: check the path")
-    content, preprocess = _read_config(path)
+    content, preprocess = read_config(path)
+    own = path.parent / str(content["text_cfg"].get("hf_tokenizer_name"))
+    if own.is_dir():
+        content["text_cfg"]["hf_tokenizer_name"] = str(own)
     says = _config_declaration(content, path.name)
-    return Blueprint(path.stem, content, preprocess, None, None, _no_weights, (says,))
+    return Blueprint(path.stem, content, preprocess, None, _no_weights, (says,))
 
 
 def _no_weights() -> Path:
     raise UserError("a model configuration has no weights: set `pretrained` to a local weights file")
-
-
-def _read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The model and preprocess parts of a model configuration, or of a hub repository's open_clip_config.json."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        config = content.get("model_cfg", content)
-        missing = [key for key in ("embed_dim", "vision_cfg", "text_cfg") if key not in config]
-        preprocess = content.get("preprocess_cfg", {})
-    except (ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} is no model configuration in JSON ({one_line(error)}): correct it") from None
-    if missing:
-        raise UserError(f"{path} is no open_clip model configuration: add {', '.join(missing)}")
-    return config, preprocess
 
 
 def _config_declaration(config: dict[str, Any], source: str) -> Declaration:

@@ -4,15 +4,16 @@ import contextlib
 import copy
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from bench.clip.blueprints import Blueprint, find_blueprint, untrained_blueprint
+from bench.clip.tokenizers import Tokenizer, load_tokenizer
 from bench.clip.towers import (
     built_activations,
     image_flops,
@@ -24,6 +25,8 @@ from bench.clip.towers import (
 )
 from bench.clip.weights import Activation, Declaration, Weights, load_weights, one_line, read_weights
 from datamodules.errors import UserError
+
+_EXTRA_NUMBERS = 2**24  # that a model has beside its weights, such as masks
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Encoder:
         tokenizer: Strings to token ids, int64 [N, context_length].
         context_length: Tokens per prompt, start and end included.
         activation: "quickgelu" or "gelu"; None where the architecture leaves no choice.
+        config: open_clip's model configuration.
     """
 
     name: str
@@ -50,9 +54,10 @@ class Encoder:
     std: tuple[float, float, float]
     interpolation: Any
     resize_mode: Any
-    tokenizer: Callable[[Sequence[str]], Tensor]
+    tokenizer: Tokenizer
     context_length: int
     activation: Activation | None
+    config: Mapping[str, Any] = field(repr=False)
     _origin: dict[str, Any] = field(repr=False)
 
     @property
@@ -106,6 +111,8 @@ def load_encoder(encoder: str, pretrained: str | None = None, activation: Activa
         _require_agreement(blueprint.name, voices)  # a contradiction should not cost a download
         weights = read_weights(blueprint.fetch())
         chosen = _activation(blueprint, weights, [*voices, *weights.declarations])
+        if not blueprint.built_in:
+            _check_extent(blueprint, weights, chosen)
         model = _build(blueprint, chosen)
         load_weights(model, weights)
         return _encoder(encoder, blueprint, weights.sha256, model, chosen)
@@ -141,9 +148,7 @@ def untrained(encoder: str, pretrained: str | None = None) -> tuple[nn.Module, i
 
 
 def _image_size(model: nn.Module, blueprint: Blueprint) -> int:
-    from open_clip.transform import PreprocessCfg, merge_preprocess_dict
-
-    size = getattr(model.visual, "image_size", merge_preprocess_dict(PreprocessCfg(), blueprint.preprocess)["size"])
+    size = getattr(model.visual, "image_size", blueprint.preprocess["size"])
     height, width = (size, size) if isinstance(size, int) else size
     if height != width:
         raise UserError(
@@ -174,6 +179,19 @@ def _activation(blueprint: Blueprint, weights: Weights, voices: Sequence[Declara
     return voices[0].activation
 
 
+def _check_extent(blueprint: Blueprint, weights: Weights, activation: Activation | None) -> None:
+    """Refuse a configuration of a model that is much larger than its weights, before it takes that memory."""
+    with torch.device("meta"):
+        model = _build(blueprint, activation)
+    described = sum(tensor.numel() for tensor in (*model.parameters(), *model.buffers()))
+    held = sum(tensor.numel() for tensor in weights.tensors.values())
+    if described > 2 * held + _EXTRA_NUMBERS:
+        raise UserError(
+            f"{weights.path} does not fit the encoder: {blueprint.name} describes {described:,} numbers, the file holds"
+            f" {held:,}"
+        )
+
+
 def _build(blueprint: Blueprint, activation: Activation | None) -> nn.Module:
     """Build the model open_clip would, from its configuration alone: no registry, no download of towers."""
     import open_clip
@@ -187,9 +205,9 @@ def _build(blueprint: Blueprint, activation: Activation | None) -> nn.Module:
     try:
         model = model_class(**config)
     except Exception as error:
-        raise UserError(
-            f"encoder {blueprint.name} cannot be built ({one_line(error)}): correct its configuration"
-        ) from error
+        ours = not config["text_cfg"].get("hf_model_name")  # a name of transformers', which describes it elsewhere
+        mend = "correct its configuration" if ours else "install transformers and check the network"
+        raise UserError(f"encoder {blueprint.name} cannot be built ({one_line(error)}): {mend}") from error
     built = built_activations(model)
     if built != ({activation} if activation else set()):
         raise RuntimeError(f"{blueprint.name} was built with {sorted(built)} where {activation} was asked for")
@@ -200,29 +218,8 @@ def _build(blueprint: Blueprint, activation: Activation | None) -> nn.Module:
 def _encoder(
     asked: str, blueprint: Blueprint, weights_sha256: str | None, model: nn.Module, activation: Activation | None
 ) -> Encoder:
-    import open_clip
-    from open_clip.transform import PreprocessCfg, merge_preprocess_dict
-
-    preprocess = merge_preprocess_dict(PreprocessCfg(), blueprint.preprocess)
-    text = blueprint.config["text_cfg"]
-    try:
-        if blueprint.tokenizer_name is None and not text.get("hf_tokenizer_name"):
-            tokenizer = open_clip.SimpleTokenizer(
-                context_length=text.get("context_length", 77), **text.get("tokenizer_kwargs", {})
-            )
-        elif blueprint.tokenizer_name is None:
-            tokenizer = open_clip.HFTokenizer(
-                text["hf_tokenizer_name"],
-                context_length=text.get("context_length", 77),
-                tokenizer_mode=text.get("tokenizer_mode"),
-                **text.get("tokenizer_kwargs", {}),
-            )
-        else:
-            tokenizer = open_clip.get_tokenizer(blueprint.tokenizer_name)
-    except Exception as error:
-        raise UserError(
-            f"{asked}'s tokenizer cannot be loaded ({one_line(error)}): install what it misses, or check the network"
-        ) from error
+    preprocess = blueprint.preprocess
+    tokenizer, context_length = load_tokenizer(blueprint.config["text_cfg"], asked)
     origin = {"architecture": blueprint.name, "pretrained": blueprint.pretrained, "weights_sha256": weights_sha256}
     return Encoder(
         name=blueprint.name if asked.endswith(".json") else asked,
@@ -233,8 +230,9 @@ def _encoder(
         interpolation=preprocess["interpolation"],
         resize_mode=preprocess["resize_mode"],
         tokenizer=tokenizer,
-        context_length=tokenizer.context_length,
+        context_length=context_length,
         activation=activation,
+        config=blueprint.config,
         _origin=origin,
     )
 

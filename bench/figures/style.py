@@ -1,47 +1,152 @@
-"""What figures of the report and of TensorBoard share; drawn without pyplot's global state."""
+"""The look that all pictures share: colours, markers, panels, heat maps and how a picture is finished."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
-MOST_COLOURS = 10
-_MARKERS = "osD^vP*Xhp"
+from bench.figures.lettering import explain_codes, families, plain
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLOURS = ("#332288", "#cc6677", "#117733", "#88ccee", "#882255", "#ddcc77", "#44aa99", "#aa4499", "#999933")
+"""Paul Tol's muted scheme (Colour Schemes, SRON/EPS/TN/09-002), which the colour-blind can tell apart too."""
+
+MOST_COLOURS = len(COLOURS)
+MOST_NUMBERED = 16
+"""Rows of a heat map whose cells hold numbers."""
+
+GREY = "0.75"
+_MARKERS = "osD^vP*Xh"
+_LEGEND_CHARACTERS = 40
+_MARGIN_CHARACTERS = 16  # have room beside the panels
+_TEXT_CHARACTERS = 13  # of a legend in an inch
+_CAPTION_CHARACTERS = 14  # in an inch
+_WIDEST = 60  # inches, at most 2**16 pixels at the report's resolution
 
 
-def plain(text: str) -> str:
-    r"""Text that Matplotlib draws as it is, without reading formulas in it.
-
-    >>> plain("$x$")
-    '\\$x\\$'
-    """
-    return text.replace("$", r"\$")
+def look(place: int) -> dict[str, Any]:
+    """Colour and marker of a line by its place; those after the last colour are grey."""
+    if place >= MOST_COLOURS:
+        return {"color": GREY, "linewidth": 0.8, "marker": ".", "markersize": 3, "zorder": 1}
+    return {"color": COLOURS[place], "marker": _MARKERS[place], "markersize": 5, "linewidth": 1.5, "zorder": 3}
 
 
-def style(index: int) -> dict[str, Any]:
-    """Colour and marker of the first lines; grey for all others."""
-    if index >= MOST_COLOURS:
-        return {"color": "0.75", "linewidth": 0.8, "zorder": 1}
-    return {"color": f"C{index}", "marker": _MARKERS[index], "markersize": 5, "linewidth": 1.5, "zorder": 3}
+def new_figure(width: float, height: float) -> "Figure":
+    """A figure of a size in inches, which does not exceed what can be drawn."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(min(width, _WIDEST), min(height, _WIDEST)), dpi=100, layout="constrained")
 
 
-def draw_rates(axes: Any, curves: Mapping[str, Sequence[tuple[float, float, float, float]]], original: float) -> None:
-    """Precision against bits per pixel on a logarithmic axis, a line per codec; the original is the dashed line.
+def new_panels(count: int, across: int, width: float, height: float, **options: Any) -> tuple["Figure", list[Any]]:
+    """A figure with axes for `count` panels of a size in inches, `across` in a row.
 
     Args:
-        axes: Matplotlib axes.
-        curves: Points (bits per pixel, precision, low and high end of its interval or NaN) by curve.
-        original: Precision of the original.
+        count: At least 1.
+        across: Panels in a row, at most.
+        width: Of a panel.
+        height: Of a panel.
+        options: Of Matplotlib's `subplots`.
     """
-    for index, (curve, points) in enumerate(curves.items()):
-        if not points:
-            continue  # its colour stays free
-        x, y, low, high = np.array(points).T
-        look = style(index) | ({} if index < MOST_COLOURS else {"marker": "."})  # a single point has no line
-        axes.plot(x, y, label=plain(curve), **look)
-        axes.fill_between(x, low, high, color=look["color"], alpha=0.15, linewidth=0)
-    axes.axhline(original, color="black", linestyle="--", linewidth=1, label="original")
-    axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.set_xlabel("bits per pixel")
-    axes.grid(alpha=0.25)
+    across = min(across, count)
+    down = -(-count // across)
+    figure = new_figure(width * across + 2.2, height * down + 0.5)
+    grid = figure.subplots(down, across, squeeze=False, **options)
+    for axes in grid.flat[count:]:
+        axes.axis("off")
+    return figure, list(grid.flat[:count])
+
+
+def nothing(reason: str) -> "Figure":
+    """A picture that says why there is nothing on it."""
+    figure = new_figure(5, 1.2)
+    figure.text(0.5, 0.5, reason, ha="center", va="center", fontsize=9)
+    return finish(figure)
+
+
+def finish(figure: "Figure", caption: str = "") -> "Figure":
+    """Make all its text plain: no formulas, fonts that have the characters, and a caption below, which explains codes.
+
+    Args:
+        figure: With everything on it.
+        caption: Sentences.
+    """
+    from matplotlib.text import Text
+
+    texts = figure.findobj(Text)
+    codes = explain_codes(text.get_text() for text in texts)
+    said = " ".join(part for part in (caption, codes) if part)
+    if said:
+        characters = max(30, int(_CAPTION_CHARACTERS * figure.get_figwidth()))
+        texts.append(figure.supxlabel(textwrap.fill(said, characters), fontsize=8, color="0.3"))
+    for text in texts:
+        text.set_parse_math(False)
+        text.set_usetex(False)
+        text.set_fontfamily(families(text.get_text().replace("\n", "")))
+    return figure
+
+
+def to_pixels(figure: "Figure") -> npt.NDArray[np.uint8]:
+    """Draw a figure: uint8 [H, W, 3]."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def add_legend(figure: "Figure", handles: Sequence[Any], labels: Sequence[str], **others: Any) -> None:
+    """Name what is coloured one by one, then what is grey together, and then others by name."""
+    names = [textwrap.fill(plain(label, 3 * _LEGEND_CHARACTERS), _LEGEND_CHARACTERS) for label in labels[:MOST_COLOURS]]
+    if more := len(labels) - len(names):
+        names.append(f"{more} more")
+    shown = [*handles[: len(names)], *others.values()]
+    longest = max((len(line) for name in names for line in name.split("\n")), default=0)
+    figure.set_figwidth(min(figure.get_figwidth() + max(0, longest - _MARGIN_CHARACTERS) / _TEXT_CHARACTERS, _WIDEST))
+    figure.legend(shown, [*names, *others], loc="outside right upper", frameon=False, fontsize=9)
+
+
+def first_of(shown: int, all_of_them: int, what: str) -> str:
+    """What a caption says where not everything is drawn; empty where it is.
+
+    >>> first_of(12, 13, "views")
+    'The first 12 of 13 views.'
+    """
+    return f"The first {shown:,} of {all_of_them:,} {what}." if shown < all_of_them else ""
+
+
+def spread(values: Sequence[float], most: int) -> list[float]:
+    """Of increasing values both ends, and so many between that neighbours keep a distance.
+
+    Args:
+        values: Any number of them.
+        most: How many have room side by side, at least 2.
+
+    >>> spread([1, 2, 3, 50, 99, 100], 5)
+    [1, 50, 100]
+    """
+    if len(values) < 3:
+        return list(values)
+    gap = (values[-1] - values[0]) / most
+    kept = [values[0]]
+    for value in values[1:-1]:
+        if value - kept[-1] >= gap and values[-1] - value >= gap:
+            kept.append(value)
+    return [*kept, values[-1]]
+
+
+def write_numbers(axes: Any, image: Any, least: float = 0.0) -> None:
+    """The values in a heat map's cells, from `least` in size; in black or white, whichever is legible."""
+    values = np.ma.filled(image.get_array().astype(np.float64), np.nan)
+    if len(values) > MOST_NUMBERED:
+        return
+    light = image.cmap(image.norm(values))[..., :3] @ np.array([0.2126, 0.7152, 0.0722])
+    for (row, column), value in np.ndenumerate(values):
+        if abs(value) >= least:
+            colour = "black" if light[row, column] > 0.45 else "white"
+            text = f"{round(value, 2) + 0.0:.2f}"  # without the sign of a zero
+            axes.text(column, row, text, ha="center", va="center", fontsize=6.5, color=colour)

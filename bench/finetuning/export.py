@@ -1,14 +1,19 @@
 """Tuned weights as a file that any user of open_clip can load, and the card that belongs to it."""
 
 import hashlib
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from bench.clip.encoders import Encoder
 from bench.clip.weights import ACTIVATION_KEY, Activation
+from bench.finetuning.interpolation import interpolate
 from bench.runs.files import write_atomically
+from bench.runs.finetuning_record import FineTuningRecord
+from datamodules.text import printable
 
 CHECKPOINT_SUFFIX = ".safetensors"
 
@@ -29,69 +34,74 @@ def save_weights(state: Mapping[str, Tensor], path: Path, activation: Activation
     return hashlib.sha256(content).hexdigest()
 
 
-def model_card(record: Mapping[str, Any]) -> str:
-    """The card of a tuned encoder, in Markdown.
+def export(
+    folder: Path,
+    name: str,
+    shares: Iterable[float],
+    ends: tuple[Mapping[str, Tensor], Mapping[str, Tensor]],
+    encoder: Encoder,
+) -> dict[float, tuple[str, str]]:
+    """Write weights between the original and the tuned ones, and what open_clip needs to build the model.
+
+    Args:
+        folder: Where to.
+        name: Of the files, without extension.
+        shares: Of the tuned weights, in [0, 1].
+        ends: State dicts of the original and of the tuned model.
+        encoder: The original.
+
+    Returns:
+        Name and SHA-256 of the file of each share.
+    """
+    if configuration(encoder) is not None:
+        write_atomically(folder / f"{name}.json", json.dumps(encoder.config, indent=1) + "\n")
+    files = {}
+    for share in shares:
+        file = f"{name}{'' if share == 1 else f'-{share:g}'}{CHECKPOINT_SUFFIX}"
+        about = {"tuned_from": str(encoder.provenance()["weights_sha256"]), "alpha": f"{share:g}"}
+        files[share] = file, save_weights(interpolate(*ends, share), folder / file, encoder.activation, **about)
+    return files
+
+
+def configuration(encoder: Encoder) -> Mapping[str, Any] | None:
+    """The model configuration that a user of open_clip has to be given; None where open_clip has it."""
+    import open_clip
+
+    name = encoder.provenance()["architecture"]
+    known = name in open_clip.list_models() and open_clip.get_model_config(name) == encoder.config
+    return None if known else encoder.config
+
+
+def model_card(record: FineTuningRecord, *, with_configuration: bool) -> str:
+    """The card of a tuned encoder, in Markdown; its code runs in the folder of the exported files.
 
     Args:
         record: What `finetuning.json` holds.
+        with_configuration: Whether a model configuration lies beside the weights.
     """
-    original, data, draws = record["original"], record["data"], record["training"]["views"]
-    ranges = ", ".join(f"{codec} at {low} to {high}" for codec, (low, high) in draws["codecs"].items())
-    file = record["exports"][-1]["file"]
-    quickgelu = ", force_quick_gelu=True" if original["activation"] == "quickgelu" else ""
-    parameters = record["method"].get("trained_parameters")
-    lines = [
-        f"# {original['encoder']}, tuned for robustness to image compression",
-        "",
-        f"The image tower of {original['encoder']} (`{original['pretrained']}`, SHA-256 "
-        f"`{original['weights_sha256']}`) after fine-tuning. The text tower and the logit scale are untouched, bit for "
-        "bit, and so are statistics of BatchNorm: prompts and text embeddings made for the original still hold.",
-        "",
-        "## Use",
-        "",
-        "```python",
-        "import open_clip",
-        "",
-        f'model = open_clip.create_model("{original["architecture"]}", pretrained="{file}"{quickgelu})',
-        "```",
-        "",
-        f"Inputs are resized ({original['interpolation']}) to {original['image_size']} pixels and normalised with mean "
-        f"{original['mean']} and standard deviation {original['std']}, as for the original.",
-        "",
-        "## Method",
-        "",
-        f"- objective: {in_words(record['method']['objective'])}",
-        f"- trained: {in_words(record['method']['trainable'])}" + (f", {parameters:,} numbers" if parameters else ""),
-        *(f"- {name.replace('_', ' ')}: {value}" for name, value in record["training"].items() if name != "views"),
-        "",
-        "## Data",
-        "",
-        f"- images: {sum(record['images_per_class'].values()):,} of {data['name']}, {data['split']} split (content "
-        f"`{data['content']}`); classes: {', '.join(record['images_per_class'])}",
-        f"- random views: {ranges}; {draws['law']} qualities; {draws['clean']:.0%} clean; {draws['flip']:.0%} mirrored",
-        f"- seeds: {', '.join(f'{name} {seed}' for name, seed in record['seeds'].items())}",
-        "",
-        "## Before and after",
-        "",
-        f"Precision (top-1 accuracy) on {record['validation_images']:,} held-out images of the same split, which "
-        "choices may have been made on. Only a test on images and qualities never used says how robust the model is.",
-        "",
-        "| view | before | after | change |",
-        "|---|---|---|---|",
-    ]
-    before, after = (record["metrics"][when] for when in ("before", "after"))
-    lines += [
-        f"| {view} | {before[view]['precision']:.4f} | {values['precision']:.4f} | "
-        f"{values['precision'] - before[view]['precision']:+.4f} |"
-        for view, values in after.items()
-    ]
-    lines += ["", "## Weights", ""]
-    lines += [
-        f"- `{one['file']}`: {one['alpha']:g} of the tuned weights, {1 - one['alpha']:g} of the original's; SHA-256 "
-        f"`{one['sha256']}`"
-        for one in record["exports"]
-    ]
-    return "\n".join(lines) + "\n"
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).with_name("templates")),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=lambda value: printable(value) if isinstance(value, str) else value,
+    )
+    environment.filters["in_words"] = in_words
+    training = {key: value for key, value in vars(record.training).items() if key != "views"}
+    return environment.get_template("model_card.md.j2").render(
+        vars(record)
+        | {
+            "before": record.before,
+            "after": record.after,
+            "training": training,
+            "views": record.training.views,
+            "architecture": record.name if with_configuration else record.original.architecture,
+            "config": f"{record.name}.json" if with_configuration else None,
+        }
+    )
 
 
 def in_words(described: Mapping[str, Any] | None) -> str:

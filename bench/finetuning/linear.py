@@ -93,7 +93,6 @@ class LinearCorrection(EncoderTuning):
     @torch.no_grad()
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to the sums."""
-        self.note_unreadable(batch)
         if not len(batch):
             return
         pair = [self.embed(self.original, batch.views[view]).float() for view in (ORIGINAL, RANDOM)]

@@ -85,7 +85,7 @@ class ClipPretraining(LightningModule):
         self.precisions: Sequence[MulticlassPrecision] = ()
 
     def check_run(self, trainer: Trainer, data: DegradedDataModule) -> None:
-        """Refuse a precision that rounds the weights; see `bench.cli.Checks`."""
+        """Refuse a precision that rounds the weights; see `bench.command_line.checks.Checks`."""
         check_precision(trainer)
 
     def setup(self, stage: str) -> None:

@@ -78,7 +78,6 @@ class RobustFineTuning(EncoderTuning):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The objective, a scalar; of a batch without a readable image a 0 that moves nothing."""
-        self.note_unreadable(batch)
         if not len(batch):
             return no_loss(self.parameters())
         loss = self.objective.loss(

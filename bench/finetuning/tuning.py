@@ -24,7 +24,7 @@ from bench.paper import TEMPLATE
 from bench.runs.checkpoints import load_weights_only
 from datamodules.base import DegradedDataModule
 from datamodules.errors import UserError
-from datamodules.views import Batch, Images, Unreadable
+from datamodules.views import Batch, Images
 
 _TOWER = "visual."
 
@@ -43,7 +43,6 @@ class EncoderTuning(LightningModule):
     Attributes:
         moving: Names in the model's state dict of the weights that may change.
         measured: What the last validation found.
-        unreadable: Images that this process could not read, by position in the train split.
 
     Raises:
         UserError: The encoder, its weights or the prompts are unusable.
@@ -72,7 +71,6 @@ class EncoderTuning(LightningModule):
         self.text = torch.empty(0)
         self.validation: Validation | None = None
         self.measured: Measures = {}
-        self.unreadable: dict[int, Unreadable] = {}
         self.moving = frozenset(_TOWER + name for name in self.release(self.tower))
         self.frozen_before = fingerprint(self.original_state(), without=self.moving)
 
@@ -111,7 +109,7 @@ class EncoderTuning(LightningModule):
         return data
 
     def check_run(self, trainer: Trainer, data: DegradedDataModule) -> None:
-        """Refuse data without random views and precisions that round the weights; see `bench.cli.Checks`."""
+        """Refuse data without random views and precisions that round weights; see `bench.command_line.checks`."""
         check_precision(trainer)
         if data.training_views is None:
             raise UserError(
@@ -143,10 +141,6 @@ class EncoderTuning(LightningModule):
     def learnt(self) -> bool:
         """Whether a step has been made, so that there is something to export."""
         return self.trainer.global_step > 0
-
-    def note_unreadable(self, batch: Batch) -> None:
-        """Remember the images of a batch that could not be read."""
-        self.unreadable |= {image.index: image for image in batch.unreadable}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say which fit it is of."""
@@ -189,7 +183,6 @@ class EncoderTuning(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Classify every view."""
-        self.note_unreadable(batch)
         assert self.validation is not None
         self.validation.update(lambda images: unit(self.embed(self.tower, images)), self.logits, batch)
 

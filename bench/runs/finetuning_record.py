@@ -8,7 +8,7 @@ from typing import Any, Self
 from bench.runs.files import write_atomically
 from bench.runs.json_values import Value, as_text, read_json, sealed
 from bench.runs.provenance import DataRecord, ModelRecord, SoftwareRecord
-from bench.runs.record import RunInfo
+from bench.runs.record import RunInfo, Skipped
 from datamodules.degradations import ORIGINAL
 
 SCHEMA = 1
@@ -88,6 +88,7 @@ class FineTuningRecord:
         data: On which images.
         images_per_class: Number of images that were tuned on, by class name.
         validation_images: Number of images that were held out.
+        skipped: Images of either kind that could not be read; neither number counts them.
         seed: Of the data.
         seed_everything: Of everything else, where one was set.
         frozen_sha256: Hash of all that was not to be touched, equal before and after.
@@ -112,6 +113,7 @@ class FineTuningRecord:
     exports: tuple[Export, ...]
     software: SoftwareRecord
     run: RunInfo
+    skipped: tuple[Skipped, ...] = ()
 
     @property
     def before(self) -> Measures:
@@ -140,6 +142,7 @@ class FineTuningRecord:
             "data": self.data.to_json(),
             "images_per_class": self.images_per_class,
             "validation_images": self.validation_images,
+            "skipped": [vars(image) for image in self.skipped],
             "seeds": {"data": self.seed, "everything": self.seed_everything},
             "frozen": {"sha256": self.frozen_sha256, "unchanged": True},
             "metrics": {"before": self.before, "after": self.after},
@@ -184,6 +187,7 @@ class FineTuningRecord:
             exports=exports,
             software=SoftwareRecord.from_json(value["software"]),
             run=RunInfo.from_json(value["run"]),
+            skipped=tuple(Skipped.from_json(one) for one in value["skipped"].elements()) if "skipped" in value else (),
         )
 
     def write(self, folder: Path) -> None:

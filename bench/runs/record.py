@@ -105,6 +105,12 @@ class Skipped:
     path: str | None
     reason: str
 
+    @classmethod
+    def from_json(cls, value: Value) -> Self:
+        """Read back what `vars` of it made."""
+        path = value.get("path")
+        return cls(value["index"].whole(), None if path is None else path.text(), value["reason"].text())
+
 
 @dataclass(frozen=True)
 class RunInfo:
@@ -231,7 +237,7 @@ class RunRecord:
             software=SoftwareRecord.from_json(value["software"]) if "software" in value else SoftwareRecord(),
             run=RunInfo.from_json(value["run"]) if "run" in value else RunInfo("test"),
             class_images=counts,
-            skipped=tuple(_skipped(one) for one in value["skipped"].elements()) if "skipped" in value else (),
+            skipped=tuple(Skipped.from_json(one) for one in value["skipped"].elements()) if "skipped" in value else (),
             attribution=None if attribution is None else attribution.mapping(),
         )
 
@@ -346,11 +352,6 @@ def _confusion(value: Value, class_images: tuple[int, ...]) -> Confusion:
     if not pair.before < pair.after <= class_images[pair.true]:
         value.fail(f"says {pair.before} before and {pair.after} after, of {class_images[pair.true]} images")
     return pair
-
-
-def _skipped(value: Value) -> Skipped:
-    path = value.get("path")
-    return Skipped(value["index"].whole(), None if path is None else path.text(), value["reason"].text())
 
 
 def _shares(part: tuple[int, ...], whole: tuple[int, ...]) -> tuple[float, ...]:

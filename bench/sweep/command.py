@@ -2,12 +2,10 @@
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import yaml
-
-from bench.sweep.grid import CONFIG_KEY, only, read_sweep
+from bench.command_line.configs import find_config
+from bench.command_line.yaml_text import read_value
 from datamodules.errors import UserError
 
 _TERAFLOPS = 10.0  # float32 on an A100
@@ -20,11 +18,13 @@ def main(args: Sequence[str]) -> int:
         UserError: The arguments or the configuration are wrong.
     """
     options, extra = _parse(args)
-    cells = only(read_sweep(options.config, options.output, extra), options.only)
-    if options.dry_run:
-        from bench.sweep.costs import Machine, dry_run
+    from bench.sweep.grid import only, read_sweep  # imports torch, which --help can do without
 
-        print(dry_run(cells, Machine(flops=options.tflops * 1e12, devices=options.devices)))
+    cells = only(read_sweep(find_config(options.config), options.output, extra), options.only)
+    if options.dry_run:
+        from bench.sweep.costs import dry_run
+
+        print(dry_run(cells, options.tflops, options.devices))
         return 0
     return _sweep(cells, options)
 
@@ -70,7 +70,7 @@ def _parse(args: Sequence[str]) -> tuple[argparse.Namespace, dict[str, Any]]:
         epilog="Other options, such as --data.limit 100 or --trainer.devices 8, are set in every cell.",
         allow_abbrev=False,
     )
-    parser.add_argument("--config", type=Path, required=True, help="YAML with output, options and grid")
+    parser.add_argument("--config", required=True, help="YAML with output, options and grid, or the name of one: paper")
     parser.add_argument("--output", help="folder of the results, in place of the configuration's")
     parser.add_argument(
         "--only", action="append", default=[], metavar="AXIS=LABEL[,LABEL]", help="a part of the grid; may be repeated"
@@ -82,7 +82,7 @@ def _parse(args: Sequence[str]) -> tuple[argparse.Namespace, dict[str, Any]]:
         default=True,
         help="in the end, wait for cells that other processes are at work on",
     )
-    parser.add_argument("--dry-run", action="store_true", help="print the grid and what it will cost")
+    parser.add_argument("--dry-run", action="store_true", help="print the grid, its images, FLOPs, hours and downloads")
     parser.add_argument(
         "--tflops", type=_positive, default=_TERAFLOPS, help="sustained TFLOP/s that --dry-run reckons with"
     )
@@ -111,10 +111,10 @@ def _extra(rest: Sequence[str]) -> dict[str, Any]:
     words = iter(rest)
     for word in words:
         key, equals, value = word.removeprefix("--").partition("=")
-        if not word.startswith("--") or ("." not in key and key not in (CONFIG_KEY, "seed_everything")):
+        if not word.startswith("--") or ("." not in key and key != "seed_everything"):
             raise UserError(f"{word!r} is no option of a sweep nor of its cells; see `lightning sweep --help`")
         text = value if equals else next(words, None)
         if text is None:
             raise UserError(f"{word} needs a value")
-        extra[key] = yaml.safe_load(text)
+        extra[key] = read_value(text, f"the value of {word}")
     return extra

@@ -2,7 +2,9 @@
 
 import copy
 import itertools
+import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,15 +12,15 @@ from typing import Any
 
 import yaml
 
-from bench.runs.finetuning_record import FINETUNING
+from bench.command_line.configs import find_config, read_config
+from bench.command_line.yaml_text import read_value, read_yaml
 from bench.runs.folder import CONFIG
-from bench.runs.record import RESULTS
 from datamodules.errors import UserError
 
 CONFIG_KEY = "config"
+MOST_CELLS = 10_000
 _KEYS = ("command", "output", "options", "grid")
-RECORDS = {"test": RESULTS, "fit": FINETUNING}
-"""What a command writes last, by command."""
+_COMMANDS = ("test", "fit")
 
 # Options of the data that do not change what is done, and those of the trainer that do.
 _HOW_DATA_COME = ("num_workers", "prefetch", "download", "root")
@@ -27,6 +29,11 @@ _WHAT: dict[str, tuple[str, ...]] = {
     "test": ("precision", "callbacks"),
     "fit": ("precision", "callbacks", "max_epochs", "max_steps", "accumulate_grad_batches", "gradient_clip_val"),
 }
+_PLACE = ("trainer", "trainer.logger", "trainer.default_root_dir")
+"""Options that say where a run writes, which is the sweep's to say; and so is all below the second."""
+_NAME = re.compile(r"[A-Za-z_][\w.]*\+?")
+_LONGEST_LABEL = 100  # characters; it is the name of a folder
+_LONGEST_VALUE = 100_000  # characters; Linux passes a program no argument of more than 128 KiB
 _FOLDERS = "datamodules.ImageFolder"  # whose images are what lies in their root
 
 
@@ -74,7 +81,7 @@ class Cell:
         Raises:
             UserError: The configuration that it starts from cannot be read.
         """
-        config = copy.deepcopy(read_yaml(Path(self.config)))
+        config = copy.deepcopy(read_config(Path(self.config)))
         for key, value in self.options.items():
             *path, last = key.split(".")
             inner = config
@@ -89,9 +96,9 @@ class Cell:
     def differences(self) -> list[str]:
         """Options of the configuration in the folder that are not what this cell asks for, as dotted names."""
         expected = self.expected()
-        trainer, data = expected.pop("trainer", {}), expected.get("data", {})
+        trainer, data = _mapping(expected.pop("trainer", {})), _mapping(expected.get("data"))
         expected |= {"trainer": {key: trainer[key] for key in _WHAT[self.command] if key in trainer}}
-        arguments = data.get("init_args", data)
+        arguments = _mapping(data.get("init_args", data))
         for key in _HOW[self.command]:
             if key != "root" or data.get("class_path") != _FOLDERS:
                 arguments.pop(key, None)
@@ -111,7 +118,7 @@ def read_sweep(file: Path, output: str | None, extra: Mapping[str, Any]) -> list
     Raises:
         UserError: The file cannot be read or means no grid.
     """
-    content = read_yaml(file)
+    content = read_config(file)
     for key in content:
         if key not in _KEYS:
             raise UserError(f"{file}: {key!r} is unknown, choose from {', '.join(_KEYS)}")
@@ -119,29 +126,65 @@ def read_sweep(file: Path, output: str | None, extra: Mapping[str, Any]) -> list
     if not isinstance(grid, dict) or not grid or not isinstance(options, dict):
         raise UserError(f"{file}: `grid` has to be a mapping of axes, and `options` one of options")
     command = content.get("command", "test")
-    if command not in RECORDS:
-        raise UserError(f"{file}: `command` {command!r} cannot be swept, choose from {', '.join(RECORDS)}")
+    if command not in _COMMANDS:
+        raise UserError(f"{file}: `command` {command!r} cannot be swept, choose from {', '.join(_COMMANDS)}")
     root = output or content.get("output")
     if not isinstance(root, str):
         raise UserError(f"{file}: name the folder of the results with `output`")
-    axes = {str(axis): _values(file, str(axis), values) for axis, values in grid.items()}
-    cells = []
-    for combination in itertools.product(*(values.items() for values in axes.values())):
-        chosen = {
-            str(key): value
-            for part in ({**options}, *(value for _, value in combination))
-            for key, value in part.items()
-        }
-        chosen |= extra
-        config = chosen.pop(CONFIG_KEY, None)
-        if not isinstance(config, str):
-            raise UserError(f"{file}: no axis and no option `{CONFIG_KEY}` names the configuration to start from")
-        labels = dict(zip((axis.rpartition(".")[2] for axis in axes), (label for label, _ in combination), strict=True))
-        cells.append(Cell(labels, config, chosen, Path(root, *labels.values()), command))
-    names = [cell.name for cell in cells]
-    if repeated := [name for name in names if names.count(name) > 1]:
-        raise UserError(f"{file}: two cells are called {repeated[0]}: give the axis labels of its own")
+    axes = {_named(file, axis): _values(file, str(axis), values) for axis, values in grid.items()}
+    if (count := math.prod(map(len, axes.values()))) > MOST_CELLS:
+        raise UserError(f"{file}: the grid has {count:,} cells: a sweep has at most {MOST_CELLS:,}")
+    _check_options(file, options)
+    _check_options(file, extra)
+    cells = [
+        _cell(file, command, Path(root), axes, combination, options, extra)
+        for combination in itertools.product(*(values.items() for values in axes.values()))
+    ]
+    name, times = Counter(cell.name for cell in cells).most_common(1)[0]
+    if times > 1:
+        raise UserError(f"{file}: two cells are called {name}: give the axis labels of its own")
     return cells
+
+
+def _cell(
+    file: Path,
+    command: str,
+    root: Path,
+    axes: Mapping[str, Any],
+    combination: Sequence[tuple[str, dict[str, Any]]],
+    options: Mapping[str, Any],
+    extra: Mapping[str, Any],
+) -> Cell:
+    chosen = {
+        str(key): value for part in (options, *(value for _, value in combination)) for key, value in part.items()
+    }
+    chosen |= extra
+    config = chosen.pop(CONFIG_KEY, None)
+    if not isinstance(config, str):
+        raise UserError(f"{file}: no axis and no option `{CONFIG_KEY}` names the configuration to start from")
+    labels = dict(zip((axis.rpartition(".")[2] for axis in axes), (label for label, _ in combination), strict=True))
+    return Cell(labels, str(find_config(config, file.parent)), chosen, Path(root, *labels.values()), command)
+
+
+def _named(file: Path, option: Any) -> str:
+    if not _NAME.fullmatch(str(option)):
+        raise UserError(f"{file}: {str(option)[:100]!r} is no name of an axis or an option: write one like data.limit")
+    return str(option)
+
+
+def _check_options(file: Path, options: Mapping[Any, Any]) -> None:
+    """Refuse options that no command takes, or that would put a cell's results elsewhere."""
+    for key, value in options.items():
+        name = _named(file, key)
+        if name in _PLACE or name.startswith("trainer.logger."):
+            raise UserError(f"{file}: option {name} says where a cell writes: leave it out, `output` and the axes do")
+        text = _argument(value)
+        if "\0" in text:
+            raise UserError(f"{file}: the value of {name} holds a NUL character: leave it out")
+        if len(text) > _LONGEST_VALUE:
+            raise UserError(
+                f"{file}: the value of {name} has {len(text):,} characters: keep it below {_LONGEST_VALUE:,}"
+            )
 
 
 def only(cells: Sequence[Cell], filters: Sequence[str]) -> list[Cell]:
@@ -154,31 +197,13 @@ def only(cells: Sequence[Cell], filters: Sequence[str]) -> list[Cell]:
         axis, equals, labels = text.partition("=")
         axis = axis.rpartition(".")[2]
         known = {cell.labels[axis]: None for cell in cells if axis in cell.labels}
-        wanted = [_label(axis, yaml.safe_load(label)) for label in labels.split(",")]
+        wanted = [_label(axis, read_value(label, f"--only {text}")) for label in labels.split(",")]
         if not equals or not set(wanted) <= known.keys():
             axes = ", ".join(cells[0].labels) if cells else ""
             choices = f"choose from {', '.join(known)}" if known else f"the axes are {axes}"
             raise UserError(f"--only {text} chooses nothing: {choices}")
         cells = [cell for cell in cells if cell.labels[axis] in wanted]
     return list(cells)
-
-
-def read_yaml(file: Path) -> dict[str, Any]:
-    """A YAML file's mapping.
-
-    Raises:
-        UserError: It is missing or damaged, or is no mapping.
-    """
-    if not file.is_file():  # a device would never end
-        raise UserError(f"{str(file)!r} is no file: give a YAML file")
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise UserError(f"{str(file)!r} cannot be read ({' '.join(str(reason).split())}): give a YAML file") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{str(file)!r} is no mapping of options: give a YAML file with some")
-    return content
 
 
 def _values(file: Path, axis: str, values: Any) -> dict[str, dict[str, Any]]:
@@ -189,6 +214,8 @@ def _values(file: Path, axis: str, values: Any) -> dict[str, dict[str, Any]]:
         labelled = {_label(axis, value): {axis: value} for value in values}
     else:
         raise UserError(f"{file}: axis {axis!r} has to be a list of values, or options by label")
+    for options in labelled.values():
+        _check_options(file, options)
     if len(labelled) != len(values):
         raise UserError(f"{file}: two values of axis {axis!r} have one label: give labels of their own")
     return labelled
@@ -199,12 +226,18 @@ def _label(axis: str, value: Any) -> str:
 
     >>> _label("model.encoder", "ViT-L/14@336px"), _label("seed_everything", 0), _label("config", "configs/stl10.yaml")
     ('ViT-L-14@336px', 'seed_everything-0', 'stl10')
+
+    Raises:
+        UserError: It would be too long.
     """
     text = str(value)
     if axis == CONFIG_KEY or text.endswith((".yaml", ".json", ".safetensors", ".pt")):
         text = Path(text).stem
     text = re.sub(r"[^\w.+@-]+", "-", text).strip("-.")
-    return text if isinstance(value, str) and text else f"{axis.rpartition('.')[2]}-{text}"
+    label = text if isinstance(value, str) and text else f"{axis.rpartition('.')[2]}-{text}"
+    if len(label) > _LONGEST_LABEL:
+        raise UserError(f"axis {axis!r}: {label[:40]}... is too long for the name of a folder: give its values labels")
+    return label
 
 
 def _argument(value: Any) -> str:
@@ -214,6 +247,10 @@ def _argument(value: Any) -> str:
         if isinstance(value, str)
         else yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()
     )
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _differences(expected: Any, found: Any, name: str) -> list[str]:

@@ -5,21 +5,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum, auto
 from functools import partial
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
+from bench.command_line.ending import one_line
 from bench.runs import locks
-from bench.runs.files import write_atomically
-from bench.runs.finetuning_record import FineTuningRecord
+from bench.runs.files import FileError, write_atomically
 from bench.runs.folder import RunFolder
-from bench.runs.record import RunRecord
+from bench.runs.json_values import read_json
 from bench.sweep.grid import Cell
 from datamodules.errors import UserError
 
@@ -27,6 +24,7 @@ LOG = "sweep.log"
 FAILED = "failed.json"
 _LOCK = ".sweep.lock"
 _POLL_SECONDS = 1.0
+_LARGEST_FAILURE = 1_000_000  # bytes
 
 
 class State(Enum):
@@ -77,29 +75,28 @@ def run_cells(
     def say_running(cell: Cell) -> None:
         say(progress.line(cell, "running"))
 
-    with _terminated_by_exception():
-        while left:
-            busy = []
-            for cell in left:
-                state, reason, seconds = _attempt(cell, retry, partial(say_running, cell))
-                if state is State.ELSEWHERE:
-                    busy.append(cell)
-                    continue
-                progress.finished(cell, _seconds(cell, seconds) if state is State.DONE else None)
-                if state is State.DONE:
-                    outcome.done[cell.name] = seconds is not None
-                    say(progress.line(cell, "done before" if seconds is None else f"done in {_clock(seconds)}"))
-                else:
-                    outcome.failed[cell.name] = reason
-                    say(progress.line(cell, f"FAILED: {reason}"))
-            if not busy or not wait:
-                outcome.elsewhere = [cell.name for cell in busy]
-                return outcome
-            if len(busy) == len(left):
-                time.sleep(_POLL_SECONDS)
+    while left:
+        busy = []
+        for cell in left:
+            state, reason, seconds = _attempt(cell, retry, partial(say_running, cell))
+            if state is State.ELSEWHERE:
+                busy.append(cell)
+                continue
+            progress.finished(cell, _seconds(cell, seconds) if state is State.DONE else None)
+            if state is State.DONE:
+                outcome.done[cell.name] = seconds is not None
+                say(progress.line(cell, "done before" if seconds is None else f"done in {_clock(seconds)}"))
             else:
-                say(f"waiting for {len(busy)} cells that other processes are at work on")
-            left = busy
+                outcome.failed[cell.name] = reason
+                say(progress.line(cell, f"FAILED: {reason}"))
+        if not busy or not wait:
+            outcome.elsewhere = [cell.name for cell in busy]
+            return outcome
+        if len(busy) == len(left):
+            time.sleep(_POLL_SECONDS)
+        else:
+            say(f"waiting for {len(busy)} cells that other processes are at work on")
+        left = busy
     return outcome
 
 
@@ -108,18 +105,25 @@ def state(cell: Cell) -> tuple[State, str]:
 
     A cell is done if its results are whole and its configuration is what the grid asks for.
     """
+    failed = cell.folder / FAILED
     try:
-        _record(cell)
+        _seconds_said(cell)
         different = cell.differences()
     except FileNotFoundError:
-        if (cell.folder / FAILED).exists():
-            return State.FAILED, str(json.loads((cell.folder / FAILED).read_text(encoding="utf-8"))["reason"])
-        return State.OPEN, ""
-    except (OSError, ValueError, UserError) as error:
-        return State.FAILED, f"results in {cell.folder} cannot be read ({' '.join(str(error).split())}): remove it"
+        return (State.FAILED, _failure(failed)) if failed.exists() else (State.OPEN, "")
+    except (OSError, UserError) as error:
+        return State.FAILED, one_line(f"results in {cell.folder} cannot be read ({error}): remove it")
     if different:
         return State.FAILED, f"{cell.folder} holds results with another {', '.join(different)}: remove it"
     return State.DONE, ""
+
+
+def _failure(file: Path) -> str:
+    """Why a cell failed, as an earlier sweep has written it."""
+    try:
+        return one_line(read_json(file, _LARGEST_FAILURE)["reason"].text())
+    except (OSError, UserError) as error:
+        return one_line(f"{error}: remove it")
 
 
 def _attempt(cell: Cell, retry: bool, starting: Callable[[], None]) -> tuple[State, str, float | None]:
@@ -175,7 +179,7 @@ def _reason(code: int, log: Path) -> str:
         hint = ", perhaps for want of memory" if name == "SIGKILL" else ""
         return f"killed by {name}{hint}; see {log}"
     said = [line.strip() for line in lines if line.startswith("error: ")] or [line for line in lines if line.strip()]
-    return f"{said[-1].removeprefix('error: ') if said else f'exit status {code}'}; see {log}"
+    return one_line(f"{said[-1].removeprefix('error: ') if said else f'exit status {code}'}; see {log}")
 
 
 class _Progress:
@@ -209,27 +213,23 @@ class _Progress:
 
 def _seconds(cell: Cell, seconds: float | None) -> float | None:
     """How long a done cell took; if not in this sweep, as its record says, without the start-up."""
-    return _record(cell).run.seconds if seconds is None else seconds
+    return _seconds_said(cell) if seconds is None else seconds
 
 
-def _record(cell: Cell) -> RunRecord | FineTuningRecord:
-    """What its command wrote last."""
-    return (RunRecord if cell.command == "test" else FineTuningRecord).read(cell.folder)
+def _seconds_said(cell: Cell) -> float | None:
+    """What the record of a done cell says.
+
+    Raises:
+        FileNotFoundError: There is none.
+        UserError: It is damaged.
+        OSError: It cannot be read.
+    """
+    folder = RunFolder(cell.folder)
+    for file in (folder.results, folder.finetuning):
+        if file.is_dir():
+            raise FileError(file, "it is a folder")
+    return (folder.record() if cell.command == "test" else folder.finetuning_record()).run.seconds
 
 
 def _clock(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))
-
-
-@contextmanager
-def _terminated_by_exception() -> Iterator[None]:
-    """SIGTERM ends the cell that is running, too."""
-
-    def leave(_signal: int, _frame: FrameType | None) -> NoReturn:
-        raise SystemExit(128 + signal.SIGTERM)
-
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

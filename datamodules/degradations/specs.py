@@ -141,8 +141,8 @@ def degrade(image: Image.Image, view: str) -> Degraded:
     return degradations[0](rgb) if degradations else Degraded(rgb, None)
 
 
-def parse_all(specs: Sequence[str]) -> tuple[Degradation, ...]:
-    """Parse the views of a run; `original` always comes first, whether it was listed or not.
+def parse_all(specs: Sequence[str] | str) -> tuple[Degradation, ...]:
+    """Parse the views of a run, or a single one; `original` always comes first, whether it was listed or not.
 
     Ranges are written as in bash: `jpeg-{95..5..10}`, `webp-{75,50}`, `resize-0.{25,5}+jpeg-{75,50}`.
 
@@ -152,9 +152,7 @@ def parse_all(specs: Sequence[str]) -> tuple[Degradation, ...]:
     >>> [degradation.name for degradation in parse_all(["jpeg-{75..25..25}"])]
     ['original', 'jpeg-75', 'jpeg-50', 'jpeg-25']
     """
-    if isinstance(specs, str):
-        raise UserError(f"degradations {specs!r} is one text: write a list such as [original, jpeg-75]")
-    names = [name for spec in specs for name in _expand(spec)]
+    names = [name for spec in ([specs] if isinstance(specs, str) else specs) for name in _expand(spec)]
     if len(names) > MOST_VIEWS:
         raise UserError(f"the degradations are {len(names)} views: a run holds at most {MOST_VIEWS}")
     repeated = [name for name, count in Counter(names).items() if count > 1]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from sklearn import metrics as sklearn_metrics
 
-from bench.metrics import CALIBRATION_BINS, METRICS, confusion_matrix, measure
+from bench.metrics import CALIBRATION_BINS, METRICS, confusion_matrix, measure, page
 from bench.outcomes import MEASURED, UNKNOWN, Outcomes
 
 CLASSES, IMAGES = 7, 500
@@ -126,3 +126,7 @@ def test_every_metric_is_declared_once_and_all_that_are_measured_are_declared(me
     names = [metric.name for metric in METRICS]
     assert len(set(names)) == len(names)
     assert [name for name in names if name in measured["jpeg-25"].metrics] == list(measured["jpeg-25"].metrics)
+
+
+def test_documentation_is_made_of_the_declarations(repository):
+    assert (repository / "docs/metrics.md").read_text(encoding="utf-8") == page()

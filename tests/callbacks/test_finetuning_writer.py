@@ -1,22 +1,30 @@
 """What a fit leaves: files that the benchmark and plain open_clip load, a record, a card, events."""
 
 import json
+import re
+from collections import Counter
+from pathlib import Path
 
 import open_clip
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
-from lightning.pytorch.loggers import TensorBoardLogger
-from open_clip.factory import add_model_config
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from bench.clip.encoders import load_encoder
 from bench.clip.zero_shot import ZeroShotClassifier
 from bench.finetuning import Augment, LastBlocks, LinearCorrection, LoRA, RobustFineTuning
+from bench.finetuning.export import configuration
+from bench.runs.finetuning_record import TrainingViews as Drawn
+from bench.runs.folder import RunFolder
+from bench.runs.record import Skipped
 from callbacks import FineTuningWriter
 from datamodules import Synthetic
 from datamodules.errors import UserError
+from datamodules.synthetic import SyntheticSource
 from datamodules.training import TrainingViews
 
 VIEWS = ["original", "jpeg-50", "jpeg-25"]
@@ -25,39 +33,43 @@ PROJECTION = "visual.attnpool.c_proj.weight"
 pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
 
 
-def data():
+MODELS = Path(__file__).resolve().parents[2] / "configs" / "models"
+
+
+def data(**options):
+    """16 images to fit on, 8 held out."""
     views = TrainingViews({"jpeg-{}": [10, 90]}, clean=0.2)
-    return Synthetic(
-        degradations=VIEWS, training_views=views, limit=60, validation_every=3, batch_size=20, num_workers=0
-    )
+    settings = {"degradations": VIEWS, "training_views": views, "limit": 24, "validation_every": 3}
+    return Synthetic(**{**settings, "batch_size": 8, "num_workers": 0, **options})
 
 
-@pytest.fixture
-def encoder(repository):
+def encoder(name):
     """Options that choose one of the demo's trained CLIPs."""
-    models = repository / "configs" / "models"
-    return lambda name: {"encoder": f"{models / name}.json", "pretrained": f"{models / name}.safetensors"}
+    return {"encoder": f"{MODELS / name}.json", "pretrained": f"{MODELS / name}.safetensors"}
 
 
-@pytest.fixture
-def fit(tmp_path, encoder):
-    """Fits; gives the module and the run's folder."""
+def fit(folder, name="demo-rn", trainable=None, writer=None, callbacks=(), loggers=(), source=None, **options):
+    """Fits; gives the module."""
+    seed_everything(0, verbose=False)
+    rate = options.pop("learning_rate", 1e-3)
+    module = RobustFineTuning(Augment(), trainable or LastBlocks(1), **encoder(name), learning_rate=rate)
+    own = TensorBoardLogger(folder.parent, name=None, version=folder.name, default_hp_metric=False)
+    trainer = Trainer(
+        accelerator="cpu", devices=1, num_sanity_val_steps=0, log_every_n_steps=1, logger=[*loggers, own],
+        enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=bool(callbacks),
+        callbacks=[*callbacks, writer or FineTuningWriter("tuned", alphas=[0.5], export=[0.25])],
+        **{"max_epochs": 2, **options},
+    )  # fmt: skip
+    trainer.fit(module, datamodule=source or data())
+    return module
 
-    def run(name="demo-rn", trainable=None, writer=None, callbacks=(), version="run", max_epochs=2, **options):
-        seed_everything(0, verbose=False)
-        module = RobustFineTuning(
-            Augment(), trainable or LastBlocks(1), **encoder(name), **{"learning_rate": 1e-3, **options}
-        )
-        trainer = Trainer(
-            accelerator="cpu", devices=1, max_epochs=max_epochs, num_sanity_val_steps=0, log_every_n_steps=1,
-            logger=TensorBoardLogger(tmp_path, name=None, version=version, default_hp_metric=False),
-            enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=bool(callbacks),
-            callbacks=[*callbacks, writer or FineTuningWriter("tuned", alphas=[0.5], export=[0.25])],
-        )  # fmt: skip
-        trainer.fit(module, datamodule=data())
-        return module, tmp_path / version
 
-    return run
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A fit's module, folder and record."""
+    folder = tmp_path_factory.mktemp("fits") / "run"
+    module = fit(folder)
+    return module, folder, RunFolder(folder).finetuning_record()
 
 
 def images():
@@ -66,57 +78,84 @@ def images():
     return next(iter(source.val_dataloader())), source.class_names
 
 
+def run_card(folder, monkeypatch):
+    """What the code of the model card defines, run where the card lies."""
+    (code,) = re.findall(r"```python\n(.*?)```", (folder / "MODEL_CARD.md").read_text(), re.DOTALL)
+    monkeypatch.chdir(folder)
+    names = {}
+    exec(code, names)
+    return names
+
+
 class TestEncoder:
-    @pytest.mark.parametrize("trainable", [LastBlocks(1), LoRA(2)], ids=["blocks", "lora"])
-    @pytest.mark.parametrize("name", ["demo-rn", "demo-vit"])
-    def test_plain_open_clip_loads_it_and_predicts_the_same(self, fit, encoder, name, trainable):
-        module, folder = fit(name, trainable)
-        add_model_config(encoder(name)["encoder"])
-        plain = open_clip.create_model(name, pretrained=str(folder / "tuned.safetensors")).eval()
+    @pytest.mark.parametrize(
+        ("name", "trainable"), [("demo-rn", None), ("demo-vit", LastBlocks(1)), ("demo-vit", LoRA(2))]
+    )
+    def test_the_cards_own_code_loads_it_in_plain_open_clip_and_predicts_the_same(
+        self, finished, tmp_path, monkeypatch, name, trainable
+    ):
+        module, folder, _ = finished
+        if trainable is not None:
+            folder = tmp_path / "run"
+            module = fit(folder, name, trainable, max_epochs=1)
+        assert json.loads((folder / "tuned.json").read_text()) == json.loads((MODELS / f"{name}.json").read_text())
+        loaded = run_card(folder, monkeypatch)
+        plain = loaded["model"].eval()
         batch, names = images()
         found = ZeroShotClassifier(module.with_weights(module.tuned_state()), names, module.templates)
-        prompts = [module.templates[0].replace("{}", name) for name in names]
+        prompts = loaded["tokenizer"]([module.templates[0].replace("{}", name) for name in names])
         with torch.no_grad():
-            pixels = found.preprocess(batch.views["jpeg-25"])
-            expected = plain.get_logits(pixels, module.encoder.tokenizer(prompts))[0]
             logits = found(batch.views["jpeg-25"])
+            pixels = [loaded["preprocess"](Image.fromarray(x.permute(1, 2, 0).numpy())) for x in batch.views["jpeg-25"]]
+            expected = plain.get_logits(torch.stack(pixels), prompts)[0]
         torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-3)  # logits reach 100
         assert logits.argmax(1).equal(expected.argmax(1))
         assert len(set(expected.argmax(1).tolist())) > 3
 
-    def test_the_benchmark_loads_it_without_being_told_its_activation(self, fit, encoder):
-        module, folder = fit()
-        loaded = load_encoder(encoder("demo-rn")["encoder"], str(folder / "tuned.safetensors"))
-        state = loaded.model.state_dict()
-        assert all(torch.equal(state[name], tensor) for name, tensor in module.tuned_state().items())
-        record = json.loads((folder / "finetuning.json").read_text())
-        assert loaded.provenance()["weights_sha256"] == record["exports"][-1]["sha256"]
+    def test_the_benchmark_loads_it_without_being_told_its_activation(self, finished):
+        module, folder, record = finished
+        for config in (encoder("demo-rn")["encoder"], str(folder / "tuned.json")):
+            loaded = load_encoder(config, str(folder / "tuned.safetensors"))
+            state = loaded.model.state_dict()
+            assert all(torch.equal(state[name], tensor) for name, tensor in module.tuned_state().items())
+            assert loaded.provenance()["weights_sha256"] == record.exports[-1].sha256
 
-    def test_a_share_is_exported_on_request(self, fit, encoder):
-        module, folder = fit()
+    def test_a_share_is_exported_on_request(self, finished):
+        module, folder, _ = finished
         loaded = load_encoder(encoder("demo-rn")["encoder"], str(folder / "tuned-0.25.safetensors"))
         before, after, found = module.original_state(), module.tuned_state(), loaded.model.state_dict()
         expected = 0.75 * before[PROJECTION] + 0.25 * after[PROJECTION]
         torch.testing.assert_close(found[PROJECTION], expected)
 
-    def test_the_best_share_is_named_and_exported_on_request(self, fit):
-        _, folder = fit(writer=FineTuningWriter("tuned", alphas=[0.5], export=["best"]))
-        record = json.loads((folder / "finetuning.json").read_text())
+    def test_the_best_share_is_named_and_exported_on_request(self, tmp_path):
+        fit(tmp_path / "run", writer=FineTuningWriter("tuned", alphas=[0.5], export=["best"]), max_epochs=1)
+        record = RunFolder(tmp_path / "run").finetuning_record()
         means = {
-            point["alpha"]: sum(values["precision"] for values in point["metrics"].values())
-            for point in record["interpolation"]
+            alpha: sum(values["precision"] for values in measures.values())
+            for alpha, measures in record.interpolation.items()
         }
-        best = [one["alpha"] for one in record["exports"] if one["best"]]
+        best = [one.alpha for one in record.exports if one.best]
         assert best == [min(alpha for alpha, mean in means.items() if mean == max(means.values()))]
 
-    def test_the_best_checkpoint_is_exported_where_one_is_watched_for(self, fit, tmp_path):
+    def test_the_best_checkpoint_is_exported_where_one_is_watched_for(self, tmp_path):
         watch = ModelCheckpoint(tmp_path / "checkpoints", monitor="val/loss/original", mode="min")
         stop = EarlyStopping("val/loss/original", patience=1)
-        module, _ = fit(callbacks=[watch, stop, Spoil()], max_epochs=6, learning_rate=1e-4)
+        module = fit(tmp_path / "run", callbacks=[watch, stop, Spoil()], max_epochs=6, learning_rate=1e-4)
         best = torch.load(watch.best_model_path, weights_only=True)["state_dict"]
         assert module.trainer.current_epoch == 2
         assert "epoch=0" in watch.best_model_path
         assert module.tuned_state()[PROJECTION].equal(best[f"model.{PROJECTION}"])
+
+    def test_an_encoder_that_open_clip_knows_brings_no_configuration(self):
+        class Known:
+            config = open_clip.get_model_config("RN50")
+
+            def provenance(self):
+                return {"architecture": "RN50"}
+
+        assert configuration(Known()) is None
+        Known.config = {**Known.config, "embed_dim": 7}
+        assert configuration(Known()) == Known.config
 
 
 class Spoil(Callback):
@@ -128,47 +167,39 @@ class Spoil(Callback):
 
 
 class TestRecord:
-    @pytest.fixture
-    def finished(self, fit):
-        module, folder = fit()
-        return module, folder, json.loads((folder / "finetuning.json").read_text())
-
     def test_it_says_what_was_done_with_what(self, finished):
         module, folder, record = finished
-        assert record["method"]["objective"] == {"name": "Augment", "label_free": False}
-        assert record["method"]["trainable"] == {"name": "LastBlocks", "blocks": 1}
-        assert record["training"]["views"] == {
-            "codecs": {"jpeg-{}": [10, 90]}, "law": "Uniform", "clean": 0.2, "flip": 0.0
-        }  # fmt: skip
-        assert (record["training"]["epochs"], record["training"]["steps"]) == (2, 4)
-        assert record["original"]["weights_sha256"] == module.encoder.provenance()["weights_sha256"]
-        assert (sum(record["images_per_class"].values()), record["validation_images"]) == (40, 20)
-        assert record["seeds"] == {"data": 0, "everything": "0"}
-        assert record["frozen"]["unchanged"]
+        assert record.method["objective"] == {"name": "Augment", "label_free": False}
+        assert record.method["trainable"] == {"name": "LastBlocks", "blocks": 1}
+        assert record.training.views == Drawn({"jpeg-{}": (10, 90)}, "Uniform", clean=0.2, flip=0.0)
+        assert (record.training.epochs, record.training.steps) == (2, 4)
+        assert record.original.weights_sha256 == module.encoder.provenance()["weights_sha256"]
+        assert (sum(record.images_per_class.values()), record.validation_images, record.skipped) == (16, 8, ())
+        assert (record.seed, record.seed_everything) == (0, "0")
         assert not (folder / "unfinished").exists()
 
     def test_its_ends_are_the_original_and_the_tuned_encoder_on_the_held_out_images(self, finished):
         module, _, record = finished
-        points = {point["alpha"]: point["metrics"] for point in record["interpolation"]}
-        assert sorted(points) == [0.0, 0.25, 0.5, 1.0]
-        assert record["metrics"] == {"before": points[0.0], "after": points[1.0]}
+        assert sorted(record.interpolation) == [0.0, 0.25, 0.5, 1.0]
         for view in VIEWS:
-            assert points[1.0][view] == pytest.approx(module.measured[view], abs=1e-4)  # another memory layout
-        for alpha, state in ((0.0, module.original_state()), (1.0, module.tuned_state())):
-            classifier = ZeroShotClassifier(module.with_weights(state), images()[1], module.templates)
-            batch, _ = images()
+            assert record.after[view] == pytest.approx(module.measured[view], abs=1e-4)  # another memory layout
+        batch, names = images()
+        for measures, state in ((record.before, module.original_state()), (record.after, module.tuned_state())):
+            classifier = ZeroShotClassifier(module.with_weights(state), names, module.templates)
             with torch.no_grad():
                 right = (classifier(batch.views["jpeg-25"]).argmax(1) == batch.labels).float().mean().item()
-            assert points[alpha]["jpeg-25"]["precision"] == pytest.approx(right)
+            assert measures["jpeg-25"]["precision"] == pytest.approx(right)
 
-    def test_the_card_has_the_table_and_how_to_load_it(self, finished):
+    def test_the_card_has_the_table_and_the_method(self, finished):
         _, folder, record = finished
         card = (folder / "MODEL_CARD.md").read_text()
-        before, after = (record["metrics"][when]["jpeg-25"]["precision"] for when in ("before", "after"))
+        before, after = record.before["jpeg-25"]["precision"], record.after["jpeg-25"]["precision"]
         assert f"| jpeg-25 | {before:.4f} | {after:.4f} | {after - before:+.4f} |" in card
-        assert 'pretrained="tuned.safetensors", force_quick_gelu=True)' in card
-        assert "objective: Augment" in card
-        assert "jpeg-{} at 10 to 90" in card
+        assert "- objective: Augment\n- trained: LastBlocks (blocks 1), " in card
+        assert "- random views: jpeg-{} at 10 to 90, Uniform qualities; 20% clean; 0% mirrored\n" in card
+        digest = record.exports[-1].sha256
+        assert f"- `tuned.safetensors`: 1 of the tuned weights, 0 of the original's; SHA-256 `{digest}`" in card
+        assert "\n\n\n" not in card
 
     def test_tensorboard_has_the_precision_of_all_views_and_the_curve(self, finished):
         _, folder, record = finished
@@ -177,43 +208,78 @@ class TestRecord:
         for view in VIEWS:
             assert len(events.Scalars(f"val/precision/{view}")) == 2
             curve = {event.step: event.value for event in events.Scalars(f"interpolation/precision/{view}")}
-            points = {round(100 * p["alpha"]): p["metrics"][view]["precision"] for p in record["interpolation"]}
+            points = {round(100 * alpha): of[view]["precision"] for alpha, of in record.interpolation.items()}
             assert curve == pytest.approx(points)
         assert "interpolation/curve" in events.Tags()["images"]
         assert "model_card/text_summary" in events.Tags()["tensors"]
         assert len(events.Scalars("train/loss")) == 4
 
+    def test_images_that_cannot_be_read_are_listed_and_not_counted(self, tmp_path, monkeypatch):
+        load = SyntheticSource.load
 
-def test_the_linear_correction_leaves_the_same_files(tmp_path, encoder):
+        def broken(self, index):
+            if index in (3, 4, 7):  # of which 3 is held out
+                raise ValueError("broken")
+            return load(self, index)
+
+        monkeypatch.setattr(SyntheticSource, "load", broken)
+        table = CSVLogger(tmp_path / "table", name=None, version="run")
+        fit(tmp_path / "run", loggers=[table], source=data(on_error="skip"), max_epochs=1)
+        record = RunFolder(Path(table.log_dir)).finetuning_record()
+        assert record.skipped == tuple(Skipped(index, None, "ValueError: broken") for index in (3, 4, 7))
+        assert (sum(record.images_per_class.values()), record.validation_images) == (14, 7)
+        source = SyntheticSource("train", (32,), 0)
+        kept = Counter(source.classes[source.label(index)] for index in range(24) if index % 3 and index not in (4, 7))
+        assert record.images_per_class == kept
+        assert "- left out, because they could not be read: 3\n" in (Path(table.log_dir) / "MODEL_CARD.md").read_text()
+        # the one TensorBoard logger is the second, and has the page all the same
+        events = EventAccumulator(str(tmp_path / "run"))
+        events.Reload()
+        assert "interpolation/curve" in events.Tags()["images"]
+
+
+def test_the_linear_correction_leaves_the_same_files(tmp_path):
     module = LinearCorrection(**encoder("demo-vit"))
     trainer = Trainer(
         accelerator="cpu", max_epochs=1, logger=False, enable_progress_bar=False, enable_checkpointing=False,
         enable_model_summary=False, num_sanity_val_steps=0, default_root_dir=tmp_path / "run",
-        callbacks=[FineTuningWriter("linear")],
+        callbacks=[FineTuningWriter("linear", alphas=[])],
     )  # fmt: skip
     trainer.fit(module, datamodule=data())
     assert {path.name for path in (tmp_path / "run").iterdir()} == {
-        "linear.safetensors", "finetuning.json", "MODEL_CARD.md"
+        "linear.safetensors", "linear.json", "finetuning.json", "MODEL_CARD.md"
     }  # fmt: skip
     assert "trained: the last projection" in (tmp_path / "run" / "MODEL_CARD.md").read_text()
 
 
 class TestFolder:
-    def test_a_finished_fit_is_not_overwritten(self, fit, tmp_path):
-        fit()
-        before = (tmp_path / "run" / "tuned.safetensors").read_bytes()
+    def test_a_finished_fit_is_not_overwritten(self, finished):
+        _, folder, _ = finished
+        before = (folder / "tuned.safetensors").read_bytes()
         with pytest.raises(UserError, match="holds a finished fit"):
-            fit()
-        assert (tmp_path / "run" / "tuned.safetensors").read_bytes() == before
+            fit(folder)
+        assert (folder / "tuned.safetensors").read_bytes() == before
 
-    def test_a_trial_run_writes_nothing(self, tmp_path, encoder):
+    @pytest.mark.parametrize("options", [{"max_epochs": 0}, {"limit_train_batches": 0}])
+    def test_a_fit_of_no_step_exports_nothing(self, tmp_path, options):
+        module = LinearCorrection(**encoder("demo-rn"))
+        trainer = Trainer(
+            accelerator="cpu", enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
+            logger=False, default_root_dir=tmp_path, callbacks=[FineTuningWriter()], **{"max_epochs": 1, **options},
+        )  # fmt: skip
+        with pytest.raises(UserError, match="the fit makes no step: raise `max_epochs`"):
+            trainer.fit(module, datamodule=data())
+        assert not list(tmp_path.glob("*.*"))
+
+    def test_a_trial_run_writes_nothing(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
         module = RobustFineTuning(Augment(), LastBlocks(1), **encoder("demo-rn"))
         trainer = Trainer(
             accelerator="cpu", fast_dev_run=1, enable_progress_bar=False, enable_model_summary=False,
-            default_root_dir=tmp_path / "run", callbacks=[FineTuningWriter()],
+            default_root_dir=tmp_path / "run", callbacks=[FineTuningWriter(), ModelCheckpoint(save_last=True)],
         )  # fmt: skip
         trainer.fit(module, datamodule=data())
-        assert not (tmp_path / "run").exists()
+        assert not list(tmp_path.iterdir())
 
     @pytest.mark.parametrize(
         ("options", "message"),

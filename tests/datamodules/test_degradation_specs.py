@@ -139,6 +139,11 @@ def test_braces_stand_for_views(spec, views):
     assert [degradation.name for degradation in parse_all([spec])] == ["original", *views]
 
 
+def test_a_single_specification_needs_no_list():
+    assert parse_all("jpeg-75") == parse_all(["jpeg-75"])
+    assert parse_all("jpeg-{75,50}") == parse_all(["jpeg-75", "jpeg-50"])
+
+
 @pytest.mark.parametrize(
     ("specs", "complaint"),
     [
@@ -158,7 +163,7 @@ def test_braces_stand_for_views(spec, views):
         (["jpeg-{5,5}"], "'jpeg-5' is listed twice"),
         (["jpeg-5", "jpeg-5"], "'jpeg-5' is listed twice"),
         (["original", "original"], "'original' is listed twice"),
-        ("jpeg-75", "'jpeg-75' is one text: write a list"),
+        ("", "unknown degradation ''"),
     ],
 )
 def test_a_wrong_list_is_refused_in_one_line(specs, complaint):

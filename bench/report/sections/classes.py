@@ -2,7 +2,10 @@
 
 from functools import partial
 
-from bench.figures.comparison import MOST_CLASSES, MOST_PANELS, class_drops, recall_drop
+import numpy as np
+import numpy.typing as npt
+
+from bench.figures.classes import ClassPanel, class_maps
 from bench.report.elements import Block, Cell, Plot, Section, Table
 from bench.report.groups import Entry, Group
 from bench.report.runs import Confusion
@@ -17,18 +20,30 @@ def classes_section(group: Group) -> Section | None:
     if not entries:
         return None
     note = "Red: the class lost recall; blue: it gained. White cells without a number: not measured."
-    if len(entries) > MOST_PANELS:
-        note += f" The first {MOST_PANELS} of {len(entries)} encoders; all are in classes.csv."
-    if len(group.classes) > MOST_CLASSES:
-        note += (
-            f" The {MOST_CLASSES} of {len(group.classes)} classes that lose most on average; all are in classes.csv."
-        )
-    draw = partial(class_drops, group, entries[:MOST_PANELS])
+    note += " All classes are in classes.csv."
+    panels = [ClassPanel(one.label, _drops(group, one)) for one in entries]
+    draw = partial(class_maps, panels, group.classes, group.degraded, "drop in recall", drops=True)
     blocks: list[Block] = [Plot(f"{group.name}-classes", "Drop in recall per class", draw, note)]
     found = [(one, view, pair) for one, view, cell in group.cells for pair in cell.result.confusions]
     if found:
         blocks.append(_confusions(group, found))
     return Section("Classes", tuple(blocks), {"classes.csv": _recalls(group), "confusions.csv": _pairs(group, found)})
+
+
+def recall_drop(entry: Entry, view: str) -> npt.NDArray[np.float64] | None:
+    """Recall in the original minus recall in a view of the same run: float64 [C], None where not measured."""
+    if view not in entry.cells:
+        return None
+    cell = entry.cells[view]
+    before, after = cell.run.views[ORIGINAL].recall, cell.result.recall
+    return None if before is None or after is None else before - after
+
+
+def _drops(group: Group, entry: Entry) -> npt.NDArray[np.float64]:
+    """By class and degraded view, NaN where not measured."""
+    blank = np.full(len(group.classes), np.nan)
+    drops = [recall_drop(entry, view) for view in group.degraded]
+    return np.stack([blank if drop is None else drop for drop in drops], axis=1)
 
 
 def _confusions(group: Group, found: list[tuple[Entry, str, Confusion]]) -> Table:

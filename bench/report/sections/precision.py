@@ -2,10 +2,10 @@
 
 from functools import partial
 
-from bench.figures.comparison import precision_curves
+from bench.figures.curves import Line, Measured, Panel, quality_curves
 from bench.report.comparison import compare
 from bench.report.elements import MISSING, Block, Cell, Plot, Section, Table, Text, number
-from bench.report.groups import Entry, Group, short
+from bench.report.groups import Entry, Group, Measurement, short
 from bench.report.runs import different_codecs
 from datamodules.degradations import ORIGINAL
 
@@ -28,10 +28,28 @@ def precision_section(group: Group, *, against_paper: bool) -> Section:
         left = [view for view in group.degraded if view not in drawn]
         note = "Bands: Wilson's 95% interval. The scale of precision does not start at 0."
         note += f" Without a quality, so not drawn: {', '.join(left)}." if left else ""
-        blocks.append(
-            Plot(f"{group.name}-precision", "Precision against quality", partial(precision_curves, group), note)
-        )
+        draw = partial(quality_curves, [_panel(group, codec) for codec in group.curves])
+        blocks.append(Plot(f"{group.name}-precision", "Precision against quality", draw, note))
     return Section("Precision", tuple(blocks), {"cells.csv": _data(group, against_paper=against_paper)})
+
+
+def measured(cell: Measurement) -> Measured:
+    """A precision as figures take it."""
+    return Measured(cell.precision, cell.interval.low, cell.interval.high)
+
+
+def _panel(group: Group, codec: str) -> Panel:
+    return Panel(
+        codec,
+        [
+            Line(
+                entry.label,
+                [(x, measured(entry.cells[view])) for x, view in group.curves[codec] if view in entry.cells],
+                measured(entry.cells[ORIGINAL]),
+            )
+            for entry in group.entries
+        ],
+    )
 
 
 def _cell(group: Group, entry: Entry, view: str, *, against_paper: bool) -> Cell:

@@ -3,13 +3,15 @@
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from bench.figures.comparison import MOST_PANELS, rate_figure
+from bench.figures.curves import Line, Panel, rate_curves
 from bench.report.elements import MISSING, Block, Cell, Listing, Plot, Section, Table, Text, number
 from bench.report.groups import Entry, Group, short
 from bench.report.rate_curves import Curve, Difference, compare_codecs, long_curves, measure_curves, smallest
 from bench.report.resampling import resample
+from bench.report.sections.precision import measured
 from bench.statistics.intervals import Interval
 from bench.statistics.rate_curves import RESAMPLES, codec_curves
+from datamodules.degradations import ORIGINAL
 
 _MOST_ROWS = 120
 
@@ -29,9 +31,7 @@ def rate_section(group: Group, points: float) -> Section | None:
         blocks.insert(0, Text(f"The sources are {short(lossy)} already, so all drops here are biased down."))
     if any(codec_curves(entry.bits) for entry in entries):
         note = "Bands: Wilson's 95% interval. Dashed: the original. The scale of precision does not start at 0."
-        if len(entries) > MOST_PANELS:
-            note += f" The first {MOST_PANELS} of {len(entries)} encoders."
-        draw = partial(rate_figure, entries[:MOST_PANELS])
+        draw = partial(rate_curves, [_panel(entry) for entry in entries])
         blocks.append(Plot(f"{group.name}-rate", "Precision against bits per pixel", draw, note))
     curves: list[Curve] = []
     differences: list[Difference] = []
@@ -51,6 +51,14 @@ def rate_section(group: Group, points: float) -> Section | None:
         "equal_bits.csv": _difference_data(group, differences),
     }
     return Section("Bytes", tuple(blocks), {name: rows for name, rows in data.items() if rows})
+
+
+def _panel(entry: Entry) -> Panel:
+    lines = [
+        Line(codec, [(entry.bits[view], measured(entry.cells[view])) for view in views])
+        for codec, views in codec_curves(entry.bits).items()
+    ]
+    return Panel(entry.label, lines, original=measured(entry.cells[ORIGINAL]))
 
 
 def answers(group: Group, points: float) -> list[str]:

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
-from bench.figures.robustness import interpolation_curves, recovered_shares
+from bench.figures.curves import Measured
+from bench.figures.interpolation import Step, interpolation_curves
+from bench.figures.recovery import recovered_shares
 from bench.finetuning.export import in_words
 from bench.report.elements import MISSING, Block, Cell, Listing, Plot, Section, Table, Text, number
 from bench.report.fits import Tuned
@@ -56,7 +59,7 @@ def _blocks(name: str, group: Group, base: Entry, variants: Sequence[Variant]) -
             Plot(
                 f"{name}-shares",
                 "Recovered share of the drop beyond the control",
-                partial(recovered_shares, {one.title: one.recoveries for one in tuned}, group.degraded),
+                partial(recovered_shares, {one.title: _net_shares(one) for one in tuned}, group.degraded),
                 "Bars: 95% intervals. 1 is all that the original model lost.",
             ),
         ]
@@ -65,15 +68,31 @@ def _blocks(name: str, group: Group, base: Entry, variants: Sequence[Variant]) -
     if forgetting := _forgetting(name, group, base, variants):
         blocks.append(forgetting)
     blocks += attribution_blocks(name, base, {one.title: list(one.entries.values()) for one in tuned})
-    curves = {one.title: one.first.record["interpolation"] for one in tuned if one.first.alpha == 1}
-    if curves:
+    ways = {one.title: _way(one.first.record["interpolation"]) for one in tuned if one.first.alpha == 1}
+    if ways:
         note = (
             "Measured on held-out images of the split tuned on, never on these. From the original (star) to the tuned "
             "weights; first seed of each; the mean of all degraded views that validation had."
         )
-        drawing = partial(interpolation_curves, curves)
+        drawing = partial(interpolation_curves, ways, "mean precision on degraded views")
         blocks.append(Plot(f"{name}-interpolation", "Between the original and the tuned weights", drawing, note))
     return blocks
+
+
+def _net_shares(variant: Variant) -> dict[str, Measured]:
+    shares = {view: found.net_share for view, found in variant.recoveries.items()}
+    return {view: Measured(one.value, one.interval.low, one.interval.high) for view, one in shares.items()}
+
+
+def _way(points: Sequence[Mapping[str, Any]]) -> list[Step]:
+    """What a fit's record says under `interpolation`, with the mean over its degraded views."""
+    steps = []
+    for point in points:
+        precisions = {view: measures["precision"] for view, measures in point["metrics"].items()}
+        clean = precisions.pop(ORIGINAL)
+        degraded = float(np.mean(list(precisions.values()))) if precisions else float("nan")
+        steps.append(Step(point["alpha"], clean, degraded))
+    return steps
 
 
 def _protocol(group: Group, base: Entry, variants: Sequence[Variant]) -> Listing:

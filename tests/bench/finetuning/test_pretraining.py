@@ -123,6 +123,20 @@ def test_diverged_weights_are_refused_and_nothing_is_written(config, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"max_epochs": -1, "max_time": {"seconds": 1}}, "`max_epochs` -1 leaves open over how many steps"),
+        ({"max_epochs": 0}, "the fit makes no step"),
+        ({"precision": "bf16-true"}, "`precision` bf16-true keeps the weights in another type"),
+    ],
+)
+def test_a_fit_that_cannot_end_in_weights_is_refused(config, tmp_path, options, message):
+    with pytest.raises(UserError, match=message):
+        fit(config, tmp_path, **options)
+    assert not (tmp_path / "trained.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
         ({"output": "weights.pt"}, "end it with .safetensors"),
         ({"templates": ["an image"]}, "template 'an image' must contain '{}' once"),
         ({"templates": []}, "there are no templates"),

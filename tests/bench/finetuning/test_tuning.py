@@ -221,7 +221,7 @@ def fit_numbers(tmp_path):
 
 class TestUnreadable:
     @pytest.mark.parametrize("method", ["gradient", "linear"])
-    def test_a_batch_without_a_readable_image_moves_nothing_and_is_noted(self, tuning, clip, fit, method, break_images):
+    def test_a_batch_without_a_readable_image_moves_nothing(self, tuning, clip, fit, method, break_images):
         break_images(2, 5)  # of which 5 is held out
         module = LinearCorrection(**clip["resnet"]) if method == "linear" else tuning(objective=Augment())
         losses = Losses()
@@ -230,7 +230,7 @@ class TestUnreadable:
         assert len(losses.values) == (0 if method == "linear" else 8)
         assert all(isfinite(loss) for loss in losses.values)
         assert isfinite(trainer.callback_metrics["val/loss/jpeg-25"])
-        assert {image.index: image.reason for image in module.unreadable.values()} == dict.fromkeys(
+        assert {image.index: image.reason for image in source.unreadable.values()} == dict.fromkeys(
             (2, 5), "ValueError: broken"
         )
         assert moved(module) == module.moving

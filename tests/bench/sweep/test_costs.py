@@ -3,7 +3,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.sweep.costs import Machine, cell_cost, dry_run, encoder_cost
+from bench.sweep.costs import cell_cost, dry_run, encoder_cost
 from bench.sweep.grid import read_sweep
 
 
@@ -37,18 +37,19 @@ def test_papers_sweep_is_36_cells_and_9_downloads(repository, monkeypatch):
     costs = [cell_cost(cell) for cell in cells]
     assert sum(cost.images for cost in costs) == 9 * (10_000 + 50_000 + 5_000 + 8_000)
     assert {cost.views for cost in costs} == {4}
-    text = dry_run(cells, Machine(flops=10e12))
-    hours = (sum(cost.flops for cost in costs) / 10e12 + 36 * Machine(flops=1).startup) / 3600
-    assert f"36 cells, {hours:.1f} hours on 1 device" in text
-    eight = dry_run(cells, Machine(flops=10e12, devices=8, startup=0, view_seconds=0))
-    assert f"{(sum(cost.flops for cost in costs) / 80e12) / 3600:.1f} hours on 8 devices" in eight
+    text = dry_run(cells, 10)
+    flops = sum(cost.images * 4 * cost.encoder.flops for cost in costs)
+    assert (
+        f"36 cells: images x views x GFLOP/image = {flops / 1e15:.3f} PFLOP, {flops / 10e12 / 3600:.1f} hours" in text
+    )
+    assert f"{flops / 80e12 / 3600:.1f} hours at 10 TFLOP/s (--tflops) on 8 devices" in dry_run(cells, 10, devices=8)
     assert "9 downloads of weights" in text
 
 
 @pytest.mark.parametrize("name", ["encoders", "demo_sweep"])
 def test_configs_are_grids_of_encoders_that_there_are(repository, monkeypatch, name):
     monkeypatch.chdir(repository)
-    text = dry_run(read_sweep(repository / f"configs/{name}.yaml", None, {}), Machine(flops=10e12))
+    text = dry_run(read_sweep(repository / f"configs/{name}.yaml", None, {}), 10)
     assert "?" not in text
 
 
@@ -57,6 +58,6 @@ def test_a_cell_that_cannot_be_told_is_listed(repository, tmp_path):
     file.write_text(
         f"output: x\noptions: {{config: {repository}/configs/cifar10.yaml}}\ngrid: {{model.encoder: [RN50, RN51]}}"
     )
-    text = dry_run(read_sweep(file, None, {}), Machine(flops=10e12))
+    text = dry_run(read_sweep(file, None, {}), 10)
     assert "unknown encoder 'RN51'" in text
-    assert "without 1 cells that cannot be told" in text
+    assert "without 1 that cannot be told" in text

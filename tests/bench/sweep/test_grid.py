@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -158,6 +159,50 @@ class TestDifferences:
     )
     def test_what_is_measured_makes_one(self, differences, options, found):
         assert differences(lambda saved: None, options) == found
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"grid": {"../../x": [1]}}, "'../../x' is no name of an axis"),
+        ({"grid": {"a.b": {"l": {"../c": 1}}}}, "'../c' is no name of an axis or an option"),
+        ({"grid": {"a/b": {"l": {"c.d": 1}}}}, "'a/b' is no name"),
+        ({"grid": {"a.b": {"l": {"trainer.logger.save_dir": "/tmp"}}}}, "trainer.logger.save_dir says where a cell"),
+        ({"grid": {"trainer.logger": [False]}}, "trainer.logger says where a cell writes"),
+        ({"grid": {"trainer": [{"default_root_dir": "/"}]}}, "trainer says where a cell writes"),
+        ({"grid": {f"a.x{axis}": list(range(100)) for axis in range(4)}}, "the grid has 100,000,000 cells"),
+        ({"grid": {"a.b": ["x\0y"]}}, "holds a NUL character"),
+        ({"grid": {"a.b": {"l": {"a.b": "x" * 300_000}}}}, "has 300,000 characters"),
+        ({"grid": {"a.b": ["x" * 300]}}, "too long for the name of a folder"),
+        ({"grid": {"a.b": [1]}, "options": {"config": "nowhere"}}, "'nowhere' is no file"),
+        ({"grid": {3: [1]}}, "'3' is no name"),
+    ],
+)
+def test_grids_that_would_leave_their_folder_or_never_end_are_refused_in_one_line(sweep, content, message):
+    with pytest.raises(UserError, match=re.escape(message)) as caught:
+        sweep(content.pop("grid"), **content)
+    assert len(str(caught.value)) < 500
+    assert "\n" not in str(caught.value)
+
+
+def test_options_of_the_command_line_are_held_to_the_same(sweep):
+    with pytest.raises(UserError, match="says where a cell writes"):
+        sweep({"a.b": [1]}, extra={"trainer.default_root_dir": "/tmp"})
+
+
+@pytest.mark.parametrize("value", ["../../x", "..", "/etc/passwd", "a\nb", {"../x": 1}, ["../.."], "\u202ex"])
+def test_every_cell_lies_in_a_folder_of_its_own_below_the_output(sweep, value):
+    (cell,) = sweep({"a.b": [value]})
+    assert cell.folder.parent == Path("runs/x")
+    assert re.fullmatch(r"[\w+@.-]+", cell.folder.name)
+    assert cell.folder.name not in (".", "..")
+
+
+def test_a_configuration_is_found_beside_the_sweep_and_by_name(sweep, tmp_path, base, repository):
+    (cell,) = sweep({"a.b": [1]}, options={"config": "base.yaml"})
+    assert Path(cell.config) == Path(base)
+    (cell,) = sweep({"config": ["finetune/linear"]})
+    assert (Path(cell.config).resolve(), cell.name) == (repository / "configs/finetune/linear.yaml", "linear")
 
 
 def test_a_sweep_of_fits_holds_its_cells_to_what_changes_a_fit(sweep, tmp_path):

@@ -12,9 +12,8 @@ from bench.runs.record import RunInfo
 from bench.sweep import runner
 from bench.sweep.grid import Cell
 from bench.sweep.runner import FAILED, LOG, State, run_cells, state
-from tests.support import made_up
+from tests.support.made_up import nested, run_record
 
-RECORD = made_up.run_record(made_up.nested({"original": 9}, 10))
 BASE = {"data": {"init_args": {"split": "test"}}}
 
 
@@ -31,7 +30,8 @@ def complete(cell):
     """What a test run leaves."""
     saved = {"data": {"init_args": {"split": "test", "limit": cell.options["data.limit"], "every": 1}}}
     (cell.folder / "config.yaml").write_text(yaml.safe_dump(saved))
-    replace(RECORD, run=RunInfo("test", seconds=2.0)).write(cell.folder)
+    made = run_record(nested({"original": 3, "jpeg-75": 2}, 4))
+    replace(made, run=RunInfo("test", seconds=2.0)).write(cell.folder)
     return 0
 
 
@@ -106,13 +106,35 @@ def test_results_of_another_configuration_are_neither_used_nor_overwritten(sweep
     assert (cells[0].folder / "results.json").read_bytes() == before
 
 
-@pytest.mark.parametrize("content", ["", "{", "[1]"])
+@pytest.mark.parametrize("content", ["", "{", "[1]", "null", "3", '{"metrics": 1', "[" * 100_000])
 def test_damaged_results_are_reported(sweep, cells, content):
     sweep()
     (cells[0].folder / "results.json").write_text(content)
     outcome, ran, _ = sweep()
     assert ran == []
     assert "remove it" in outcome.failed["a"]
+
+
+@pytest.mark.parametrize("content", ["null", "[]", "{}", '{"reason"', "[" * 100_000, "\xff"])
+def test_a_damaged_note_of_a_failure_is_a_failure(cells, content):
+    cells[0].folder.mkdir()
+    (cells[0].folder / FAILED).write_text(content)
+    found, reason = state(cells[0])
+    assert found is State.FAILED
+    assert "remove it" in reason
+    assert "\n" not in reason
+
+
+@pytest.mark.parametrize("name", ["results.json", FAILED])
+def test_a_folder_where_a_file_should_be_is_a_failure(cells, name):
+    (cells[0].folder / name).mkdir(parents=True)
+    assert state(cells[0])[0] is State.FAILED
+
+
+def test_the_reason_of_a_failure_is_printable(sweep):
+    outcome, _, _ = sweep(failing("a", said="error: \x1b[31mred \u202e" + "x" * 5000))
+    assert outcome.failed["a"].startswith("\\x1b[31mred \\u202ex")
+    assert len(outcome.failed["a"]) <= 600
 
 
 class TestBesideAnotherProcess:

@@ -3,24 +3,23 @@
 import numpy as np
 import pytest
 
-from bench.attribution.explanations import Explanation, ViewExplanation
 from bench.attribution.overlay import POLARITIES, Overlay
-from bench.figures.attributions import attribution_figure
-from bench.figures.evaluation import to_pixels
+from bench.figures import attributions
+from bench.figures.attributions import AttributedView, attribution_picture
+from bench.figures.style import to_pixels
 
-NAMES = ("a $cat$", "a dog of a breed with a name far too long for any title of a column")
+BREED = "a dog of a breed with a name far too long for any title of a column"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def picture():
     """Views original, jpeg-100 (the baseline) and jpeg-25; gives the figure, the images and the one map."""
     rng = np.random.default_rng(0)
     images = {view: rng.integers(0, 256, (3, 8, 8), dtype=np.uint8) for view in ("original", "jpeg-100", "jpeg-25")}
     attribution = rng.normal(size=(3, 8, 8)).astype(np.float32)
-    view = ViewExplanation(-0.5, -0.5, 0.0, 51, np.nan, True, {})
-    explanation = Explanation(7, 0, dict.fromkeys(images, 1), dict.fromkeys(images, 0.25), {"jpeg-25": view})
-    figure = attribution_figure(explanation, images, {"jpeg-25": attribution}, NAMES, Overlay(), "jpeg-100")
-    return figure, images, attribution
+    views = [AttributedView(view, image, BREED, 0.25) for view, image in images.items()]
+    views[2] = AttributedView("jpeg-25", images["jpeg-25"], BREED, 0.25, -0.5, attribution)
+    return attribution_picture("image 7, true class: a $cat$", views, Overlay(), "jpeg-100"), images, attribution
 
 
 def test_first_row_shows_the_views_and_the_others_one_polarity_each(picture):
@@ -52,3 +51,14 @@ def test_titles_hold_prediction_score_and_sum(picture):
     assert "IG" not in figure.axes[1].get_title()
     assert figure.get_suptitle() == "image 7, true class: a $cat$"
     assert to_pixels(figure).std() > 10
+
+
+def test_a_map_that_is_not_finite_is_said_and_so_is_a_view_too_many(monkeypatch):
+    monkeypatch.setattr(attributions, "MOST_VIEWS", 1)
+    image = np.zeros((3, 2, 2), np.uint8)
+    broken = AttributedView("$\\bad{$", image, "飞机", float("nan"), float("nan"), np.full((3, 2, 2), np.nan))
+    figure = attribution_picture("", [broken] * 2, Overlay(), "original")
+    assert len(figure.axes) == 4
+    assert [text.get_text() for text in figure.axes[1].texts] == ["the attribution\nis not finite"]
+    assert "The first 1 of 2 views." in figure.get_supxlabel().replace("\n", " ")
+    assert attribution_picture("image 7", [], Overlay(), "original").texts[0].get_text() == "image 7: no view"

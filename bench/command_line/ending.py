@@ -1,0 +1,97 @@
+"""How a command ends: one line for a user's mistake, and the status that a signal asks for."""
+
+import errno
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+from datamodules.errors import UserError
+from datamodules.text import printable
+
+USAGE_ERROR = 2
+LONGEST_LINE = 600  # characters of an error
+_TAIL = 200
+_ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_DISK_TROUBLE = {
+    errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EISDIR, errno.ENAMETOOLONG, errno.ENOENT, errno.ENOSPC,
+    errno.ENOTDIR, errno.ENOTEMPTY, errno.EPERM, errno.EROFS, errno.ESTALE,
+}  # fmt: skip
+
+
+def one_line(message: str) -> str:
+    r"""A message made fit for one line of a terminal: printable, and cut in the middle if it is very long.
+
+    >>> one_line("two\nlines of \x1b[31mred")
+    'two lines of \\x1b[31mred'
+    """
+    line = printable(" ".join(message.split()))
+    return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - _TAIL - 5]} ... {line[-_TAIL:]}"
+
+
+def fail(message: str) -> NoReturn:
+    """Exit with status 2 and one line on the standard error stream."""
+    sys.stderr.write(f"error: {one_line(message)}\n")
+    raise SystemExit(USAGE_ERROR)
+
+
+def causes(error: BaseException) -> list[BaseException]:
+    """An error, what caused it, what caused that, and so on: jsonargparse wraps an error once per level of nesting."""
+    found: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and not any(link is one for one in found):
+        found.append(link)
+        link = link.__cause__
+    return found
+
+
+@contextmanager
+def mistakes_in_one_line() -> Iterator[None]:
+    """Whatever the user can mend ends in one line and status 2; everything else is raised as it is."""
+    try:
+        yield
+    except Exception as error:
+        chain = causes(error)
+        if mistakes := [cause for cause in chain if isinstance(cause, UserError)]:
+            fail(mistakes[-1].on_command_line())
+        if refusals := [cause for cause in chain if type(cause).__name__ == "MisconfigurationException"]:
+            fail(str(refusals[-1]))
+        if isinstance(error, UnicodeDecodeError):
+            fail(f"a configuration is no text in UTF-8 ({error.reason} at byte {error.start}): save it as UTF-8")
+        if isinstance(error, RecursionError):
+            fail("a value is nested too deeply: write it with fewer levels")
+        if (
+            isinstance(error, OSError)
+            and error.errno in _DISK_TROUBLE
+            and (error.filename or error.errno != errno.ENOENT)
+        ):
+            where = f"{str(error.filename)!r}: " if error.filename else ""
+            fail(f"{where}{error.strerror}; once that is mended, the same command goes on where it stopped")
+        raise
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """SIGTERM and SIGINT end the command by an exception, so that results are kept, with the status 128 + signal.
+
+    Lightning calls a handler that is there already when it handles the signal itself, and by itself would end with
+    status 0 or 1.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def leave(number: int, _frame: FrameType | None) -> NoReturn:
+        for ending in _ENDING_SIGNALS:
+            signal.signal(ending, signal.SIG_IGN)  # the first one is enough
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, leave) for number in _ENDING_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,198 @@
+"""The options of classes, read from their source: nothing is imported."""
+
+import ast
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+_PACKAGES = ("bench", "callbacks", "datamodules")
+_ROOT = Path(__file__).parents[2]
+_ENTRY = re.compile(r"( +)(\*{0,2}\w+): (.*)")
+
+
+@dataclass(frozen=True)
+class Option:
+    """One parameter of a class.
+
+    Attributes:
+        name: As on the command line, without its group.
+        kind: Its annotation.
+        default: As one would type it; None if it has to be given.
+        text: What its docstring says, in one line.
+    """
+
+    name: str
+    kind: str
+    default: str | None
+    text: str
+
+
+@dataclass(frozen=True)
+class Description:
+    """A class and its options, in their order.
+
+    Attributes:
+        name: Of the class.
+        summary: First line of its docstring.
+        options: Of its own constructor.
+        base: The class that takes all other options; None if there is none.
+    """
+
+    name: str
+    summary: str
+    options: tuple[Option, ...]
+    base: "Description | None" = None
+
+    def all_options(self) -> tuple[Option, ...]:
+        """Own and inherited ones."""
+        return self.options + (self.base.all_options() if self.base else ())
+
+
+@cache
+def describe(class_path: str) -> Description | None:
+    """The options of a class of this project by its dotted path or bare name; None if it is none.
+
+    >>> [option.name for option in describe("datamodules.STL10").options]
+    ['root', 'download', 'verify_checksums']
+    >>> [option.default for option in describe("ZeroShotEvaluation").options if option.name == "templates"]
+    ['["This is an image of a {}."]']
+    """
+    package, _, _ = class_path.partition(".")
+    name = class_path.rpartition(".")[2]
+    if not name.isidentifier() or ("." in class_path and package not in _PACKAGES):
+        return None
+    for file in _sources():
+        if re.search(rf"^class {re.escape(name)}\b", _text(file), re.MULTILINE):
+            return _described(_class(file, name))
+    return None
+
+
+@cache
+def describe_trainer() -> Description:
+    """The options of Lightning's Trainer."""
+    spec = find_spec("lightning")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    node = _class(Path(spec.submodule_search_locations[0], "pytorch", "trainer", "trainer.py"), "Trainer")
+    return Description("Trainer", "", tuple(_options(node)))
+
+
+@cache
+def _sources() -> tuple[Path, ...]:
+    return tuple(file for package in _PACKAGES for file in sorted((_ROOT / package).rglob("*.py")))
+
+
+@cache
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8")
+
+
+def _class(file: Path, name: str) -> ast.ClassDef:
+    for node in ast.parse(_text(file)).body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            return node
+    raise LookupError(f"{file} defines no {name}")
+
+
+def _described(node: ast.ClassDef) -> Description:
+    init = _init(node)
+    bases = [describe(base.id) for base in node.bases if isinstance(base, ast.Name)]
+    base = next((one for one in bases if one and one.all_options()), None)
+    inherits = init is None or init.args.kwarg is not None
+    summary = (ast.get_docstring(node) or "").partition("\n")[0]
+    return Description(node.name, summary, tuple(_options(node)), base if inherits else None)
+
+
+def _init(node: ast.ClassDef) -> ast.FunctionDef | None:
+    return next((item for item in node.body if isinstance(item, ast.FunctionDef) and item.name == "__init__"), None)
+
+
+def _options(node: ast.ClassDef) -> Iterator[Option]:
+    init = _init(node)
+    if init is None:
+        return
+    texts = _argument_texts(ast.get_docstring(node) or "") | _argument_texts(ast.get_docstring(init) or "")
+    positional = init.args.args[1:]
+    defaults: list[ast.expr | None] = [None] * (len(positional) - len(init.args.defaults))
+    pairs = [*zip(positional, [*defaults, *init.args.defaults], strict=True)]
+    pairs += [*zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True)]
+    for argument, default in pairs:
+        kind = ast.unparse(argument.annotation) if argument.annotation else ""
+        value = None if default is None else as_typed(_literal(default))
+        yield Option(argument.arg, kind.replace("'", '"'), value, texts.get(argument.arg, ""))
+
+
+def _argument_texts(docstring: str) -> dict[str, str]:
+    """What the `Args:` of a docstring says, by argument."""
+    _, _, section = docstring.partition("Args:\n")
+    texts: dict[str, list[str]] = {}
+    name = indent = None
+    for line in section.splitlines():
+        if line.strip() and not line.startswith(" "):
+            break
+        entry = _ENTRY.match(line)
+        if entry and (indent is None or len(entry[1]) <= len(indent)):
+            indent, name = entry[1], entry[2]
+            texts[name] = [entry[3]]
+        elif name and line.strip():
+            texts[name].append(line.strip())
+        elif name and texts[name] and not line.strip():
+            name = None  # paragraphs after the first are for readers of the source
+    return {key: " ".join(lines) for key, lines in texts.items()}
+
+
+def _literal(node: ast.expr) -> Any:
+    """The value of a default; constants of this project are looked up, anything else stays as it is written."""
+    if isinstance(node, ast.Name):
+        return _constant(node.id)
+    if isinstance(node, ast.Tuple | ast.List):
+        return [_literal(item) for item in node.elts]
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        return _Source(ast.unparse(node))
+
+
+class _Source(str):
+    """Python that is no literal."""
+
+    __slots__ = ()
+
+
+@cache
+def _constant(name: str) -> Any:
+    for file in _sources():
+        if re.search(rf"^{name}(: [^=]+)? = ", _text(file), re.MULTILINE):
+            for node in ast.parse(_text(file)).body:
+                if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in node.targets):
+                    return _literal(node.value)
+    return _Source(name)
+
+
+def as_typed(value: Any) -> str:
+    """A value as one would type it on the command line.
+
+    >>> [as_typed(value) for value in (None, True, "ViT-B/32", ["original", "jpeg-75"], 0.1)]
+    ['null', 'true', 'ViT-B/32', '[original, jpeg-75]', '0.1']
+    """
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_item(item) for item in value)}]"
+    return str(value)
+
+
+def _item(value: Any) -> str:
+    text = as_typed(value)
+    return f'"{text}"' if isinstance(value, str) and not re.fullmatch(r"[\w./+-]+", text) else text
+
+
+def names(descriptions: Sequence[Description | None]) -> list[str]:
+    """The names of all options of several classes."""
+    return [option.name for one in descriptions if one for option in one.all_options()]

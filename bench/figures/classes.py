@@ -1,0 +1,85 @@
+"""What happens to which class: heat maps of a share, or of the drop of one, classes by views."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.figures.lettering import plain
+from bench.figures.style import finish, first_of, new_panels, nothing, write_numbers
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MOST_PANELS = 12
+MOST_CLASSES = 40
+MOST_VIEWS = 24
+_PANELS_ACROSS = 3
+_COLUMNS_ACROSS = 24
+_CELL_INCHES = (0.62, 0.26)
+_LEAST_BOUND = 0.05
+_NAME_CHARACTERS = 24
+_TICK_CHARACTERS = 12  # in an inch
+
+
+@dataclass(frozen=True)
+class ClassPanel:
+    """Axes of the picture: a title, and values float [C, V] of classes and views, NaN where not measured."""
+
+    title: str
+    values: npt.NDArray[np.float64]
+
+
+def class_maps(
+    panels: Sequence[ClassPanel], class_names: Sequence[str], views: Sequence[str], label: str, *, drops: bool
+) -> "Figure":
+    """Heat maps with one colour scale, whose numbers are written where there is room.
+
+    Of many classes those are drawn that are worst on average: the largest drops, or the smallest shares.
+
+    Args:
+        panels: The first `MOST_PANELS` are drawn.
+        class_names: By class.
+        views: By column; the first `MOST_VIEWS` are drawn.
+        label: What the values are.
+        drops: Whether they are drops, in [-1, 1], whose colours differ by sign; else shares in [0, 1].
+    """
+    shown, names = list(panels[:MOST_PANELS]), [plain(view, _NAME_CHARACTERS) for view in views[:MOST_VIEWS]]
+    if not shown or not names or not class_names:
+        return nothing("no recall per class was measured")
+    values = np.stack([panel.values[:, : len(names)] for panel in shown]).astype(np.float64)
+    rows = _worst(values, drops=drops)
+    bound = max(float(np.nanmax(np.abs(values), initial=0)), _LEAST_BOUND)
+    colours = {"cmap": "RdBu_r", "vmin": -bound, "vmax": bound} if drops else {"cmap": "viridis", "vmin": 0, "vmax": 1}
+    across = max(1, min(_PANELS_ACROSS, _COLUMNS_ACROSS // len(names)))
+    width, height = max(2.2, _CELL_INCHES[0] * len(names)), 1.2 + _CELL_INCHES[1] * len(rows)
+    level = max(map(len, names)) * len(names) <= _TICK_CHARACTERS * width
+    figure, grid = new_panels(len(shown), across, width, height)
+    for place, (axes, panel) in enumerate(zip(grid, shown, strict=True)):
+        image = axes.imshow(values[place][rows], aspect="auto", **colours)
+        axes.set_title(plain(panel.title, int(12 * width)), fontsize=9)
+        named = place % across == 0
+        axes.set_yticks(range(len(rows)), [plain(class_names[row], _NAME_CHARACTERS) if named else "" for row in rows])
+        axes.set_xticks(range(len(names)), names, rotation=0 if level else 90)
+        axes.tick_params(labelsize=8)
+        write_numbers(axes, image)
+    figure.colorbar(image, ax=grid, shrink=0.8, aspect=30, label=label)
+    told, kind = "", "largest drops" if drops else "smallest shares"
+    if len(rows) < len(class_names):
+        told = f"The {len(rows)} of {len(class_names):,} classes of the {kind} on average."
+    blank = "Blank cells: not measured." if np.isnan(values[:, rows]).any() else ""
+    parts = (told, blank, first_of(len(names), len(views), "views"), first_of(len(shown), len(panels), "panels"))
+    return finish(figure, " ".join(part for part in parts if part))
+
+
+def _worst(values: npt.NDArray[np.float64], *, drops: bool) -> list[int]:
+    """The classes to draw: all in order, or of many the worst, the worst first."""
+    if values.shape[1] <= MOST_CLASSES:
+        return list(range(values.shape[1]))
+    known = np.isfinite(values)
+    total, count = np.where(known, values, 0).sum((0, 2)), known.sum((0, 2))
+    mean = np.divide(total, count, out=np.full(len(total), -np.inf if drops else np.inf), where=count > 0)
+    order: list[int] = np.argsort(-mean if drops else mean, kind="stable")[:MOST_CLASSES].tolist()
+    return order

@@ -1,0 +1,270 @@
+"""A data loader that outlives its processes: one that dies or stands still costs the image it was at, or one line."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing import active_children
+from multiprocessing.process import BaseProcess
+from multiprocessing.sharedctypes import RawArray
+from typing import Any, Literal
+
+from torch.utils.data import DataLoader, Dataset, get_worker_info
+
+from datamodules.errors import UserError
+from datamodules.notices import say
+from datamodules.views import PADDING, Batch, DegradedViews, Sample, Unreadable
+
+_SHARED_MEMORY = "/dev/shm"
+_KEPT_FREE = 0.1  # share of the shared memory
+_LOOK_EVERY = 2  # seconds
+_IDLE = -1
+
+
+class WatchedLoader(DataLoader[Any]):
+    """A loader whose processes say which image they are at.
+
+    torch's own loader waits for ever where a batch found no room in shared memory, and raises into whatever code runs
+    when a process dies. Here batches that do not fit pass through pipes, and a process that dies (a decoder's
+    segmentation fault, the kernel's want of memory) or stands still is laid to the image it was at.
+
+    Args:
+        dataset: The images.
+        on_error: Whether such an image ends the run ("raise") or comes as `Unreadable` ("skip").
+        patience: Seconds after which an image without an end is given up.
+        processes: Of this machine that share its shared memory.
+        **options: Of torch's `DataLoader`.
+    """
+
+    dataset: DegradedViews
+
+    def __init__(
+        self,
+        dataset: DegradedViews,
+        *,
+        on_error: Literal["raise", "skip"],
+        patience: float,
+        processes: int,
+        **options: Any,
+    ) -> None:
+        super().__init__(dataset, **options)
+        # Lightning builds loaders anew from attributes of the names of arguments
+        self.on_error, self.patience, self.processes = on_error, patience, processes
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # torch promises a class of its own
+        return _Watch(self) if self.num_workers else super().__iter__()
+
+
+class _Progress:
+    """What each loader process is at: its number, the image's index, and how many images it has finished."""
+
+    def __init__(self, workers: int) -> None:
+        self._cells = RawArray("q", [0, _IDLE, 0] * workers)
+
+    def begin(self, worker: int, index: int) -> None:
+        self._cells[3 * worker : 3 * worker + 2] = [os.getpid(), index]
+
+    def end(self, worker: int) -> None:
+        self._cells[3 * worker + 1] = _IDLE
+        self._cells[3 * worker + 2] += 1
+
+    def snapshot(self) -> list[int]:
+        return list(self._cells)
+
+    def at(self) -> dict[int, int]:
+        """Index of the image that a process is at, by process; idle ones are left out."""
+        cells = self.snapshot()
+        return {pid: index for pid, index in zip(cells[::3], cells[1::3], strict=True) if index != _IDLE}
+
+
+class _Observed(Dataset[Sample | Unreadable | None]):
+    """Images in a loader process.
+
+    Args:
+        views: The images.
+        progress: Where to say which one this process is at.
+        lost: Images that are not tried any more, by index, and why.
+        room: Bytes of shared memory that a batch may take.
+    """
+
+    def __init__(self, views: DegradedViews, progress: _Progress, lost: dict[int, str], room: float) -> None:
+        self.views, self.progress, self.lost, self.room = views, progress, lost, room
+
+    def __getitem__(self, position: int) -> Sample | Unreadable | None:
+        if position == PADDING:
+            return None
+        index, worker = self.views.index(position), get_worker_info()
+        if index in self.lost:
+            return Unreadable(index, self.views.source.path(index), self.lost[index])
+        assert worker is not None
+        self.progress.begin(worker.id, index)
+        sample = self.views[position]
+        self.progress.end(worker.id)
+        return sample
+
+    def collate(self, samples: Sequence[Sample | Unreadable | None]) -> Batch:
+        batch = self.views.collate(samples)
+        batch.room = self.room
+        return batch
+
+
+class _Watch(Iterator[Batch]):
+    def __init__(self, loader: WatchedLoader) -> None:
+        self.loader = loader
+        self.batches = list(loader.batch_sampler or ())
+        self.delivered = 0
+        self.lost: dict[int, str] = {}
+        self.said = False
+        self._start()
+
+    def __next__(self) -> Batch:
+        while True:
+            found = self._wait()
+            if found is None:
+                raise StopIteration
+            if isinstance(found, Batch):
+                self.delivered += 1
+                if found.by_pipe and not self.said:
+                    self.said = True
+                    say(_no_room())
+                return found
+            self._give_up(found)
+
+    def _start(self) -> None:
+        loader = self.loader
+        ahead = loader.num_workers * (loader.prefetch_factor or 1) + 2
+        self.progress = _Progress(loader.num_workers)
+        views = _Observed(loader.dataset, self.progress, self.lost, _room() / (ahead * loader.processes))
+        others = active_children()
+        plain: DataLoader[Any] = DataLoader(
+            views,
+            batch_sampler=self.batches[self.delivered :],
+            num_workers=loader.num_workers,
+            prefetch_factor=loader.prefetch_factor,
+            collate_fn=views.collate,
+            pin_memory=loader.pin_memory,
+            timeout=_LOOK_EVERY,
+            multiprocessing_context=loader.multiprocessing_context,
+        )
+        self.iterator: Iterator[Batch] | None = iter(plain)
+        self.workers = [process for process in active_children() if process not in others]
+        _hold_back_deaths()
+
+    def _wait(self) -> Batch | dict[int, str] | None:
+        """The next batch, None after the last, or the images that processes died of or stand still at, and how."""
+        assert self.iterator is not None
+        seen, since = self.progress.snapshot(), time.monotonic()
+        while True:
+            try:
+                with _deaths_are_raised():
+                    if not self._dead():
+                        return next(self.iterator, None)
+            except Exception as error:  # what a process had passed on breaks in many ways when it dies
+                timed_out = isinstance(error, RuntimeError) and "timed out" in str(error)
+                if not timed_out and not self._dead(within=2):
+                    raise
+            if dead := self._dead():
+                return self._blame(dead)
+            if (now := self.progress.snapshot()) != seen:
+                seen, since = now, time.monotonic()
+            elif time.monotonic() - since > self.loader.patience:
+                return dict.fromkeys(self.progress.at().values(), f"no end after {self.loader.patience:g} seconds")
+
+    def _dead(self, within: float = 0) -> list[BaseProcess]:
+        """Processes that have died, or do so within so many seconds."""
+        end = time.monotonic() + within
+        while True:
+            dead = [process for process in self.workers if process.exitcode]
+            if dead or time.monotonic() >= end:
+                return dead
+            time.sleep(0.05)
+
+    def _blame(self, dead: list[BaseProcess]) -> dict[int, str]:
+        at = self.progress.at()
+        return {at[process.pid]: _cause(process) for process in dead if process.pid in at}
+
+    def _give_up(self, images: dict[int, str]) -> None:
+        """End the run, or go on behind the images in fresh processes."""
+        causes = sorted({_cause(process) for process in self._dead()} | set(images.values()))
+        for process in self.workers:
+            process.terminate()
+        self.iterator = None  # which waits for the processes
+        if not images:
+            raise UserError(
+                f"a loader process ended ({', '.join(causes) or 'it stands still'}) while it was at no image: give it "
+                "more memory, or try fewer `num_workers`, a smaller `batch_size`",
+                option=("data.num_workers", "data.batch_size"),
+            )
+        if self.loader.on_error == "raise":
+            source = self.loader.dataset.source
+            names = [source.path(index) or f"number {index}" for index in sorted(images)]
+            raise UserError(
+                f"a loader process ended ({', '.join(causes)}) at image {' and '.join(names)}: replace it, or leave "
+                "such images out with `on_error='skip'`",
+                option="data.on_error",
+            )
+        self.lost |= images
+        self._start()
+
+
+def _cause(process: BaseProcess) -> str:
+    """How a process died.
+
+    A decoder that goes wrong is ended by a signal; the kernel ends a process with SIGKILL where memory is short.
+    """
+    code = process.exitcode or 0
+    if code >= 0:
+        return f"exit status {code}"
+    name = signal.Signals(-code).name
+    return f"{name}, as where memory is short" if name in ("SIGKILL", "SIGBUS") else name
+
+
+def _room() -> float:
+    """Bytes of shared memory that may be taken."""
+    try:
+        state = os.statvfs(_SHARED_MEMORY)
+    except (AttributeError, OSError):  # elsewhere than on Linux tensors are not passed through it
+        return float("inf")
+    return (1 - _KEPT_FREE) * state.f_bavail * state.f_frsize
+
+
+def _no_room() -> str:
+    return (
+        f"{_SHARED_MEMORY} has {_room() / 2**20:.0f} MB, too little for batches of this size: they pass through pipes, "
+        "which is slower. Give it more (docker run --shm-size=8g), or choose a smaller batch_size or fewer num_workers"
+    )
+
+
+class _HeldBack:
+    """A handler of SIGCHLD that works while a batch is waited for.
+
+    torch's raises whenever a loader process dies, into whatever code runs then.
+    """
+
+    waiting = False
+
+    def __init__(self, handler: Any) -> None:
+        self.handler = handler
+
+    def __call__(self, number: int, frame: Any) -> None:
+        if _HeldBack.waiting:
+            self.handler(number, frame)
+
+
+def _hold_back_deaths() -> None:
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGCHLD"):
+        return
+    handler = signal.getsignal(signal.SIGCHLD)
+    if callable(handler) and not isinstance(handler, _HeldBack):
+        signal.signal(signal.SIGCHLD, _HeldBack(handler))
+
+
+@contextmanager
+def _deaths_are_raised() -> Iterator[None]:
+    _HeldBack.waiting = True
+    try:
+        yield
+    finally:
+        _HeldBack.waiting = False

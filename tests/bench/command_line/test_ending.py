@@ -1,0 +1,131 @@
+"""How commands end, in processes of their own."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from bench.command_line.ending import LONGEST_LINE, ended_by_signals, fail, mistakes_in_one_line, one_line
+from datamodules.errors import UserError
+
+QUICK = ("--trainer.accelerator=cpu", "--trainer.devices=1", "--data.num_workers=0")
+MARK = "waiting to be ended"
+HELD = f"""
+import sys, time
+from bench.evaluation import ZeroShotEvaluation
+from bench.finetuning.robust import RobustFineTuning
+def held(step):
+    def run(self, batch, batch_idx, *rest):
+        if batch_idx == 2:
+            print({MARK!r}, flush=True)
+            time.sleep(60)
+        return step(self, batch, batch_idx, *rest)
+    return run
+ZeroShotEvaluation.test_step = held(ZeroShotEvaluation.test_step)
+ZeroShotEvaluation.predict_step = held(ZeroShotEvaluation.predict_step)
+RobustFineTuning.training_step = held(RobustFineTuning.training_step)
+from bench.cli import main
+main(sys.argv[1:])
+"""
+
+
+@pytest.fixture
+def end(repository, tmp_path, tiny_clip):
+    """Starts a command, ends it by a signal in its third batch; gives status, error lines and how to run it again."""
+
+    def end(number, command, config, *options):
+        words = [command, "--config", config, *tiny_clip, *QUICK, "--data.limit=60", "--data.batch_size=8", *options]
+        environment = {**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"}
+        process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", HELD, *words], cwd=tmp_path, env=environment, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        with process:
+            for line in process.stdout:
+                if MARK in line:
+                    break
+            process.send_signal(number)
+            _, errors = process.communicate(timeout=60)
+        return process.returncode, errors
+
+    return end
+
+
+@pytest.mark.parametrize(
+    ("number", "command", "config"),
+    [
+        (signal.SIGTERM, "test", "demo"),
+        (signal.SIGINT, "test", "demo"),
+        (signal.SIGTERM, "predict", "demo"),
+        (signal.SIGTERM, "fit", "demo_finetune"),
+        pytest.param(signal.SIGINT, "fit", "demo_finetune", marks=pytest.mark.slow),
+    ],
+)
+def test_a_signal_ends_a_run_with_its_status_and_what_was_measured_is_kept(end, tmp_path, number, command, config):
+    status, errors = end(number, command, config)
+    assert status == 128 + number
+    assert "Traceback" not in errors
+    [folder] = (tmp_path / "runs" / config).iterdir()
+    assert not (folder / "results.json").exists()
+    assert not list(folder.rglob(".*"))
+    if command != "fit":
+        assert len(list((folder / "unfinished").glob("*.safetensors"))) == 1
+
+
+def test_a_signal_ends_a_sweep_and_its_cell_with_its_status(repository, tmp_path):
+    program = (
+        "import sys, time\nfrom bench.sweep import runner\n"
+        "runner._run = lambda cell: (print('waiting', flush=True), time.sleep(60))\n"
+        "from bench.cli import main\nmain(sys.argv[1:])"
+    )
+    words = ["sweep", "--config", "demo_sweep", "--only", "encoder=demo-rn"]
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", program, *words], cwd=tmp_path, text=True, stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    with process:
+        while "waiting" not in process.stdout.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (143, "")
+    assert not list(tmp_path.rglob("failed.json"))
+
+
+def test_handlers_are_put_back():
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    with pytest.raises(SystemExit, match="143"), ended_by_signals():
+        signal.raise_signal(signal.SIGTERM)
+    assert before == (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT))
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (UserError("\x1b[31mred\u202e\nline"), "error: \\x1b[31mred\\u202e line\n"),
+        (IsADirectoryError(21, "Is a directory", "results.json"), "error: 'results.json': Is a directory; once"),
+        (FileNotFoundError(2, "No such file or directory", "runs/x"), "error: 'runs/x': No such file or directory"),
+        (RecursionError("x"), "error: a value is nested too deeply"),
+    ],
+)
+def test_mistakes_are_one_printable_line(capsys, error, said):
+    with pytest.raises(SystemExit, match="2"), mistakes_in_one_line():
+        raise error
+    assert capsys.readouterr().err.startswith(said)
+
+
+def test_a_defect_keeps_its_traceback():
+    with pytest.raises(KeyError), mistakes_in_one_line():
+        raise KeyError("x")
+
+
+def test_long_lines_are_cut_in_the_middle(capsys):
+    with pytest.raises(SystemExit):
+        fail("begin " + "x" * 10_000 + " end")
+    line = capsys.readouterr().err.strip()
+    assert line.startswith("error: begin xxx")
+    assert line.endswith("xxx end")
+    assert len(line) <= len("error: ") + LONGEST_LINE
+    assert one_line("short") == "short"

@@ -1,0 +1,173 @@
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+
+from datamodules import loading
+from datamodules.base import DegradedDataModule
+from datamodules.errors import UserError
+from datamodules.sources import ArraySource
+from datamodules.training import TrainingViews
+
+pytestmark = [
+    pytest.mark.timeout(120),  # what is tested is that nothing hangs
+    pytest.mark.filterwarnings("ignore:.*LeafSpec.* is deprecated"),  # between Lightning and torch
+]
+
+
+class Fatal(ArraySource):
+    """Images filled with their index, some of which do something to the process that loads them."""
+
+    def __init__(self, count, fates):
+        images = np.arange(count, dtype=np.uint8)[:, None, None, None].repeat(3, axis=3)
+        super().__init__(images, [index % 2 for index in range(count)], ["even", "odd"])
+        self.fates, self.parent = fates, os.getpid()
+
+    def load(self, index):
+        if index in self.fates and os.getpid() != self.parent:
+            self.fates[index]()
+        return super().load(index)
+
+    def path(self, index):
+        return f"{index}.png"
+
+
+def dies(name):
+    return lambda: os.kill(os.getpid(), getattr(signal, name))
+
+
+def stands_still():
+    time.sleep(1000)
+
+
+class Dangerous(DegradedDataModule):
+    def __init__(self, fates=None, count=20, **options):
+        super().__init__(**{"num_workers": 2, "batch_size": 3, "degradations": ["jpeg-50"], **options})
+        self.fates, self.count = fates or {}, count
+
+    def source(self, split):
+        return Fatal(self.count, self.fates)
+
+
+def opened(stage="test", **options):
+    data = Dangerous(**options)
+    data.setup(stage)
+    return data
+
+
+def read(data, loader=None):
+    batches = [data.on_before_batch_transfer(batch, 0) for batch in loader or data.test_dataloader()]
+    return [index for batch in batches for index in batch.indices.tolist()], batches
+
+
+@pytest.mark.parametrize("name", ["SIGSEGV", "SIGKILL", "SIGBUS"])
+def test_a_process_that_dies_ends_in_one_line_that_names_the_image_it_was_at(name):
+    data = opened(fates={7: dies(name)})
+    with pytest.raises(UserError) as caught:
+        read(data)
+    message = caught.value.on_command_line()
+    assert f"a loader process ended ({name}" in message
+    assert "at image 7.png: replace it, or leave such images out with --data.on_error skip" in message
+    assert len(message.splitlines()) == 1
+
+
+def test_skipping_survives_processes_that_die_and_every_other_image_is_read_once_in_order():
+    data = opened(fates={0: dies("SIGSEGV"), 7: dies("SIGKILL"), 19: dies("SIGSEGV")}, on_error="skip")
+    indices, batches = read(data)
+    assert indices == [index for index in range(20) if index not in (0, 7, 19)]
+    assert [len(batch) for batch in batches] == [2, 3, 2, 3, 3, 3, 1]
+    reasons = {image.path: image.reason for batch in batches for image in batch.unreadable}
+    assert reasons == {"0.png": "SIGSEGV", "7.png": "SIGKILL, as where memory is short", "19.png": "SIGSEGV"}
+    assert sorted(data.unreadable) == [0, 7, 19]
+
+
+def test_training_survives_too_and_draws_what_it_would_have_drawn():
+    options = {"training_views": TrainingViews({"jpeg-{}": [10, 90]}), "degradations": [], "validation_every": 20}
+    calm, shaken = (opened("fit", fates=fates, on_error="skip", **options) for fates in ({}, {7: dies("SIGSEGV")}))
+    drawn = []
+    for data in (calm, shaken):
+        _, batches = read(data, data.train_dataloader())
+        views = [zip(batch.indices.tolist(), batch.views["random"], strict=True) for batch in batches]
+        drawn.append([(index, view.tolist()) for batch in views for index, view in batch])
+    assert drawn[1] == [(index, view) for index, view in drawn[0] if index != 7]
+    assert len(drawn[1]) == 18
+
+
+@pytest.mark.parametrize("on_error", ["raise", "skip"])
+def test_an_image_without_an_end_is_given_up(on_error, monkeypatch):
+    monkeypatch.setattr(loading, "_LOOK_EVERY", 1)
+    data = opened(fates={4: stands_still}, patience=1, on_error=on_error, count=6)
+    if on_error == "raise":
+        with pytest.raises(UserError, match=r"no end after 1 seconds\) at image 4.png: replace it"):
+            read(data)
+    else:
+        indices, batches = read(data)
+        assert indices == [0, 1, 2, 3, 5]
+        assert [image.reason for image in batches[1].unreadable] == ["no end after 1 seconds"]
+
+
+def test_a_process_that_dies_at_no_image_is_said_to():
+    data = opened()
+    loader = data.test_dataloader()
+    iterator = iter(loader)
+    next(iterator)
+    time.sleep(0.5)
+    for process in iterator.workers:
+        os.kill(process.pid, signal.SIGKILL)
+    time.sleep(0.2)  # whatever runs between two batches is left alone
+    with pytest.raises(UserError, match=r"ended \(SIGKILL, as where memory is short\) while it was at no image"):
+        list(iterator)
+
+
+class TestSharedMemory:
+    @pytest.fixture
+    def full(self, monkeypatch):
+        """Shared memory of which nothing is left."""
+        free = type("Free", (), {"f_bavail": 0, "f_frsize": 4096})
+        monkeypatch.setattr(os, "statvfs", lambda _: free)
+
+    @pytest.mark.parametrize("sizes", ["equal", "mixed"])
+    def test_batches_without_room_come_through_pipes_as_they_are(self, full, sizes, caplog, monkeypatch):
+        if sizes == "mixed":
+            monkeypatch.setattr(Fatal, "load", lambda self, i: ArraySource.load(self, i).resize((1 + i, 2)))
+        piped, plain = read(opened())[1], read(opened(num_workers=0))[1]
+        assert all(batch.by_pipe for batch in piped)
+        for one, other in zip(piped, plain, strict=True):
+            for view, images in one.views.items():
+                assert type(images) is type(other.views[view])
+                assert all(map(torch.equal, images, other.views[view]))
+            assert torch.equal(one.labels, other.labels)
+            assert torch.equal(one.indices, other.indices)
+            assert all(torch.equal(count, other.encoded_bytes[view]) for view, count in one.encoded_bytes.items())
+        [line] = [record.message for record in caplog.records]
+        assert line.startswith("/dev/shm has 0 MB, too little for batches of this size")
+
+    def test_batches_with_room_share_their_memory(self, caplog):
+        _, batches = read(opened())
+        assert not any(batch.by_pipe for batch in batches)
+        assert not caplog.records
+
+    def test_the_room_is_divided_among_all_batches_that_can_be_on_their_way(self, monkeypatch):
+        pages = type("Free", (), {"f_bavail": 1000, "f_frsize": 4096})
+        monkeypatch.setattr(os, "statvfs", lambda _: pages)
+        iterator = iter(opened(num_workers=2, prefetch=3).test_dataloader())
+        [room] = {loading._Observed(None, None, {}, loading._room() / (2 * 3 + 2)).room}
+        assert room == 0.9 * 1000 * 4096 / 8
+        assert list(iterator)
+
+
+def test_lightning_builds_the_loader_anew_for_predict_and_keeps_what_it_does(tmp_path):
+    class Predictor(LightningModule):
+        def predict_step(self, batch, batch_idx):
+            return batch.indices.tolist()
+
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+    trainer = Trainer(default_root_dir=tmp_path, enable_checkpointing=False, devices=1, **quiet)
+    data = Dangerous(fates={7: dies("SIGSEGV")}, on_error="skip")
+    steps = trainer.predict(Predictor(), datamodule=data)
+    assert [index for step in steps for index in step] == [index for index in range(20) if index != 7]
+    assert sorted(data.unreadable) == [7]
