@@ -15,6 +15,7 @@ from datamodules.errors import UserError
 from datamodules.loading import WatchedLoader
 from datamodules.notices import say
 from datamodules.sampler import ExactDistributedSampler
+from datamodules.selection import Selection, require_at_least
 from datamodules.sources import Source
 from datamodules.training import EpochSampler, RandomPairs, TrainingViews
 from datamodules.views import Batch, DegradedViews, Unreadable
@@ -47,6 +48,7 @@ class DegradedDataModule(LightningDataModule):
         seed: Seed of the shuffling of training images and of their random views, which also depend on the epoch.
 
     Attributes:
+        selection: Which images of a split are used.
         done: Positions in the split that testing and predicting leave out, because an interrupted run went through
             them; to be set before the loader is made.
         unreadable: Images that this process could not read since `setup`, by position in the split in use.
@@ -84,31 +86,14 @@ class DegradedDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         self.degradations = parse_all(degradations)
-        for name, value, least in [
-            ("batch_size", batch_size, 1),
-            ("num_workers", num_workers, 0),
-            ("prefetch", prefetch, 1),
-            ("limit", limit, 1),
-            ("every", every, 1),
-            ("patience", patience, 1),
-            ("validation_every", validation_every, 2),
-        ]:
-            if value is not None and value < least:
-                raise UserError(f"`{name}` {value} is out of range: choose at least {least}", option=f"data.{name}")
+        self.selection = Selection(limit, every, indices)
+        require_at_least(0, num_workers=num_workers)
+        require_at_least(1, batch_size=batch_size, prefetch=prefetch, patience=patience)
+        require_at_least(2, validation_every=validation_every)
         for name, word, choices in [("split", split, self.splits), ("on_error", on_error, ("raise", "skip"))]:
             if word not in choices:
                 raise UserError(f"`{name}` {word!r} is unknown: choose {' or '.join(choices)}", option=f"data.{name}")
-        if indices is not None and every != 1:
-            raise UserError(
-                "`every` and `indices` exclude each other: leave one of them out", option=("data.every", "data.indices")
-            )
-        if indices is not None and not indices:
-            raise UserError("`indices` is empty: list at least one position", option="data.indices")
-        if indices is not None and len(set(indices)) != len(indices):
-            repeated = next(index for index in indices if indices.count(index) > 1)
-            raise UserError(f"`indices` lists {repeated} twice: list each position once", option="data.indices")
         self.split, self.batch_size, self.on_error = split, batch_size, on_error
-        self.limit, self.every, self.chosen = limit, every, indices
         self.num_workers, self.prefetch, self.patience = num_workers, prefetch, patience
         self.validation_every, self.seed = validation_every, seed
         self.training_views = training_views
@@ -154,10 +139,8 @@ class DegradedDataModule(LightningDataModule):
             "split": self._current,
             "content": self._contents[self._current],
             "images_in_split": len(source),
-            "images_selected": len(self._selection(source)),
-            "limit": self.limit,
-            "every": self.every,
-            "indices": None if self.chosen is None else list(self.chosen),
+            "images_selected": len(self.selection.of(len(source))),
+            **self.selection.describe(),
             "views": list(self.views),
             "class_names": list(source.classes),
             "lossy_source_formats": list(source.already_lossy().formats),
@@ -188,11 +171,7 @@ class DegradedDataModule(LightningDataModule):
                 "or more class folders, or list more `class_names`",
                 option="data.class_names",
             )
-        for index in self.chosen or ():
-            if not 0 <= index < len(source):
-                raise UserError(
-                    f"`indices` has {index}, but the split holds images 0 to {len(source) - 1}", option="data.indices"
-                )
+        self.selection.of(len(source))
         if others := source.passed_over():
             say(f"{split}: files that are no images are passed over: {others}")
         if (lossy := source.already_lossy()).count:
@@ -203,20 +182,16 @@ class DegradedDataModule(LightningDataModule):
             )
         return source
 
-    def _selection(self, source: Source) -> Sequence[int]:
-        chosen = range(0, len(source), self.every) if self.chosen is None else self.chosen
-        return chosen[: self.limit]
-
     @property
     def training_positions(self) -> Sequence[int]:
         """Positions in the train split of the images to fit on: the chosen ones without the held-out part."""
-        chosen = self._selection(self._sources["train"])
+        chosen = self.selection.of(len(self._sources["train"]))
         return [index for position, index in enumerate(chosen) if position % self.validation_every]
 
     @property
     def validation_positions(self) -> Sequence[int]:
         """Positions in the train split of the held-out images."""
-        return self._selection(self._sources["train"])[:: self.validation_every]
+        return self.selection.of(len(self._sources["train"]))[:: self.validation_every]
 
     def training_labels(self, unreadable: Collection[int] = frozenset()) -> Counter[str]:
         """Number of images to fit on by class name.
@@ -249,7 +224,7 @@ class DegradedDataModule(LightningDataModule):
     def test_dataloader(self) -> DataLoader[Batch]:
         """The chosen images of the chosen split, each once."""
         source = self._sources[self.split]
-        return self._exact_loader(source, self._selection(source), self.done)
+        return self._exact_loader(source, self.selection.of(len(source)), self.done)
 
     def predict_dataloader(self) -> DataLoader[Batch]:
         """The same images as for testing; labels are not needed."""
@@ -258,7 +233,7 @@ class DegradedDataModule(LightningDataModule):
     @property
     def positions(self) -> Sequence[int]:
         """Positions in the chosen split of the images that a run goes through, in order."""
-        return self._selection(self._sources[self._current])
+        return self.selection.of(len(self._sources[self._current]))
 
     def path(self, index: int) -> str | None:
         """Where an image of the chosen split lies, relative to the data root; None if it is no file."""

@@ -17,6 +17,7 @@ from datamodules.decoding import to_rgb
 from datamodules.degradations import Degradation, Degraded, register, registered
 from datamodules.errors import UserError
 from datamodules.sources import Source
+from datamodules.text import printable
 
 Images = Tensor | list[Tensor]
 """uint8 [B, 3, H, W], or B tensors uint8 [3, H_i, W_i] where sizes differ."""
@@ -243,9 +244,9 @@ class DegradedViews(Dataset[Sample | Unreadable | None]):
 
 
 def _reason(error: Exception) -> str:
-    """An error in one line of valid UTF-8, without the absolute path that system errors carry."""
+    """An error in one printable line, without the absolute path that system errors carry."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join(f"{type(error).__name__}: {text}".split()).encode("utf-8", "backslashreplace").decode()
+    return printable(" ".join(f"{type(error).__name__}: {text}".split()))
 
 
 def _pixels(image: Image.Image) -> Pixels:

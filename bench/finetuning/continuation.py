@@ -16,9 +16,7 @@ def data_settings(data: DegradedDataModule) -> dict[str, Any]:
     """What of the data decides about the course of a fit: JSON-able, under the names of the options."""
     return {
         "class_path": type(data).__name__,
-        "limit": data.limit,
-        "every": data.every,
-        "indices": data.chosen,
+        **data.selection.describe(),
         "validation_every": data.validation_every,
         "batch_size": data.batch_size,
         "seed": data.seed,

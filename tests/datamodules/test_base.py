@@ -132,7 +132,7 @@ class TestSelection:
         data = opened("fit", validation_every=held_out, **options)
         kept, held = indices(data.train_dataloader()), indices(data.val_dataloader())
         assert not set(kept) & set(held)
-        assert sorted(kept + held) == sorted(data._selection(data._sources["train"]))
+        assert sorted(kept + held) == sorted(data.selection.of(23))
 
     def test_one_image_is_too_few_to_fit_on(self):
         with pytest.raises(UserError, match="leaves none to fit on"):
