@@ -3,7 +3,6 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -120,21 +119,6 @@ class TrainingViews:
             "clean": self.clean,
             "flip": self.flip,
         }
-
-
-def can_draw(codecs: Mapping[str, Sequence[int]], view: str) -> bool:
-    """Whether a view is one that ranges of codecs hold, so that tuning on them may have seen it.
-
-    >>> can_draw({"jpeg-{}": [10, 95]}, "jpeg-25"), can_draw({"jpeg-{}": [30, 95]}, "jpeg-25")
-    (True, False)
-    """
-    for codec, (lowest, highest) in codecs.items():
-        head, _, tail = codec.partition(_HOLE)
-        if view.startswith(head) and view.endswith(tail) and len(view) > len(head) + len(tail):
-            with suppress(ValueError):
-                if lowest <= int(view[len(head) : len(view) - len(tail)]) <= highest:
-                    return True
-    return False
 
 
 class RandomPairs(DegradedViews):

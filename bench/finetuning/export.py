@@ -12,7 +12,7 @@ from bench.clip.encoders import Encoder
 from bench.clip.weights import ACTIVATION_KEY, Activation
 from bench.finetuning.interpolation import interpolate
 from bench.runs.files import write_atomically
-from bench.runs.finetuning_record import FineTuningRecord
+from bench.runs.finetuning_record import FineTuningRecord, in_words
 from datamodules.text import printable
 
 CHECKPOINT_SUFFIX = ".safetensors"
@@ -102,19 +102,3 @@ def model_card(record: FineTuningRecord, *, with_configuration: bool) -> str:
             "config": f"{record.name}.json" if with_configuration else None,
         }
     )
-
-
-def in_words(described: Mapping[str, Any] | None) -> str:
-    """A choice, as a record describes it, in one line.
-
-    >>> in_words({"name": "LoRA", "rank": 8}), in_words(None)
-    ('LoRA (rank 8)', 'the last projection')
-    """
-    if described is None:
-        return "the last projection"
-    inner = ", ".join(
-        " + ".join(in_words(term) for term in value) if name == "terms" else f"{name} {value}"
-        for name, value in described.items()
-        if name not in ("name", "label_free")
-    )
-    return f"{described['name']} ({inner})" if inner else str(described["name"])

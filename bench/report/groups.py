@@ -7,63 +7,53 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.paper import ENCODERS, PRETRAINED, canonical_encoder
-from bench.report.runs import Run, ViewResult
-from bench.statistics.intervals import Interval, holm, mcnemar_exact, paired_bootstrap, relative_drop, wilson
+from bench.runs.folder import FinishedRun
+from bench.runs.provenance import DataRecord, ModelRecord
+from bench.runs.record import ViewRecord
+from bench.statistics.bootstrap import paired_bootstrap
+from bench.statistics.intervals import Estimate, relative_drop, wilson
+from bench.statistics.significance import holm, mcnemar_exact
 from datamodules.degradations import ORIGINAL, curves
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _NOT_THE_IMAGES = {"views", "lossy_source_formats"}
 _NOT_THE_MODEL = {
     *("encoder", "architecture", "pretrained", "parameters", "open_clip"),  # spelling, or implied by weights
+    *("compiled", "compile"),  # how fast
     "fidelity",  # of the views
 }
 _HASH_DIGITS = 8
 _LONGEST_VALUE = 60
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """One cell: an encoder on one view of a group's images.
-
-    Attributes:
-        run: Where it was measured.
-        result: Its counts.
-        precision: In [0, 1].
-        interval: Wilson's, of the precision.
-        drop: precision(original) - precision(view) in the same run, in [-1, 1].
-        drop_interval: Paired bootstrap.
-        relative_drop: Share lost of what the original had over guessing; NaN where it had nothing.
-        p: McNemar's exact test of the view against the original.
-        p_holm: Adjusted for all such tests of the group.
-    """
-
-    run: Run
-    result: ViewResult
-    precision: float
-    interval: Interval
-    drop: float
-    drop_interval: Interval
-    relative_drop: float
-    p: float
-    p_holm: float
+_LONGEST_NAME = 80
+_COUNTS = ("broken", "repaired", "flipped")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One model of a group, with the newest measurement of each view."""
+    """One model of a group, and the newest run that measured each view."""
 
     label: str
-    encoder: str
-    model: Mapping[str, Any]
-    cells: Mapping[str, Measurement]
+    model: ModelRecord
+    runs: Mapping[str, FinishedRun]
 
-    @cached_property
-    def bits(self) -> Mapping[str, float]:
-        """Bits per pixel of the encoded views."""
-        means = {view: cell.result.means for view, cell in self.cells.items()}
-        return {view: found["bits_per_pixel"] for view, found in means.items() if "bits_per_pixel" in found}
+    @property
+    def encoder(self) -> str:
+        """Its name in the paper's spelling."""
+        return canonical_encoder(self.model.encoder)
+
+    @property
+    def all_runs(self) -> list[FinishedRun]:
+        """Each of its runs once."""
+        return list({run.folder.path: run for run in self.runs.values()}.values())
+
+    def view(self, view: str) -> ViewRecord:
+        """What was measured of a view."""
+        return self.runs[view].record.views[view]
 
 
 @dataclass(frozen=True)
@@ -80,24 +70,24 @@ class Group:
 
     name: str
     title: str
-    runs: tuple[tuple[str, Run], ...]
+    runs: tuple[tuple[str, FinishedRun], ...]
     entries: tuple[Entry, ...]
     views: tuple[str, ...]
 
     @property
-    def data(self) -> Mapping[str, Any]:
+    def data(self) -> DataRecord:
         """What the first record says about the data."""
-        return self.runs[0][1].data
+        return self.runs[0][1].record.data
 
     @property
     def images(self) -> int:
         """Number of images."""
-        return self.runs[0][1].images
+        return self.runs[0][1].record.images
 
     @property
-    def classes(self) -> Sequence[str]:
+    def classes(self) -> tuple[str, ...]:
         """Class names by label."""
-        return self.runs[0][1].classes
+        return self.data.class_names
 
     @property
     def degraded(self) -> tuple[str, ...]:
@@ -110,63 +100,110 @@ class Group:
         return curves(self.degraded, "quality")
 
     @cached_property
-    def cells(self) -> tuple[tuple[Entry, str, Measurement], ...]:
-        """Everything that was measured, in order."""
-        return tuple((one, view, one.cells[view]) for one in self.entries for view in self.views if view in one.cells)
+    def measured(self) -> list[tuple[Entry, str]]:
+        """Models and views that were measured, in order."""
+        return [(entry, view) for entry in self.entries for view in self.views if view in entry.runs]
+
+    @cached_property
+    def cells(self) -> "pd.DataFrame":
+        """A row per model and view with all that was measured and computed.
+
+        Counts are of images; `precision` has Wilson's interval, `drop` from the original the paired bootstrap's;
+        `mcnemar_p` is of the exact test of a view against the original, `mcnemar_p_holm` adjusted for all of them.
+        Metrics have their names in `bench.metrics.METRICS`.
+        """
+        import pandas as pd
+
+        frame = pd.DataFrame([self._cell(entry, view) for entry, view in self.measured])
+        frame[list(_COUNTS)] = frame[list(_COUNTS)].astype("Int64")
+        paired = frame["view"] != ORIGINAL
+        p = mcnemar_exact(*(frame.loc[paired, name].to_numpy(int) for name in ("broken", "repaired")))
+        place = frame.columns.get_loc("relative_drop") + 1
+        for name, values in (("mcnemar_p_holm", holm(p)), ("mcnemar_p", p)):
+            frame.insert(place, name, pd.Series(values, index=frame.index[paired]))
+        frame["view"] = self.as_views(frame["view"])
+        frame["results"] = frame.pop("results")  # the last column
+        return frame
+
+    def as_views(self, names: "pd.Series") -> "pd.Categorical":
+        """A column of names of views, in the order of the group."""
+        import pandas as pd
+
+        return pd.Categorical(names, categories=list(self.views), ordered=True)
+
+    def _cell(self, entry: Entry, view: str) -> dict[str, Any]:
+        run, found = entry.runs[view], entry.view(view)
+        n, correct, before = run.record.images, found.correct or 0, run.record.views[ORIGINAL].correct or 0
+        row: dict[str, Any] = {
+            "data": self.data.name,
+            "split": self.data.split,
+            "label": entry.label,
+            "encoder": entry.encoder,
+            "pretrained": entry.model.pretrained,
+            "view": view,
+            "images": n,
+            "correct": correct,
+            **Estimate(correct / n, wilson(correct, n)).columns("precision"),
+            **dict.fromkeys((*_COUNTS, "drop", "drop_low", "drop_high", "relative_drop")),
+        }
+        if view != ORIGINAL:
+            row |= {name: getattr(found, name) for name in _COUNTS}
+            drop = Estimate((found.broken - found.repaired) / n, paired_bootstrap(found.broken, found.repaired, n))
+            row |= drop.columns("drop") | {"relative_drop": relative_drop(before / n, correct / n, len(self.classes))}
+        further = {name: value for name, value in found.metrics.items() if name not in row}
+        return row | further | {"results": str(run.folder.results)}
 
 
-def group_runs(runs: Sequence[Run]) -> tuple[list[Group], list[tuple[Path, str]]]:
-    """Group runs, and list the runs of which a newer one measured something again: file and what."""
-    by_images: dict[str, list[Run]] = {}
-    for run in sorted(runs, key=lambda run: (-run.modified, str(run.path))):
+def group_runs(runs: Sequence[FinishedRun]) -> tuple[list[Group], dict[Path, str]]:
+    """Group runs, and list the files of which a newer one measured something again, and what."""
+    by_images: dict[str, list[FinishedRun]] = {}
+    for run in sorted(runs, key=lambda run: (-run.folder.results.stat().st_mtime_ns, str(run.folder.path))):
         by_images.setdefault(_key(_images(run)), []).append(run)
-    members = sorted(by_images.values(), key=lambda one: (_place(one[0]), -one[0].images, _key(_images(one[0]))))
-    replaced: list[tuple[Path, str]] = []
+    members = sorted(by_images.values(), key=lambda one: (_place(one[0]), -one[0].record.images, _key(_images(one[0]))))
+    replaced: dict[Path, str] = {}
     groups = []
-    for one in members:
-        rivals = [other for other in members if _slug(other[0]) == _slug(one[0])]
-        name = _slug(one[0]) + (f"-{rivals.index(one) + 1}" if len(rivals) > 1 else "")
-        others = [other[0] for other in rivals if other is not one]
-        groups.append(_group(name, _title(one[0], others), one, replaced))
+    for same in members:
+        rivals = [other for other in members if _slug(other[0]) == _slug(same[0])]
+        name = _slug(same[0]) + (f"-{rivals.index(same) + 1}" if len(rivals) > 1 else "")
+        others = [other[0] for other in rivals if other is not same]
+        groups.append(_group(name, _title(same[0], others), same, replaced))
     return groups, replaced
 
 
-def _place(run: Run) -> str:
-    return f"{run.data['name']}/{run.data['split']}"
+def _place(run: FinishedRun) -> str:
+    return f"{run.record.data.name}/{run.record.data.split}"
 
 
-def _slug(run: Run) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", _place(run).lower()).strip("-")
+def _slug(run: FinishedRun) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", _place(run).lower()).strip("-")[:_LONGEST_NAME]
 
 
-def _images(run: Run) -> dict[str, Any]:
+def _images(run: FinishedRun) -> dict[str, Any]:
     """Whatever tells that two runs saw different images or had different classes to choose from."""
-    implied = _NOT_THE_IMAGES | ({"root"} if run.data.get("content") else set())
-    skipped = sorted(str(image.get("index")) if isinstance(image, dict) else str(image) for image in run.skipped)
-    kept = {key: value for key, value in run.data.items() if key not in implied}
-    return {**kept, "images": run.images, "skipped": skipped}
+    implied = _NOT_THE_IMAGES | ({"root"} if run.record.data.content else set())
+    kept = {key: value for key, value in run.record.data.to_json().items() if key not in implied}
+    return {**kept, "images": run.record.images, "skipped": sorted(image.index for image in run.record.skipped)}
 
 
-def _model(run: Run) -> dict[str, Any]:
-    identity = {key: value for key, value in run.model.items() if key not in _NOT_THE_MODEL}
-    if not run.model.get("weights_sha256"):
-        identity["pretrained"] = run.model["pretrained"]
-    return {"encoder": canonical_encoder(run.model["encoder"]), **identity}
+def _model(model: ModelRecord) -> dict[str, Any]:
+    identity = {key: value for key, value in model.to_json().items() if key not in _NOT_THE_MODEL}
+    if not model.weights_sha256:
+        identity["pretrained"] = model.pretrained
+    return {"encoder": canonical_encoder(model.encoder), **identity}
 
 
 def _key(value: Mapping[str, Any]) -> str:
     return json.dumps(value, sort_keys=True, default=str)
 
 
-def _title(run: Run, rivals: Sequence[Run]) -> str:
+def _title(run: FinishedRun, rivals: Sequence[FinishedRun]) -> str:
     """Name, split and number of images, and whatever else tells a group from others of this name and split."""
-    own = _images(run)
-    others = [_images(rival) for rival in rivals]
+    own, others = _images(run), [_images(rival) for rival in rivals]
     implied = {"images", "images_selected"}
     keys = [key for key in own if key not in implied and any(own[key] != other.get(key) for other in others)]
     missing = sorted({key for other in others for key in other if key not in own})
     told = [f"{key} {short(own[key])}" for key in keys] + [f"{key} not recorded" for key in missing]
-    return ", ".join([f"{_place(run)}, {run.images} images", *told])
+    return ", ".join([f"{_place(run)}, {run.record.images} images", *told])
 
 
 def short(value: Any) -> str:
@@ -179,65 +216,40 @@ def short(value: Any) -> str:
         return "none"
     if isinstance(value, str):
         return value[: len("sha256:") + _HASH_DIGITS] if value.startswith("sha256:") else value
-    text = json.dumps(value, default=str)
-    if isinstance(value, list):
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    if isinstance(value, list | tuple):
         text = text[1:-1] if len(text) <= _LONGEST_VALUE else f"{len(value)} values"
     return text
 
 
-def _group(name: str, title: str, runs: Sequence[Run], replaced: list[tuple[Path, str]]) -> Group:
+def _group(name: str, title: str, runs: Sequence[FinishedRun], replaced: dict[Path, str]) -> Group:
     """Group newest-first runs; what newer ones replace is added to `replaced`."""
-    by_model: dict[str, list[Run]] = {}
+    by_model: dict[str, list[FinishedRun]] = {}
     for run in runs:
-        by_model.setdefault(_key(_model(run)), []).append(run)
-    labels = dict(zip(by_model, _labels([same[0] for same in by_model.values()]), strict=True))
-    chosen: dict[str, dict[str, Run]] = {}
-    for key, same in by_model.items():
-        views = chosen.setdefault(key, {})
-        for run in same:
-            again = [view for view in run.views if view in views]
-            views |= {view: run for view in run.views if view not in views}
-            if again and (again != [ORIGINAL] or len(run.views) == 1):
-                replaced.append((run.path, f"{labels[key]}, {', '.join(again)}: {views[again[-1]].path} is newer"))
-    order = sorted(by_model, key=lambda key: _rank(labels[key], by_model[key][0]))
-    cells = [(key, view, run) for key in order for view, run in chosen[key].items()]
-    tested = [(key, view) for key, view, _ in cells if view != ORIGINAL]
-    results = [chosen[key][view].views[view] for key, view in tested]
-    p_values = mcnemar_exact([one.broken for one in results], [one.repaired for one in results])
-    adjusted = dict(zip(tested, zip(p_values.tolist(), holm(p_values).tolist(), strict=True), strict=True))
-    measured: dict[str, dict[str, Measurement]] = {key: {} for key in order}
-    for key, view, run in cells:
-        measured[key][view] = _measure(run, view, *adjusted.get((key, view), (1.0, 1.0)))
+        by_model.setdefault(_key(_model(run.record.model)), []).append(run)
+    labels = dict(zip(by_model, _labels([same[0].record.model for same in by_model.values()]), strict=True))
+    entries = []
+    for key in sorted(by_model, key=lambda key: _rank(labels[key], by_model[key][0].record.model)):
+        chosen: dict[str, FinishedRun] = {}
+        for run in by_model[key]:
+            again = [view for view in run.record.views if view in chosen]
+            chosen |= {view: run for view in run.record.views if view not in chosen}
+            if again and (again != [ORIGINAL] or len(run.record.views) == 1):
+                newer = chosen[again[-1]].folder.results
+                replaced[run.folder.results] = f"{labels[key]}, {', '.join(again)}: {newer} is newer"
+        entries.append(Entry(labels[key], by_model[key][0].record.model, chosen))
     return Group(
         name=name,
         title=title,
-        runs=tuple((labels[key], run) for key in order for run in by_model[key]),
-        entries=tuple(
-            Entry(labels[key], canonical_encoder(same[0].model["encoder"]), same[0].model, measured[key])
-            for key, same in ((key, by_model[key]) for key in order)
-        ),
-        views=_view_order([view for _, view, _ in cells]),
+        runs=tuple((labels[key], run) for key, same in by_model.items() for run in same),
+        entries=tuple(entries),
+        views=_view_order(view for entry in entries for view in entry.runs),
     )
 
 
-def _measure(run: Run, view: str, p: float, p_holm: float) -> Measurement:
-    result, before, n = run.views[view], run.views[ORIGINAL].correct, run.images
-    return Measurement(
-        run=run,
-        result=result,
-        precision=result.correct / n,
-        interval=wilson(result.correct, n),
-        drop=(result.broken - result.repaired) / n,
-        drop_interval=paired_bootstrap(result.broken, result.repaired, n),
-        relative_drop=relative_drop(before / n, result.correct / n, len(run.classes)),
-        p=p,
-        p_holm=p_holm,
-    )
-
-
-def _rank(label: str, run: Run) -> tuple[int, list[tuple[int, str]]]:
+def _rank(label: str, model: ModelRecord) -> tuple[int, list[tuple[int, str]]]:
     """The paper's order, then alphabetically with numbers by value."""
-    encoder = canonical_encoder(run.model["encoder"])
+    encoder = canonical_encoder(model.encoder)
     natural = [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", label)]
     return (ENCODERS.index(encoder) if encoder in ENCODERS else len(ENCODERS), natural)
 
@@ -251,18 +263,15 @@ def _view_order(views: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(places, key=lambda view: (-1, 0.0) if view == ORIGINAL else places[view]))
 
 
-def _labels(runs: Sequence[Run]) -> list[str]:
+def _labels(models: Sequence[ModelRecord]) -> list[str]:
     """A label per model: its encoder, its weights unless OpenAI's, and what else tells it from others of that label."""
-    labels = [_name(run) for run in runs]
+    labels = [_name(model) for model in models]
     for label, times in Counter(labels).items():
-        if times == 1:
-            continue
-        same = [index for index, other in enumerate(labels) if other == label]
-        models = [_model(runs[index]) for index in same]
-        keys = [key for key in sorted(set().union(*models)) if len({_key({key: m.get(key)}) for m in models}) > 1]
-        for index, model in zip(same, models, strict=True):
-            told = [f"{key} {_brief(key, model.get(key))}" for key in keys]
-            labels[index] = f"{label}, {', '.join(told)}"
+        same = [index for index, other in enumerate(labels) if other == label] if times > 1 else []
+        identities = [_model(models[index]) for index in same]
+        keys = [k for k in sorted(set().union(*identities)) if len({_key({k: one.get(k)}) for one in identities}) > 1]
+        for index, identity in zip(same, identities, strict=True):
+            labels[index] = ", ".join([label, *(f"{key} {_brief(key, identity.get(key))}" for key in keys)])
     return labels
 
 
@@ -270,7 +279,7 @@ def _brief(key: str, value: Any) -> str:
     return str(value)[:_HASH_DIGITS] if key == "weights_sha256" else short(value)
 
 
-def _name(run: Run) -> str:
-    encoder, weights = canonical_encoder(run.model["encoder"]), str(run.model["pretrained"])
+def _name(model: ModelRecord) -> str:
+    encoder, weights = canonical_encoder(model.encoder), model.pretrained
     stem = Path(weights).stem if "/" in weights else weights
-    return encoder if stem in (PRETRAINED, encoder) or weights == run.model["encoder"] else f"{encoder} ({stem})"
+    return encoder if stem in (PRETRAINED, encoder) or weights == model.encoder else f"{encoder} ({stem})"

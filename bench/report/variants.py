@@ -1,19 +1,105 @@
 """Tested encoders that were tuned from another one: brought together by seed, with their controls, image by image."""
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from bench.report.elements import MISSING
-from bench.report.fits import Tuned
 from bench.report.groups import Entry, Group
+from bench.runs.finetuning_record import FineTuningRecord, TrainingViews
 from bench.runs.images import read_correctness
-from bench.statistics.rate_curves import Floats, resampled_means
-from bench.statistics.recovery import Recovery, Resampled, recover
+from bench.statistics.bootstrap import Floats, resampled_sums
+from bench.statistics.recovery import Recovery, recover
 from datamodules.degradations import ORIGINAL
+
+_OF_THE_CODECS = ("codecs", "law", "clean")
+_HOLE = "{}"
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """An exported encoder.
+
+    Attributes:
+        record: Of its fit.
+        alpha: Share of the tuned weights in it.
+    """
+
+    record: FineTuningRecord
+    alpha: float
+
+    @property
+    def views(self) -> TrainingViews:
+        """What random views were drawn from."""
+        return self.record.training.views
+
+    @property
+    def original(self) -> str:
+        """SHA-256 of the weights before."""
+        return str(self.record.original.weights_sha256)
+
+    @property
+    def is_control(self) -> bool:
+        """Whether nothing was degraded while it was tuned."""
+        return self.views.clean == 1
+
+    @property
+    def speciality(self) -> str | None:
+        """The one view that it was tuned on, if it was tuned on one only."""
+        if self.views.clean or len(self.views.codecs) != 1:
+            return None
+        ((codec, (lowest, highest)),) = self.views.codecs.items()
+        return codec.replace(_HOLE, str(lowest)) if lowest == highest else None
+
+    @property
+    def title(self) -> str:
+        """The fit's name, and what it is where that tells."""
+        name = self.record.name + ("" if self.alpha == 1 else f", alpha {self.alpha:g}")
+        if self.is_control:
+            return f"{name} (clean-only control)"
+        return name + (f" (only {self.speciality})" if self.speciality else "")
+
+    @cached_property
+    def recipe(self) -> dict[str, Any]:
+        """All that it was made by but for its seed, JSON-able."""
+        data = {key: value for key, value in self.record.data.to_json().items() if key != "views"}
+        training = asdict(self.record.training)
+        made_of = {"original": self.original, "templates": self.record.templates, "method": self.record.method}
+        return {**made_of, "training": training, "data": data, "alpha": self.alpha}
+
+    @property
+    def variant(self) -> str:
+        """Equal for encoders that differ in nothing but seeds."""
+        return json.dumps(self.recipe, sort_keys=True, default=str)
+
+    @property
+    def budget(self) -> str:
+        """Equal for an encoder and its clean-only control."""
+        training = self.recipe["training"]
+        views = {key: value for key, value in training["views"].items() if key not in _OF_THE_CODECS}
+        return json.dumps({**self.recipe, "training": {**training, "views": views}}, sort_keys=True, default=str)
+
+    def saw(self, view: str) -> bool:
+        """Whether tuning may have drawn this very view."""
+        return not self.is_control and can_draw(self.views.codecs, view)
+
+
+def can_draw(codecs: Mapping[str, Sequence[int]], view: str) -> bool:
+    """Whether a view is one that ranges of codecs hold, so that tuning on them may have seen it.
+
+    >>> can_draw({"jpeg-{}": [10, 95]}, "jpeg-25"), can_draw({"jpeg-{}": [30, 95]}, "jpeg-25")
+    (True, False)
+    """
+    for codec, (lowest, highest) in codecs.items():
+        head, _, tail = codec.partition(_HOLE)
+        quality = view.removeprefix(head).removesuffix(tail)
+        if view == f"{head}{quality}{tail}" and quality.isdecimal() and lowest <= int(quality) <= highest:
+            return True
+    return False
 
 
 @dataclass(frozen=True)
@@ -24,8 +110,8 @@ class Variant:
         title: For readers.
         fits: By seed.
         entries: What was tested, by seed.
-        controls: Entries of its clean-only control by seed; empty for label-free methods: theirs is the original.
-        control: What the control is, for readers.
+        controls: Entries of its clean-only control by seed; empty for label-free methods, whose control is the original
+            itself, since without degradation nothing is to be learnt.
         recoveries: By view, the original among them, where its gain is that in clean precision.
     """
 
@@ -33,129 +119,97 @@ class Variant:
     fits: Mapping[int, Tuned]
     entries: Mapping[int, Entry]
     controls: Mapping[int, Entry]
-    control: str
     recoveries: Mapping[str, Recovery]
-
-    @property
-    def has_control(self) -> bool:
-        """Whether anything can be subtracted."""
-        return bool(self.controls) or self.first.label_free
 
     @property
     def first(self) -> Tuned:
         """Any of the fits."""
         return next(iter(self.fits.values()))
 
+    @property
+    def has_control(self) -> bool:
+        """Whether anything can be subtracted."""
+        return bool(self.controls) or self.first.record.label_free
 
-def compare(group: Group, base: Entry, fits: Mapping[str, Tuned]) -> list[Variant]:
-    """Every variant that was tuned from an encoder, with its control, on the same images.
+
+def variants_of(group: Group, base: Entry, fits: Mapping[str, Tuned]) -> list[Variant]:
+    """Every variant that was tuned from an encoder, with its control, on the same images; controls come last.
 
     Raises:
         ValueError: Per-image tables are of other images, or contradict their result files.
         OSError: One cannot be read.
     """
-    tested = [(fits[digest], entry) for entry in group.entries if (digest := sha(entry)) in fits]
-    tested = [(fit, entry) for fit, entry in tested if fit.original == sha(base)]
-    means = _resample([base, *(entry for _, entry in tested)])
+    tested = [(fits[digest], entry) for entry in group.entries if (digest := sha256(entry)) in fits]
+    tested = [(fit, entry) for fit, entry in tested if fit.original == sha256(base)]
+    sums = _resample([base, *(entry for _, entry in tested)])
     budgets: dict[str, dict[int, Entry]] = {}
-    groups: dict[str, dict[int, tuple[Tuned, Entry]]] = {}
-    for fit, entry in tested:
-        groups.setdefault(fit.variant, {})[fit.seed] = (fit, entry)
+    members: dict[str, dict[int, tuple[Tuned, Entry]]] = {}
+    for fit, entry in sorted(tested, key=lambda one: one[0].record.seed):
+        members.setdefault(fit.variant, {})[fit.record.seed] = (fit, entry)
         if fit.is_control:
-            budgets.setdefault(fit.budget, {})[fit.seed] = entry
+            budgets.setdefault(fit.budget, {})[fit.record.seed] = entry
     variants = []
-    titles = _titles([next(iter(members.values()))[0] for members in groups.values()])
-    for title, members in zip(titles, groups.values(), strict=True):
-        fit = next(iter(members.values()))[0]
-        controls = {} if fit.is_control else budgets.get(fit.budget, {})
-        control = f"clean-only, seeds {seeds(controls)}" if controls else MISSING
-        if fit.label_free:
-            controls, control = {}, "the original itself: without degradation nothing is to be learnt"
-        entries = {seed: entry for seed, (_, entry) in sorted(members.items())}
-        variants.append(
-            Variant(
-                title=title,
-                fits={seed: fit for seed, (fit, _) in sorted(members.items())},
-                entries=entries,
-                controls=controls,
-                control="it is one" if fit.is_control else control,
-                recoveries={
-                    view: recover(_models(means, base, entries, controls, view))
-                    for view in group.views
-                    if view in base.cells and all(view in one.cells for one in (*entries.values(), *controls.values()))
-                },
+    for title, same in zip(
+        _titles([next(iter(one.values()))[0] for one in members.values()]), members.values(), strict=True
+    ):
+        fit = next(iter(same.values()))[0]
+        controls = {} if fit.is_control or fit.record.label_free else budgets.get(fit.budget, {})
+        entries = {seed: entry for seed, (_, entry) in same.items()}
+        recoveries = {
+            view: recover(
+                original=sums[base.label, view],
+                clean=sums[base.label, ORIGINAL],
+                tuned={seed: sums[entry.label, view] for seed, entry in entries.items()},
+                controls={seed: sums[entry.label, view] for seed, entry in controls.items()},
+                images=group.images,
             )
-        )
+            for view in group.views
+            if all(view in entry.runs for entry in (base, *entries.values(), *controls.values()))
+        }
+        variants.append(Variant(title, {seed: fit for seed, (fit, _) in same.items()}, entries, controls, recoveries))
     return sorted(variants, key=lambda variant: (variant.first.is_control, variant.title))
 
 
-def sha(entry: Entry) -> str:
-    """SHA-256 of an entry's weights."""
-    return str(entry.model.get("weights_sha256"))
-
-
-def _title(fit: Tuned) -> str:
-    if fit.is_control:
-        return f"{fit.name} (clean-only control)"
-    return fit.name + (f" (only {fit.speciality})" if fit.speciality else "")
+def sha256(entry: Entry) -> str:
+    """Hash of an entry's weights."""
+    return str(entry.model.weights_sha256)
 
 
 def _titles(fits: Sequence[Tuned]) -> list[str]:
     """A title for each, with what tells it from others of the same one."""
-    titles = [_title(fit) for fit in fits]
+    titles = [fit.title for fit in fits]
     for title, times in Counter(titles).items():
-        same = [place for place, other in enumerate(titles) if other == title]
-        settings = [dict(_flat({**fits[place].record["method"], **fits[place].record["training"]})) for place in same]
-        keys = [key for key in settings[0] if len({one.get(key) for one in settings}) > 1] if times > 1 else []
+        same = [place for place, other in enumerate(titles) if other == title] if times > 1 else []
+        settings = [dict(_leaves({key: fits[place].recipe[key] for key in ("method", "training")})) for place in same]
+        keys = [key for key in (settings or [{}])[0] if len({one.get(key) for one in settings}) > 1]
         for place, one in zip(same, settings, strict=True):
             titles[place] = ", ".join([title, *(f"{key} {one.get(key)}" for key in keys)])
     return titles
 
 
-def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
     """The leaves of nested mappings as text, by the last part of their name.
 
-    >>> list(_flat({"a": {"b": 1}, "c": [2]}))
+    >>> list(_leaves({"a": {"b": 1}, "c": [2]}))
     [('b', '1'), ('c', '[2]')]
     """
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from _flat(inner, key)
+            yield from _leaves(inner, key)
     else:
         yield name, str(value)
 
 
-def seeds(by_seed: Mapping[int, object]) -> str:
-    """Seeds as text."""
-    return ", ".join(map(str, sorted(by_seed)))
-
-
 def _resample(entries: Sequence[Entry]) -> dict[tuple[str, str], Floats]:
-    """Precision of all images and of bootstrap samples, [1 + R], by the entry's label and view; paired throughout."""
+    """Right images, of all and of bootstrap samples, [1 + R], by the entry's label and view; paired throughout."""
     columns: dict[tuple[str, str], Floats] = {}
     prints = set()
     for entry in entries:
-        for run in {str(cell.run.path): cell.run for cell in entry.cells.values()}.values():
+        for run in entry.all_runs:
             table = read_correctness(run)
             prints.add(table.fingerprint)
-            for view, cell in entry.cells.items():
-                if cell.run is run:
-                    columns[entry.label, view] = np.unpackbits(table.bits[view], count=run.images).astype(np.float64)
+            for view in (view for view, other in entry.runs.items() if other is run):
+                columns[entry.label, view] = np.unpackbits(table.bits[view], count=run.record.images).astype(np.float64)
     if len(prints) > 1:
         raise ValueError("their images.csv have other indices or labels")
-    return dict(zip(columns, resampled_means(np.stack(list(columns.values()), axis=1)).T, strict=True))
-
-
-def _models(
-    means: Mapping[tuple[str, str], Floats],
-    base: Entry,
-    entries: Mapping[int, Entry],
-    controls: Mapping[int, Entry],
-    view: str,
-) -> Resampled:
-    return Resampled(
-        original=means[base.label, view],
-        clean=means[base.label, ORIGINAL],
-        tuned={seed: means[entry.label, view] for seed, entry in entries.items()},
-        control={seed: means[entry.label, view] for seed, entry in controls.items()},
-    )
+    return dict(zip(columns, resampled_sums(np.stack(list(columns.values()), axis=1)).T, strict=True))

@@ -210,6 +210,22 @@ class FineTuningRecord:
         return cls.from_json(read_json(path / FINETUNING if path.is_dir() else path, _MOST_BYTES))
 
 
+def in_words(described: Mapping[str, Any] | None) -> str:
+    """A choice, as a record describes it, in one line.
+
+    >>> in_words({"name": "LoRA", "rank": 8}), in_words(None)
+    ('LoRA (rank 8)', 'the last projection')
+    """
+    if described is None:
+        return "the last projection"
+    inner = ", ".join(
+        " + ".join(in_words(term) for term in value) if name == "terms" else f"{name} {value}"
+        for name, value in described.items()
+        if name not in ("name", "label_free")
+    )
+    return f"{described['name']} ({inner})" if inner else str(described["name"])
+
+
 def _training(value: Value) -> Training:
     views = value["views"]
     return Training(

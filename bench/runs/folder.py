@@ -77,11 +77,11 @@ class RunFolder:
 
     def record(self) -> RunRecord:
         """The record of a test or predict run; see `RunRecord.read`."""
-        return RunRecord.read(self.results)
+        return RunRecord.read(self.path)
 
     def finetuning_record(self) -> FineTuningRecord:
         """The record of a fit; see `FineTuningRecord.read`."""
-        return FineTuningRecord.read(self.finetuning)
+        return FineTuningRecord.read(self.path)
 
     def images(self) -> pd.DataFrame:
         """The per-image table.
@@ -96,8 +96,8 @@ class RunFolder:
 
 def find_runs(place: Path) -> Iterator[RunFolder]:
     """Folders of test and predict runs in a folder and below, finished or not, each once, sorted."""
-    finished = {path.resolve().parent for path in place.rglob(RESULTS)}
-    begun = {path.resolve().parent for path in place.rglob(CONFIG)}
+    finished = {path.parent.resolve() for path in place.rglob(RESULTS)}
+    begun = {path.parent.resolve() for path in place.rglob(CONFIG)}
     for path in sorted(finished | begun):
         if path in finished or not RunFolder(path).finetuning.exists():
             yield RunFolder(path)

@@ -7,19 +7,15 @@ of the points, for resampled points.
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from fractions import Fraction
 
 import numpy as np
-import numpy.typing as npt
 
-from bench.statistics.intervals import LEVEL, Interval
+from bench.statistics.bootstrap import Floats
 from datamodules.degradations import parse
 from datamodules.errors import UserError
 
-Floats = npt.NDArray[np.float64]
-
-RESAMPLES = 2_000
 _RATES = ("quality", "psnr", "ratio", "severity")
-_ROWS_AT_ONCE = 64
 
 
 def codec_curves(bits: Mapping[str, float]) -> dict[str, list[str]]:
@@ -81,8 +77,8 @@ def least_x_under(x: Floats, drop: Floats, limit: float) -> Floats:
 
     Args:
         x: [..., P], in any order.
-        drop: [..., P].
-        limit: The drop that is too much.
+        drop: [..., P], best as counts of images: those are whole numbers, so that a drop of just the limit is one.
+        limit: The drop that is too much, in the unit of the drops.
 
     >>> least_x_under(np.array([0.0, 1.0, 2.0]), np.array([0.5, 0.3, 0.1]), 0.2).item()
     1.5
@@ -99,37 +95,15 @@ def least_x_under(x: Floats, drop: Floats, limit: float) -> Floats:
     return np.where(over.any(-1), crossing, -np.inf)
 
 
+def images_of(points: float, n: int) -> float:
+    """How many of n images make a drop in percentage points: a whole number where it is one, not only nearly.
+
+    >>> images_of(0.7, 1000), 0.7 / 100 * 1000
+    (7.0, 6.999999999999999)
+    """
+    return float(Fraction(str(points)) * n / 100)
+
+
 def _in_order(x: Floats, y: Floats) -> tuple[Floats, Floats]:
     order = np.argsort(x, axis=-1, kind="stable")
     return np.take_along_axis(x, order, -1), np.take_along_axis(y, order, -1)
-
-
-def resampled_means(values: npt.NDArray[np.floating], resamples: int = RESAMPLES, seed: int = 0) -> Floats:
-    """Means over images, and those of bootstrap samples of the images: float64 [1 + resamples, K].
-
-    An image is drawn with all its columns, so that whatever is made of several of them is paired. The draws depend on
-    nothing but the seed and the number of images.
-
-    Args:
-        values: [N, K], a row per image.
-        resamples: Number of samples of N images drawn with replacement.
-        seed: Of the draws.
-    """
-    n, columns = len(values), values.astype(np.float64)
-    random = np.random.default_rng([seed, n])
-    means = [columns.mean(0, keepdims=True)]
-    for first in range(0, resamples, _ROWS_AT_ONCE):
-        draws = (random.integers(n, size=n) for _ in range(min(_ROWS_AT_ONCE, resamples - first)))
-        counts = np.stack([np.bincount(draw, minlength=n) for draw in draws]).astype(np.float64)
-        means.append(counts @ columns / n)
-    return np.concatenate(means)
-
-
-def percentiles(resampled: Floats, level: float = LEVEL) -> Interval:
-    """Percentile interval of resampled values, which may be infinite; NaN where one is not defined."""
-    if not len(resampled) or np.isnan(resampled).any():
-        return Interval(np.nan, np.nan)
-    tail = (1 - level) / 2
-    low = np.quantile(resampled, tail, method="lower")
-    high = np.quantile(resampled, 1 - tail, method="higher")
-    return Interval(float(low), float(high))

@@ -4,49 +4,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from bench.statistics.intervals import Interval
-from bench.statistics.rate_curves import Floats, percentiles
-
-
-@dataclass(frozen=True)
-class Resampled:
-    """Precisions of models by seed, of all images (the first) and of bootstrap samples of them.
-
-    Attributes:
-        original: The frozen encoder on a degraded view: float64 [1 + R].
-        clean: The frozen encoder on the originals: float64 [1 + R].
-        tuned: The tuned encoders on the degraded view by seed, at least one: float64 [1 + R] each.
-        control: The clean-only controls on it by seed, [1 + R] each; empty where there are none.
-    """
-
-    original: Floats
-    clean: Floats
-    tuned: Mapping[int, Floats]
-    control: Mapping[int, Floats]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value and its 95% interval over images and seeds."""
-
-    value: float
-    interval: Interval
+from bench.statistics.bootstrap import Floats, estimate
+from bench.statistics.intervals import Estimate
 
 
 @dataclass(frozen=True)
 class Recovery:
-    """What tuning does on one view.
+    """What tuning does on one view; estimates are means over seeds, their 95% intervals over images and seeds.
 
     Attributes:
         drop: precision(originals) - precision(view) of the frozen encoder.
-        gain: precision(tuned) - precision(frozen) on the view, mean over seeds.
-        control: The same of the control; 0 where there is none.
+        gain: precision(tuned) - precision(frozen) on the view.
+        control: precision(control) - precision(frozen) on the view; 0 where there is no control.
         net: gain - control.
         left: drop - net, what is not recovered.
-        share: gain / drop, the recovered share; NaN where the drop's interval holds 0.
-        control_share: control / drop, NaN likewise.
-        net_share: net / drop, NaN likewise.
+        share: gain / drop, the recovered share. This and the shares below are NaN where the drop's interval holds 0;
+            everywhere else they have an interval.
+        control_share: control / drop.
+        net_share: net / drop.
     """
 
     drop: Estimate
@@ -59,7 +36,14 @@ class Recovery:
     net_share: Estimate
 
 
-def recover(models: Resampled, seed: int = 0) -> Recovery:
+def recover(
+    original: Floats,
+    clean: Floats,
+    tuned: Mapping[int, Floats],
+    controls: Mapping[int, Floats],
+    images: int,
+    seed: int = 0,
+) -> Recovery:
     """Compare tuned encoders and their controls with the frozen one, on the same images throughout.
 
     Recovered share = (tuned - original model) / (its clean - original model), with precisions of the degraded view but
@@ -67,39 +51,49 @@ def recover(models: Resampled, seed: int = 0) -> Recovery:
     and control where they have the same ones. Three seeds are few to resample, so it understates how much seeds matter.
 
     Args:
-        models: Precisions.
+        original: Images that the frozen encoder has right on the view, float64 [1 + R] whole numbers: of all images,
+            then of R bootstrap samples of them, see `bench.statistics.bootstrap.resampled_sums`.
+        clean: Images that the frozen encoder has right as originals, likewise.
+        tuned: Images that the tuned encoders have right on the view, by seed; at least one.
+        controls: Images that the clean-only controls have right on it, by seed; empty where there are none.
+        images: Number of images.
         seed: Of the draws of seeds.
     """
     draws = np.random.default_rng(seed)
-    paired = models.tuned.keys() == models.control.keys()
-    rows = len(models.original) - 1
-    chosen = _choices(len(models.tuned), rows, draws)
-    tuned = _mean(models.tuned, chosen)
-    control = models.original
-    if models.control:
-        control = _mean(models.control, chosen if paired else _choices(len(models.control), rows, draws))
-    drop = models.clean - models.original
-    gain, gained = tuned - models.original, control - models.original
+    rows = len(original) - 1
+    chosen = _choices(len(tuned), rows, draws)
+    drop, gain, gained = clean - original, _mean(tuned, chosen) - original, np.zeros_like(original)
+    if controls:
+        same = tuned.keys() == controls.keys()
+        gained = _mean(controls, chosen if same else _choices(len(controls), rows, draws)) - original
     net = gain - gained
-    found = {"drop": drop, "gain": gain, "control": gained, "net": net, "left": drop - net}
-    real = _estimate(drop).interval.low > 0
+    counts = {"drop": drop, "gain": gain, "control": gained, "net": net, "left": drop - net}
+    changes = {name: values / images for name, values in counts.items()}
+    real = estimate(drop).interval.low > 0
     shares = {
-        name: np.divide(values, drop, out=np.full_like(values, np.nan), where=real & (drop > 0))
-        for name, values in (("share", gain), ("control_share", gained), ("net_share", net))
+        name: _ratio(part, drop) if real else np.full_like(drop, np.nan)
+        for name, part in (("share", gain), ("control_share", gained), ("net_share", net))
     }
-    return Recovery(**{name: _estimate(values) for name, values in (found | shares).items()})
+    return Recovery(**{name: estimate(values) for name, values in (changes | shares).items()})
 
 
-def _choices(count: int, rows: int, draws: np.random.Generator) -> "np.ndarray[tuple[int, int], np.dtype[np.int64]]":
+def _ratio(part: Floats, whole: Floats) -> Floats:
+    """Part / whole in each resample, ordered rightly also where nothing was lost.
+
+    As the whole falls to 0 a ratio passes every bound, upwards where the part is positive and downwards where it is
+    negative; there it stays for wholes below 0. Where both are 0, or only the whole is below, it may be anything: NaN.
+    Since fewer than 2.5% of the resamples of a drop whose interval excludes 0 are such, both ends of the interval of
+    the ratio are finite.
+    """
+    beyond = np.where(part == 0, np.nan, np.copysign(np.inf, part))
+    return np.divide(part, whole, out=beyond, where=whole > 0)
+
+
+def _choices(count: int, rows: int, draws: np.random.Generator) -> npt.NDArray[np.int64]:
     """Which seeds a row averages, [1 + R, S]: the first row each once, the others with replacement."""
-    drawn = draws.integers(count, size=(rows, count))
-    return np.concatenate([np.arange(count)[None], drawn])
+    return np.concatenate([np.arange(count)[None], draws.integers(count, size=(rows, count))])
 
 
-def _mean(by_seed: Mapping[int, Floats], chosen: "np.ndarray[tuple[int, int], np.dtype[np.int64]]") -> Floats:
+def _mean(by_seed: Mapping[int, Floats], chosen: npt.NDArray[np.int64]) -> Floats:
     values = np.stack([by_seed[seed] for seed in sorted(by_seed)], axis=1)
     return np.asarray(np.take_along_axis(values, chosen, axis=1).mean(1), dtype=np.float64)
-
-
-def _estimate(resampled: Floats) -> Estimate:
-    return Estimate(float(resampled[0]), percentiles(resampled[1:]))

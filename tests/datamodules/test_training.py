@@ -9,9 +9,9 @@ from lightning.pytorch import LightningModule, Trainer
 from PIL import Image, ImageOps
 
 from datamodules import Synthetic
-from datamodules.degradations import Original, parse
+from datamodules.degradations import Original
 from datamodules.errors import UserError
-from datamodules.training import RANDOM, LogUniform, TrainingViews, Uniform, can_draw
+from datamodules.training import RANDOM, LogUniform, TrainingViews, Uniform
 
 JPEG = {"jpeg-{}": [10, 90]}
 
@@ -183,18 +183,6 @@ def test_bad_draws_are_refused_in_one_line(options, message):
     with pytest.raises(UserError, match=message) as error:
         TrainingViews(**options)
     assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("view", "drawn"),
-    [
-        ("jpeg-10", True), ("jpeg-95", True), ("jpeg-9", False), ("jpeg-96", False), ("jpeg-50-444", False),
-        ("webp-50", False), ("original", False), ("resize-0.5+jpeg-50", False), ("jpeg-50-x2", False),
-    ],
-)  # fmt: skip
-def test_which_views_are_held_out(view, drawn):
-    parse(view)
-    assert can_draw({"jpeg-{}": [10, 95]}, view) is drawn
 
 
 def test_an_unreadable_training_image_is_reported_not_raised():

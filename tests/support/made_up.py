@@ -1,6 +1,5 @@
 """Made-up runs: result files and per-image tables of known counts."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,61 +18,6 @@ def nested(correct, images):
     labels = np.arange(images) % CLASSES
     return {
         view: np.where(np.arange(images) < count, labels, (labels + 1) % CLASSES) for view, count in correct.items()
-    }
-
-
-def metrics(predictions, labels):
-    """What `bench.metrics` would say, computed with NumPy; precision is rounded to float32 as there."""
-    original = predictions["original"]
-    found = {}
-    for view, prediction in predictions.items():
-        confusion = np.zeros((CLASSES, CLASSES), dtype=int)
-        np.add.at(confusion, (labels, prediction), 1)
-        now, before = prediction == labels, original == labels
-        found[view] = {"precision": float(np.float32(now.mean())), "confusion": confusion.tolist(), "loss": 0.5}
-        if view != "original":
-            found[view] |= {
-                "broken": float((before & ~now).mean()),
-                "repaired": float((~before & now).mean()),
-                "drop": float(before.mean() - now.mean()),
-                "flip_rate": float((prediction != original).mean()),
-                "loss_increase": 0.25,
-            }
-    return found
-
-
-def record(predictions, *, encoder="RN50", data="cifar10", split="test", model=None, **changes):
-    """A result record; `changes` go into its `data` part, `model` into its model's."""
-    images = len(predictions["original"])
-    return {
-        "schema": 1,
-        "images": images,
-        "metrics": metrics(predictions, np.arange(images) % CLASSES),
-        "data": {
-            "name": data,
-            "split": split,
-            "images_in_split": images,
-            "images_selected": images,
-            "limit": None,
-            "every": 1,
-            "indices": None,
-            "views": list(predictions),
-            "class_names": [f"class {c}" for c in range(CLASSES)],
-            "lossy_source_formats": [],
-            "content": f"sha256:{data}-{split}",
-            **changes,
-        },
-        "model": {
-            "encoder": encoder,
-            "pretrained": "openai",
-            "weights_sha256": f"hash of {encoder}",
-            "templates": [TEMPLATE],
-            "precision": "32-true",
-            **(model or {}),
-        },
-        "skipped": [],
-        "software": {"packages": {"torch": "2", "pillow": "11"}, "libjpeg_turbo": "3.0", "git_commit": "0" * 40},
-        "run": {"command": "test"},
     }
 
 
@@ -183,30 +127,13 @@ def _write_table(file, predictions, sizes):
     file.write_text("\n".join(lines) + "\n")
 
 
-def add_sizes(content, sizes):
-    """Add to a record what images of 32 x 32 pixels weigh: bytes by view, for all images or image by image."""
-    for view, size in sizes.items():
-        mean = float(np.mean(size))
-        content["metrics"][view] |= {"encoded_bytes": mean, "bits_per_pixel": 8 * mean / 1024}
-    return content
-
-
-def write(folder: Path, content, predictions=None, sizes=None) -> Path:
-    """Write a result file, and with predictions a per-image table; `sizes` as in `add_sizes`."""
-    folder.mkdir(parents=True)
-    (folder / "results.json").write_text(content if isinstance(content, str) else json.dumps(content))
-    if predictions is not None:
-        _write_table(folder / "images.csv", predictions, sizes)
-    return folder / "results.json"
-
-
 def paper_counts(data, split, encoder):
     """Correct images by view of one row of the paper, as whole numbers."""
     table = find_table(data, split)
     return {view: round(p * table.images) for view, p in zip(VIEWS, table.rows[encoder], strict=True)}, table.images
 
 
-def write_paper(folder: Path, *, tables=False, change=None) -> None:
+def write_paper(folder: Path, *, change=None) -> None:
     """All 36 runs of the paper; `change(data, split, encoder, counts)` may alter the counts of a run."""
     for table in PRECISION:
         for encoder in table.rows:
@@ -214,5 +141,5 @@ def write_paper(folder: Path, *, tables=False, change=None) -> None:
             if change:
                 counts = change(table.data, table.split, encoder, counts)
             predictions = nested(counts, images)
-            content = record(predictions, encoder=encoder, data=table.data, split=table.split)
-            write(folder / f"{table.data}-{table.split}-{encoder}", content, predictions if tables else None)
+            content = run_record(predictions, encoder=encoder, data=table.data, split=table.split)
+            write_run(folder / f"{table.data}-{table.split}-{encoder}", content)

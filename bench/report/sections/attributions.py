@@ -1,18 +1,19 @@
 """Integrated Gradients of the runs that have them: tables like the paper's, residuals, pictures."""
 
-import csv
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-from bench.report.elements import MISSING, Block, Cell, Gallery, Section, Table, Text, number
-from bench.report.groups import Group, short
-from bench.report.runs import Run
+import pandas as pd
 
-_FOLDER = "attributions"
-_IMAGES = "table.csv"
+from bench.report.document import Block, Gallery, Section
+from bench.report.groups import Group, short
+from bench.report.inputs import Choices
+from bench.report.tables import Column, Table
+from bench.runs.folder import FinishedRun
+
 _MOST_ROWS = 30
 _MOST_PICTURES = 12
+_UNREADABLE = (KeyError, TypeError, AttributeError, ValueError, IndexError)
 _MEANS = {
     "ig": "mean IG",
     "loss_difference": "mean loss difference",
@@ -23,82 +24,76 @@ _MEANS = {
 }
 
 
-def attributions_section(group: Group) -> Section | None:
+def section(group: Group, choices: Choices) -> Section | None:
     """All about the attributions of a group's runs; None where no run has any."""
-    explained = [(label, run) for label, run in group.runs if run.attribution is not None]
-    if not explained:
-        return None
+    explained = [(label, run) for label, run in group.runs if run.record.attribution is not None]
     blocks: list[Block] = []
-    rows: list[tuple[Cell, ...]] = []
-    data: list[dict[str, object]] = []
+    rows: list[dict[str, Any]] = []
     for label, run in explained:
         try:
-            rows += _summary_rows(label, run.attribution)
-            data += _data(group, label, run)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            blocks.append(Text(f"{run.path}: its attribution cannot be read ({error!r})."))
+            rows += _rows(label, run)
+        except _UNREADABLE as error:
+            blocks.append(f"{run.folder.results}: its attribution cannot be read ({error!r}).")
     if rows:
-        header = ("encoder", "view", "images", *_MEANS.values(), "residual: median", "95th percentile", "not converged")
-        note = (
-            "IG: sum of the attribution in nats, positive where compression raised the loss. Residual: |IG - loss "
-            "difference|, 0 for an exact integral. Not converged: images whose error estimate missed the tolerance."
-        )
-        blocks.insert(0, Table(f"{group.name}-attribution", "Means by view", header, tuple(rows), note))
-    for position, (label, run) in enumerate(explained, 1):
-        blocks += _of_run(f"{group.name}-attribution-{position}", label, run)
-    return Section("Integrated Gradients", tuple(blocks), {"attributions.csv": tuple(data)})
+        blocks.insert(0, _means(group, pd.DataFrame(rows)))
+    for place, (label, run) in enumerate(explained, 1):
+        blocks += _of_run(f"{group.name}-attribution-{place}", label, run)
+    return Section("Integrated Gradients", tuple(blocks)) if explained else None
 
 
-def _summary_rows(label: str, attribution: Any) -> list[tuple[Cell, ...]]:
-    rows = []
-    for view, summary in attribution["views"].items():
-        images, missed = len(attribution["indices"]), int(summary["not_converged"])
-        means = [(summary["mean"].get(name), 1 if name == "evaluations" else 4) for name in _MEANS]
-        spread = [summary["residual"][name] for name in ("median", "percentile_95")]
-        rows.append(
-            (
-                Cell(label),
-                Cell(view),
-                Cell(str(images), value=images),
-                *(_real(*value) for value in means),
-                *(Cell(f"{value:.1e}", value=float(value)) for value in spread),
-                Cell(f"{missed} of {images}", value=missed, marked=missed > 0),
-            )
-        )
-    return rows
-
-
-def _real(value: float | None, digits: int) -> Cell:
-    return Cell(MISSING) if value is None else Cell(number(float(value), digits), value=float(value))
-
-
-def _data(group: Group, label: str, run: Run) -> list[dict[str, object]]:
+def _rows(label: str, run: FinishedRun) -> list[dict[str, Any]]:
     """A row per view with every mean that was recorded."""
-    attribution: Any = run.attribution
+    attribution: Mapping[str, Any] = run.record.attribution or {}
     return [
-        {"group": group.name, "label": label, "view": view, "images": len(attribution["indices"])}
-        | {f"mean_{name}": "" if value is None else float(value) for name, value in summary["mean"].items()}
+        {"label": label, "view": view, "images": len(attribution["indices"])}
+        | {f"mean_{name}": None if value is None else float(value) for name, value in summary["mean"].items()}
         | {f"residual_{name}": float(value) for name, value in summary["residual"].items()}
-        | {"not_converged": int(summary["not_converged"]), "results": str(run.path)}
+        | {"not_converged": int(summary["not_converged"]), "results": str(run.folder.results)}
         for view, summary in attribution["views"].items()
     ]
 
 
-def _of_run(name: str, label: str, run: Run) -> list[Block]:
-    attribution = run.attribution or {}
+def _means(group: Group, frame: pd.DataFrame) -> Table:
+    note = (
+        "IG: sum of the attribution in nats, positive where compression raised the loss. Residual: |IG - loss "
+        "difference|, 0 for an exact integral. Not converged: images whose error estimate missed the tolerance."
+    )
+    means = [
+        Column(f"mean_{name}", title, ".1f" if name == "evaluations" else ".4f")
+        for name, title in _MEANS.items()
+        if f"mean_{name}" in frame
+    ]
+    columns = (
+        *(Column("label", "encoder"), Column("view"), Column("images", form=",.0f"), *means),
+        *(
+            Column("residual_median", "residual: median", ".1e"),
+            Column("residual_percentile_95", "95th percentile", ".1e"),
+        ),
+        Column("not_converged", "not converged", ",.0f", marked=lambda frame: frame["not_converged"] > 0),
+    )
+    return Table(f"{group.name}-attribution", "Means by view", frame, columns, note=note, data="attributions.csv")
+
+
+def _of_run(name: str, label: str, run: FinishedRun) -> list[Block]:
+    attribution = run.record.attribution or {}
     choices = [
         f"{key}: {_options(attribution[key])}" for key in ("baseline", "rule", "selection") if key in attribution
     ]
-    blocks: list[Block] = [Text(f"{label}: {'; '.join(choices)}.")]
-    lines = _read_table(run.folder / _FOLDER / _IMAGES)
-    if lines:
-        blocks.append(_image_table(name, label, run, lines))
-    order = [line["index"] for line in lines if line.get("index")]
-    pictures = [path for index in order if (path := run.folder / _FOLDER / f"{index}.png").is_file()]
+    blocks: list[Block] = [f"{label}: {'; '.join(choices)}."]
+    if not run.folder.attribution_table.is_file():
+        return blocks
+    try:
+        frame = pd.read_csv(run.folder.attribution_table)
+        images = _images(name, label, frame)
+    except (OSError, *_UNREADABLE):
+        return blocks  # the summary in the result file is what counts
+    blocks.append(images)
+    paths = [run.folder.attributions / f"{index}.png" for index in frame["index"].dropna().astype(str)]
+    pictures = {f"image {path.stem}": path for path in paths if path.is_file()}
     if pictures:
-        shown = tuple((f"image {path.stem}", path) for path in pictures[:_MOST_PICTURES])
-        note = f"{len(shown)} of the run's {len(pictures)} pictures. Red: compression raised the loss there; green: it "
-        note += "lowered it, unless the picture's own legend says otherwise."
+        note = f"{min(len(pictures), _MOST_PICTURES)} of the run's {len(pictures)} pictures. Red: compression raised "
+        note += "the loss there; green: it lowered it, unless the picture's own legend says otherwise."
+        shown = dict(list(pictures.items())[:_MOST_PICTURES])
         blocks.append(Gallery(name, f"Attributions of {label}", shown, note))
     return blocks
 
@@ -117,37 +112,22 @@ def _options(value: Any) -> str:
     return f"{value.get('name', '')} ({options})".strip() if options else str(value.get("name", ""))
 
 
-def _read_table(path: Path) -> list[dict[str, str]]:
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return [row for row in csv.DictReader(file) if None not in row and None not in row.values()]
-    except (OSError, UnicodeDecodeError, csv.Error):
-        return []  # the summary in the result file is what counts
-
-
-def _image_table(name: str, label: str, run: Run, lines: Sequence[Mapping[str, str]]) -> Table:
+def _images(name: str, label: str, wide: pd.DataFrame) -> Table:
     """The columns of the paper's Tables 1 to 6, those of a view in one cell."""
-    views = [key.removeprefix("predicted/") for key in lines[0] if key.startswith("predicted/")]
-    rows = tuple(
-        (Cell(line.get("index", "")), Cell(line.get("label", "")), *(_image_cell(line, view) for view in views))
-        for line in lines[:_MOST_ROWS]
-    )
+    views = [column.removeprefix("predicted/") for column in wide if column.startswith("predicted/")]
+    measures = ("predicted", "score", "ig", "residual")
+    parts = []
+    for view in views:
+        names = {f"{measure}/{view}": measure for measure in measures if f"{measure}/{view}" in wide}
+        parts.append(wide[["index", "label", *names]].rename(columns=names).assign(view=view))
+    frame = pd.concat(parts).sort_index(kind="stable").reindex(columns=["index", "label", "view", *measures])
+    frame["view"] = pd.Categorical(frame["view"], views)
+    frame = frame.astype({measure: "float64" for measure in measures[1:]})
+    details = ("score {score:.4f}", "IG {ig:+.4f}", "residual {residual:.1e}")
     note = "Predicted class; probability of the true class; sum of the attribution and its residual in nats."
-    if len(lines) > len(rows):
-        note += f" The first {len(rows)} of {len(lines)} images; all are in {run.folder / _FOLDER / _IMAGES}."
-    return Table(f"{name}-images", f"Images explained, {label}", ("image", "label", *views), rows, note)
-
-
-def _image_cell(line: Mapping[str, str], view: str) -> Cell:
-    score, total, residual = (_float(line.get(f"{name}/{view}", "")) for name in ("score", "ig", "residual"))
-    details = [f"score {number(score)}"]
-    if total == total:
-        details += [f"IG {number(total, signed=True)}", f"residual {residual:.1e}"]
-    return Cell(line[f"predicted/{view}"], tuple(details))
-
-
-def _float(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")
+    if len(wide) > _MOST_ROWS:
+        note += f" The first {_MOST_ROWS} of {len(wide)} images."
+    columns = (Column("index", "image"), Column("label"), Column("predicted", details=details))
+    return Table(
+        f"{name}-images", f"Images explained, {label}", frame, columns, across="view", note=note, most=_MOST_ROWS
+    )

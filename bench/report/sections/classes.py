@@ -3,89 +3,105 @@
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
+import pandas as pd
 
 from bench.figures.classes import ClassPanel, class_maps
-from bench.report.elements import Block, Cell, Plot, Section, Table
+from bench.report.document import Block, Plot, Section
 from bench.report.groups import Entry, Group
-from bench.report.runs import Confusion
+from bench.report.inputs import Choices
+from bench.report.tables import Column, Table
+from bench.runs.folder import FinishedRun
+from bench.statistics.bootstrap import Floats
 from datamodules.degradations import ORIGINAL
 
+_MOST_CLASSES = 20
 _MOST_ROWS = 60
 
 
-def classes_section(group: Group) -> Section | None:
-    """Drops in recall per class, and the confusions that grew most; None without confusion matrices."""
-    entries = [one for one in group.entries if any(recall_drop(one, view) is not None for view in group.degraded)]
-    if not entries:
+def section(group: Group, choices: Choices) -> Section | None:
+    """Drops in recall per class, and the confusions that grew most; None where nothing was degraded."""
+    if not group.degraded:
         return None
-    note = "Red: the class lost recall; blue: it gained. White cells without a number: not measured."
-    note += " All classes are in classes.csv."
-    panels = [ClassPanel(one.label, _drops(group, one)) for one in entries]
+    panels = [ClassPanel(entry.label, class_drops(group, entry)) for entry in group.entries if len(entry.runs) > 1]
     draw = partial(class_maps, panels, group.classes, group.degraded, "drop in recall", drops=True)
-    blocks: list[Block] = [Plot(f"{group.name}-classes", "Drop in recall per class", draw, note)]
-    found = [(one, view, pair) for one, view, cell in group.cells for pair in cell.result.confusions]
-    if found:
-        blocks.append(_confusions(group, found))
-    return Section("Classes", tuple(blocks), {"classes.csv": _recalls(group), "confusions.csv": _pairs(group, found)})
+    note = "Red: the class lost recall; blue: it gained. White cells without a number: not measured."
+    blocks: list[Block] = [Plot(f"{group.name}-classes", "Drop in recall per class", draw, note), _recalls(group)]
+    pairs = _confusions(group)
+    return Section("Classes", (*blocks, pairs) if len(pairs.frame) else tuple(blocks))
 
 
-def recall_drop(entry: Entry, view: str) -> npt.NDArray[np.float64] | None:
-    """Recall in the original minus recall in a view of the same run: float64 [C], None where not measured."""
-    if view not in entry.cells:
-        return None
-    cell = entry.cells[view]
-    before, after = cell.run.views[ORIGINAL].recall, cell.result.recall
-    return None if before is None or after is None else before - after
+def recall(run: FinishedRun, view: str) -> Floats:
+    """Recall of a view: float64 [C] in [0, 1], NaN for classes without images."""
+    counts, images = run.record.views[view].classes, run.record.class_images
+    if counts is None or images is None:
+        return np.full(len(run.record.data.class_names), np.nan)
+    return np.array(counts.recall(images), dtype=np.float64)
 
 
-def _drops(group: Group, entry: Entry) -> npt.NDArray[np.float64]:
-    """By class and degraded view, NaN where not measured."""
-    blank = np.full(len(group.classes), np.nan)
-    drops = [recall_drop(entry, view) for view in group.degraded]
-    return np.stack([blank if drop is None else drop for drop in drops], axis=1)
+def class_drops(group: Group, entry: Entry) -> Floats:
+    """Recall in the original minus recall in a view of the same run: float64 [C, V], NaN where not measured."""
+    drops = np.full((len(group.classes), len(group.degraded)), np.nan)
+    for place, view in enumerate(group.degraded):
+        if view in entry.runs:
+            drops[:, place] = recall(entry.runs[view], ORIGINAL) - recall(entry.runs[view], view)
+    return drops
 
 
-def _confusions(group: Group, found: list[tuple[Entry, str, Confusion]]) -> Table:
-    """The largest increases of a group."""
-    names = group.classes
-    largest = sorted(found, key=lambda one: one[2].before - one[2].after)[:_MOST_ROWS]
-    rows = tuple(
+def _recalls(group: Group) -> Table:
+    """All classes, those first that lose most."""
+    parts = []
+    for entry, view in group.measured:
+        run = entry.runs[view]
+        after = recall(run, view)
+        columns = {"class": group.classes, "recall": after, "drop": recall(run, ORIGINAL) - after}
+        parts.append(pd.DataFrame({"label": entry.label, "view": view, **columns}))
+    frame = pd.concat(parts, ignore_index=True).sort_values("drop", ascending=False, kind="stable")
+    return Table(
+        f"{group.name}-recall",
+        "Classes that lose most",
+        frame,
         (
-            Cell(entry.label),
-            Cell(view),
-            Cell(names[pair.true]),
-            Cell(names[pair.predicted]),
-            *(Cell(str(count), value=count) for count in (pair.before, pair.after, pair.after - pair.before)),
-        )
-        for entry, view, pair in largest
+            *(Column("label", "encoder"), Column("view"), Column("class")),
+            *(Column("recall", "recall in the view", ".4f"), Column("drop", "drop in recall", ".4f")),
+        ),
+        note=f"The {_MOST_CLASSES} largest drops in recall; all classes are in classes.csv.",
+        data="classes.csv",
+        where=lambda frame: frame["drop"] > 0,
+        most=_MOST_CLASSES,
     )
+
+
+def _confusions(group: Group) -> Table:
+    """The largest increases of a group."""
+    columns = ["label", "view", "true", "predicted", ORIGINAL, "degraded", "increase"]
+    rows = []
+    for entry, view in group.measured:
+        counts = entry.view(view).classes
+        for pair in () if counts is None else counts.confusions:
+            names = group.classes[pair.true], group.classes[pair.predicted]
+            rows.append((entry.label, view, *names, pair.before, pair.after, pair.after - pair.before))
+    frame = pd.DataFrame(rows, columns=columns).sort_values("increase", ascending=False, kind="stable")
     note = "Images of the true class that were predicted as the other one, in the original and in the view."
-    if len(found) > len(largest):
-        note += f" The {len(largest)} largest increases; more are in confusions.csv."
-    header = ("encoder", "view", "true class", "predicted as", "original", "in the view", "increase")
-    return Table(f"{group.name}-confusions", "Confusions gained", header, rows, note)
-
-
-def _recalls(group: Group) -> tuple[dict[str, object], ...]:
-    return tuple(
-        {"group": group.name, "label": entry.label, "view": view, "class": name, "recall": float(recall)}
-        for entry, view, cell in group.cells
-        if cell.result.recall is not None
-        for name, recall in zip(group.classes, cell.result.recall, strict=True)
-    )
-
-
-def _pairs(group: Group, found: list[tuple[Entry, str, Confusion]]) -> tuple[dict[str, object], ...]:
-    return tuple(
-        {
-            "group": group.name,
-            "label": entry.label,
-            "view": view,
-            "true": group.classes[pair.true],
-            "predicted": group.classes[pair.predicted],
-            ORIGINAL: pair.before,
-            "degraded": pair.after,
-        }
-        for entry, view, pair in found
+    if len(frame) > _MOST_ROWS:
+        note += f" The {_MOST_ROWS} largest increases; more are in confusions.csv."
+    return Table(
+        f"{group.name}-confusions",
+        "Confusions gained",
+        frame,
+        (
+            *(
+                Column("label", "encoder"),
+                Column("view"),
+                Column("true", "true class"),
+                Column("predicted", "predicted as"),
+            ),
+            *(
+                Column(ORIGINAL, form=",.0f"),
+                Column("degraded", "in the view", ",.0f"),
+                Column("increase", form=",.0f"),
+            ),
+        ),
+        note=note,
+        data="confusions.csv",
+        most=_MOST_ROWS,
     )

@@ -1,137 +1,97 @@
 """Precision of every encoder on every view, as in the paper's Figures 1, 2, 5 and 6."""
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 from bench.figures.curves import Line, Measured, Panel, quality_curves
-from bench.report.comparison import compare
-from bench.report.elements import MISSING, Block, Cell, Plot, Section, Table, Text, number
-from bench.report.groups import Entry, Group, Measurement, short
-from bench.report.runs import different_codecs
+from bench.report.document import Block, Plot, Section
+from bench.report.groups import Group, short
+from bench.report.inputs import Choices
+from bench.report.sections.paper import with_printed
+from bench.report.tables import Column, Table
 from datamodules.degradations import ORIGINAL
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-def precision_section(group: Group, *, against_paper: bool) -> Section:
+
+def section(group: Group, choices: Choices) -> Section:
     """The group's precision table and its curves over quality."""
-    rows = tuple(
-        (Cell(one.label), *(_cell(group, one, view, against_paper=against_paper) for view in group.views))
-        for one in group.entries
-    )
+    frame = with_printed(group) if choices.against_paper else group.cells
     note = "Precision (top-1 accuracy) with Wilson's 95% interval."
+    column = Column("precision", form=".4f", interval=True)
     if len(group.entries) > 1:
         note += " Bold: the best of each column."
-    if against_paper and any(compare(group, one, view) for one, view, _ in group.cells):
+        column = Column("precision", form=".4f", interval=True, bold=_best)
+    if "published" in frame:
         note += " Marked: the paper's value is outside the interval."
-    table = Table(f"{group.name}-precision", "Precision by encoder and view", ("encoder", *group.views), rows, note)
-    blocks: list[Block] = [*(Text(text) for text in _remarks(group)), table]
-    if group.curves:
+        printed = "paper {published:.4f}, {difference:+.4f}"
+        column = Column("precision", "", ".4f", True, (printed,), bold=column.bold, marked=_outside)
+    table = Table(
+        f"{group.name}-precision", "Precision by encoder and view", frame, (Column("label", "encoder"), column),
+        across="view", note=note, data="cells.csv",
+    )  # fmt: skip
+    blocks: list[Block] = [*_remarks(group), table]
+    if codecs := quality_panels(group):
         drawn = {view for points in group.curves.values() for _, view in points}
         left = [view for view in group.degraded if view not in drawn]
         note = "Bands: Wilson's 95% interval. The scale of precision does not start at 0."
         note += f" Without a quality, so not drawn: {', '.join(left)}." if left else ""
-        draw = partial(quality_curves, [_panel(group, codec) for codec in group.curves])
+        draw = partial(quality_curves, codecs)
         blocks.append(Plot(f"{group.name}-precision", "Precision against quality", draw, note))
-    return Section("Precision", tuple(blocks), {"cells.csv": _data(group, against_paper=against_paper)})
+    return Section("Precision", tuple(blocks))
 
 
-def measured(cell: Measurement) -> Measured:
-    """A precision as figures take it."""
-    return Measured(cell.precision, cell.interval.low, cell.interval.high)
+def _best(frame: "pd.DataFrame") -> "pd.Series":
+    return frame["correct"] == frame.groupby("view", observed=True)["correct"].transform("max")
 
 
-def _panel(group: Group, codec: str) -> Panel:
-    return Panel(
-        codec,
-        [
-            Line(
-                entry.label,
-                [(x, measured(entry.cells[view])) for x, view in group.curves[codec] if view in entry.cells],
-                measured(entry.cells[ORIGINAL]),
-            )
-            for entry in group.entries
-        ],
-    )
+def _outside(frame: "pd.DataFrame") -> "pd.Series":
+    return frame["published_outside_interval"] == 1
 
 
-def _cell(group: Group, entry: Entry, view: str, *, against_paper: bool) -> Cell:
-    if view not in entry.cells:
-        return Cell(MISSING)
-    measured = entry.cells[view]
-    best = max(one.cells[view].result.correct for one in group.entries if view in one.cells)
-    details = [f"[{number(measured.interval.low)}, {number(measured.interval.high)}]"]
-    comparison = compare(group, entry, view) if against_paper else None
-    if comparison:
-        details.append(f"paper {number(comparison.printed.value)}, {number(comparison.difference, signed=True)}")
-    return Cell(
-        text=number(measured.precision),
-        details=tuple(details),
-        value=measured.precision,
-        strong=len(group.entries) > 1 and measured.result.correct == best,
-        marked=comparison is not None and comparison.outside,
-    )
+def precisions(group: Group) -> dict[str, dict[str, Measured]]:
+    """Precision with its interval by encoder and view, for figures."""
+    found: dict[str, dict[str, Measured]] = {}
+    for row in group.cells.to_dict("records"):
+        measured = Measured(row["precision"], row["precision_low"], row["precision_high"])
+        found.setdefault(row["label"], {})[str(row["view"])] = measured
+    return found
+
+
+def quality_panels(group: Group) -> list[Panel]:
+    """A panel per codec with a line per encoder."""
+    known = precisions(group)
+    return [
+        Panel(
+            codec,
+            [
+                Line(label, [(x, views[view]) for x, view in points if view in views], views[ORIGINAL])
+                for label, views in known.items()
+                if any(view in views for _, view in points)
+            ],
+        )
+        for codec, points in group.curves.items()
+    ]
 
 
 def _remarks(group: Group) -> list[str]:
     """What a reader has to know about the images and prompts before comparing rows."""
-    runs = [run for _, run in group.runs]
-    remarks = []
-    templates = {short(run.model.get("templates")) for run in runs}
+    records = [run.record for _, run in group.runs]
+    templates = sorted({short(record.model.templates) for record in records})
     if len(templates) == 1:
-        remarks.append(f"{len(group.classes)} classes; prompt: {templates.pop()}.")
+        remarks = [f"{len(group.classes)} classes; prompt: {templates[0]}."]
     else:
-        remarks.append(
-            f"{len(group.classes)} classes. The prompts differ, see the labels: {'; '.join(sorted(templates))}."
-        )
-    if not group.data.get("content"):
+        remarks = [f"{len(group.classes)} classes. The prompts differ, see the labels: {'; '.join(templates)}."]
+    if not group.data.content:
         remarks.append(
             "The records do not identify their images (no content hash): equal names and sizes are taken for equal "
             "images."
         )
-    if lossy := group.data.get("lossy_source_formats"):
+    if lossy := group.data.lossy_source_formats:
         remarks.append(f"The source images are compressed already ({short(lossy)}): every drop is biased down.")
-    different = different_codecs(runs)
+    codecs = {item for record in records for item in record.software.codec_versions.items()}
+    different = sorted(f"{name} {version}" for name, version in codecs if sum(name == one for one, _ in codecs) > 1)
     if different:
         remarks.append(f"The runs used different codecs, so equal views may differ a little: {', '.join(different)}.")
     return remarks
-
-
-def _data(group: Group, *, against_paper: bool) -> tuple[dict[str, object], ...]:
-    """A row per encoder and view with all that was measured and computed."""
-    rows = []
-    for entry, view, cell in group.cells:
-        row: dict[str, object] = {
-            "group": group.name,
-            "data": group.data["name"],
-            "split": group.data["split"],
-            "label": entry.label,
-            "encoder": entry.encoder,
-            "pretrained": entry.model["pretrained"],
-            "view": view,
-            "images": group.images,
-            "correct": cell.result.correct,
-            "precision": cell.precision,
-            "precision_low": cell.interval.low,
-            "precision_high": cell.interval.high,
-        }
-        if view != ORIGINAL:
-            row |= {
-                "broken": cell.result.broken,
-                "repaired": cell.result.repaired,
-                "flipped": cell.result.flipped,
-                "drop": cell.drop,
-                "drop_low": cell.drop_interval.low,
-                "drop_high": cell.drop_interval.high,
-                "relative_drop": cell.relative_drop,
-                "mcnemar_p": cell.p,
-                "mcnemar_p_holm": cell.p_holm,
-            }
-        row |= cell.result.means
-        comparison = compare(group, entry, view) if against_paper else None
-        if comparison:
-            row |= {
-                "published": comparison.printed.value,
-                "published_where": comparison.printed.where,
-                "difference": comparison.difference,
-                "published_outside_interval": int(comparison.outside),
-            }
-        rows.append({**row, "results": str(cell.run.path)})
-    return tuple(rows)

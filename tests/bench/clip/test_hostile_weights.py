@@ -5,8 +5,10 @@ import os
 import pickle
 import tracemalloc
 import zipfile
+from argparse import Namespace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -88,13 +90,16 @@ def test_views_parameters_and_shared_storages_are_what_was_saved(tmp_path, optio
     assert found["part"].untyped_storage().data_ptr() == found["whole"].untyped_storage().data_ptr()
 
 
-def test_a_whole_checkpoint_of_lightning_gives_its_state_dict(tmp_path):
+def test_a_whole_checkpoint_gives_its_state_dict(tmp_path):
     weight = torch.nn.Parameter(torch.ones(3))
     optimizer = torch.optim.AdamW([weight])
     weight.grad = torch.ones(3)
     optimizer.step()
     path = tmp_path / "w.ckpt"
-    state = {"state_dict": {"w": weight}, "optimizer_states": [optimizer.state_dict()], "loops": {"n": {1: None}}}
+    state = {
+        "state_dict": {"w": weight}, "optimizer_states": [optimizer.state_dict()], "loops": {"n": {1: None}},
+        "arguments": Namespace(lr=0.1), "best": np.float64(0.5), "seen": {1, 2}, "where": Path("a"),
+    }  # fmt: skip
     path.write_bytes(saved(state))
     assert torch.equal(read_weights(path).tensors["w"], weight.data)
 

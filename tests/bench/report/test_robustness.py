@@ -1,43 +1,54 @@
 """The robustness section of made-up runs, against counting by hand."""
 
-import json
+from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from bench.attribution.explanations import Explanation, ViewExplanation, summary
+from bench.report.sections import attribution_change, robustness
+from bench.report.tables import lay_out
+from bench.report.variants import can_draw
+from bench.runs.finetuning_record import Export, FineTuningRecord, Training, TrainingViews
+from bench.runs.folder import load_run
+from bench.runs.json_values import plain
+from bench.runs.provenance import DataRecord, ModelRecord, SoftwareRecord
+from bench.runs.record import RunInfo
+from datamodules.degradations import parse
 from tests.support import made_up
+from tests.support.reports import choices, frame, groups_of, tables, terms, texts
 
 IMAGES = 200
 VIEWS = {"original": 160, "jpeg-25": 100, "webp-25": 120}
+CLASSES = tuple(f"class {c}" for c in range(10))
 
 
-def fit(folder, name="augment", *, seed=0, clean=0.2, codecs=None, alpha=1.0, label_free=False, **changes):
+def fit(folder, name="augment", *, seed=0, clean=0.2, codecs=None, alpha=1.0, label_free=False, epochs=3, **changes):
     """A record of a fit; gives the hash of its encoder."""
-    digest = f"{name}-{seed}-{alpha}"
-    record = {
-        "schema": 1,
-        "name": name,
-        "method": {"objective": {"name": "Augment", "label_free": label_free}, "trainable": {"name": "WholeTower"}},
-        "original": {"weights_sha256": "hash of RN50"},
-        "templates": [made_up.TEMPLATE],
-        "training": {
-            "views": {"codecs": codecs or {"jpeg-{}": [10, 95]}, "law": "Uniform", "clean": clean, "flip": 0.5},
-            "epochs": 3,
+    digest = f"{name}-{seed}-{alpha}-{epochs}"
+    record = FineTuningRecord(
+        name=name,
+        method={"objective": {"name": "Augment", "label_free": label_free}, "trainable": {"name": "WholeTower"}},
+        original=ModelRecord("RN50", "openai", weights_sha256="hash of RN50"),
+        templates=(made_up.TEMPLATE,),
+        training=Training(
+            TrainingViews(codecs or {"jpeg-{}": (10, 95)}, "Uniform", clean, 0.5), epochs, 10, 64, 1, "32-true"
+        ),
+        data=DataRecord("cifar10", "train", CLASSES),
+        images_per_class=dict.fromkeys(CLASSES, 90),
+        validation_images=50,
+        seed=seed,
+        seed_everything=None,
+        frozen_sha256="frozen",
+        interpolation={
+            a: {"original": {"precision": 0.9 - a / 10}, "jpeg-25": {"precision": 0.5 + a / 10}} for a in (0, 0.5, 1)
         },
-        "data": {"name": "cifar10", "split": "train"},
-        "images_per_class": {f"class {c}": 90 for c in range(10)},
-        "seeds": {"data": seed},
-        "interpolation": [
-            {"alpha": a, "metrics": {"original": {"precision": 0.9 - a / 10}, "jpeg-25": {"precision": 0.5 + a / 10}}}
-            for a in (0, 0.5, 1)
-        ],
-        "exports": [{"alpha": alpha, "sha256": digest}],
-        **changes,
-    }
+        exports=(Export(alpha, True, "encoder.safetensors", digest),),
+        software=SoftwareRecord(),
+        run=RunInfo("fit"),
+    )
     place = folder / f"fit-{digest}"
     place.mkdir(parents=True)
-    (place / "finetuning.json").write_text(json.dumps(record))
+    replace(record, **changes).write(place)
     (place / "config.yaml").write_text("")
     return digest
 
@@ -46,169 +57,175 @@ def measured(folder, digest, counts, **options):
     """A test run of an encoder; its first images are right."""
     predictions = made_up.nested(counts, IMAGES)
     model = {"weights_sha256": digest, "pretrained": f"{digest}.safetensors"}
-    content = made_up.record(predictions, model=model, **options)
-    made_up.write(folder / f"test-{digest}-{options.get('data', '')}", content, predictions)
+    record = made_up.run_record(predictions, model=model, **options)
+    return made_up.write_run(folder / f"test-{digest}-{options.get('data', '')}", record, predictions)
 
 
 def original(folder, counts=VIEWS, **options):
-    measured(folder, "hash of RN50", counts, **options)
+    return measured(folder, "hash of RN50", counts, **options)
 
 
-def rows(report, folder, **wanted):
-    found = report(folder).rows("robustness.csv")
+def section_of(folder):
+    return robustness.section(groups_of(folder)[0], choices(folder))
+
+
+def rows(folder, **wanted):
+    found = frame(section_of(folder), "robustness.csv")
     return [row for row in found if all(row[key] == value for key, value in wanted.items())]
 
 
-def test_recovered_shares_are_those_worked_by_hand(report, tmp_path):
+def test_recovered_shares_are_those_worked_by_hand(tmp_path):
     original(tmp_path / "runs")
     for seed, count in ((0, 130), (1, 140), (2, 132)):  # of 60 lost: 30, 40 and 32
         measured(tmp_path / "runs", fit(tmp_path / "runs", seed=seed), {**VIEWS, "jpeg-25": count})
     for seed, count in ((0, 106), (1, 103), (2, 106)):  # the controls: 6, 3 and 6
         digest = fit(tmp_path / "runs", "control", seed=seed, clean=1.0)
         measured(tmp_path / "runs", digest, {**VIEWS, "jpeg-25": count})
-    (row,) = rows(report, tmp_path / "runs", tuned="augment", view="jpeg-25")
-    assert (row["tuned_seeds"], row["control_seeds"], row["held_out"]) == ("0, 1, 2", "0, 1, 2", "0")
-    assert float(row["share"]) == pytest.approx(34 / 60)
-    assert float(row["control_share"]) == pytest.approx(5 / 60)
-    assert float(row["net_share"]) == pytest.approx(29 / 60)
-    assert float(row["net_share_low"]) < 29 / 60 < float(row["net_share_high"])
+    (row,) = rows(tmp_path / "runs", tuned="augment", view="jpeg-25")
+    assert (row["tuned_seeds"], row["control_seeds"], row["held_out"]) == ("0, 1, 2", "0, 1, 2", 0)
+    assert row["share"] == pytest.approx(34 / 60)
+    assert row["control_share"] == pytest.approx(5 / 60)
+    assert row["net_share"] == pytest.approx(29 / 60)
+    assert row["net_share_low"] < 29 / 60 < row["net_share_high"]
 
 
-def test_a_codec_that_tuning_never_drew_is_held_out(report, tmp_path):
+def test_a_codec_that_tuning_never_drew_is_held_out(tmp_path):
     original(tmp_path)
     measured(tmp_path, fit(tmp_path), {**VIEWS, "webp-25": 140})
-    (row,) = rows(report, tmp_path, view="webp-25")
-    assert (row["held_out"], float(row["share"])) == ("1", pytest.approx(0.5))
+    (row,) = rows(tmp_path, view="webp-25")
+    assert (row["held_out"], row["share"]) == (1, pytest.approx(0.5))
 
 
-@pytest.mark.parametrize("change", [{"training": None}, {"templates": ["a {}."]}, {"seeds": {"data": 5}}])
-def test_a_control_has_the_same_budget(report, tmp_path, change):
+@pytest.mark.parametrize(
+    ("change", "seeds"), [({"epochs": 99}, ""), ({"templates": ("a {}.",)}, ""), ({"seed": 5}, "5")]
+)
+def test_a_control_has_the_same_budget(tmp_path, change, seeds):
     original(tmp_path)
     measured(tmp_path, fit(tmp_path), {**VIEWS, "jpeg-25": 130})
-    if "training" in change:
-        views = {"codecs": {"jpeg-{}": [10, 95]}, "law": "Uniform", "clean": 1.0, "flip": 0.5}
-        change = {"training": {"views": views, "epochs": 99}}
     measured(tmp_path, fit(tmp_path, "control", clean=1.0, **change), {**VIEWS, "jpeg-25": 106})
-    (row,) = rows(report, tmp_path, tuned="augment", view="jpeg-25")
-    assert row["control_seeds"] == ("5" if "seeds" in change else "")
+    (row,) = rows(tmp_path, tuned="augment", view="jpeg-25")
+    assert row["control_seeds"] == seeds
 
 
-def test_the_control_of_a_label_free_method_is_the_original(report, tmp_path):
+def test_the_control_of_a_label_free_method_is_the_original(tmp_path):
     original(tmp_path)
     measured(tmp_path, fit(tmp_path, "consistency", label_free=True), {**VIEWS, "jpeg-25": 130})
-    written = report(tmp_path)
-    assert "control: the original itself" in written.markdown
-    (row,) = [row for row in written.rows("robustness.csv") if row["view"] == "jpeg-25"]
-    assert (float(row["control_share"]), float(row["net_share"])) == (0, pytest.approx(0.5))
-    assert "NO CONTROL" not in written.markdown
+    assert "control: the original itself" in terms(section_of(tmp_path))["consistency"]
+    (row,) = rows(tmp_path, view="jpeg-25")
+    assert (row["control_share"], row["net_share"], row["has_control"]) == (0, pytest.approx(0.5), True)
 
 
-def test_a_missing_control_few_seeds_and_the_split_tuned_on_are_said(report, tmp_path):
+def test_a_missing_control_few_seeds_and_the_split_tuned_on_are_said(tmp_path):
     original(tmp_path, split="train")
     measured(tmp_path, fit(tmp_path), VIEWS, split="train")
-    page = report(tmp_path).markdown
-    for warning in ("NO CONTROL", "fewer than three seeds", "TESTED ON THE SPLIT IT WAS TUNED ON"):
-        assert warning in page
+    section = section_of(tmp_path)
+    for warning in ("control: none", "fewer than three seeds", "TESTED ON THE SPLIT IT WAS TUNED ON"):
+        assert warning in terms(section)["augment"]
+    shares = next(table for name, table in tables(section).items() if name.endswith("recovered"))
+    assert lay_out(shares).rows[0][1].details[-2:] == ("0.00, NO CONTROL", "seen")
 
 
-def test_the_drop_is_split_by_a_specialist_and_its_control(report, tmp_path):
+def test_the_drop_is_split_by_a_specialist_and_its_control(tmp_path):
     original(tmp_path)
-    measured(tmp_path, fit(tmp_path, "only", codecs={"jpeg-{}": [25, 25]}, clean=0.0), {**VIEWS, "jpeg-25": 140})
+    measured(tmp_path, fit(tmp_path, "only", codecs={"jpeg-{}": (25, 25)}, clean=0.0), {**VIEWS, "jpeg-25": 140})
     measured(tmp_path, fit(tmp_path, "control", clean=1.0), {**VIEWS, "jpeg-25": 104})
-    table = report(tmp_path).markdown
-    table = table[table.index("What tuning can recover") :].splitlines()
-    row = next(line for line in table if line.startswith("| jpeg-25"))
+    (row,) = lay_out(tables(section_of(tmp_path))["robustness-gaps"]).rows
     # 60 of 200 lost; 140 - 104 = 36 beyond the control, 24 left
-    assert "0.3000" in row
-    assert "+0.1800" in row
-    assert "60% of the drop" in row
-    assert "0.1200" in row
-    assert "40% of the drop" in row
+    assert [cell.text for cell in row] == ["jpeg-25", "only (only jpeg-25)", "0.3000", "+0.1800", "+0.1200"]
+    assert (row[3].details[-1], row[4].details[-1]) == ("60% of the drop", "40% of the drop")
 
 
-def test_forgetting_is_told_by_class_and_by_data_set(report, tmp_path):
+def test_forgetting_is_told_by_class_and_by_data_set(tmp_path):
     original(tmp_path)
     some = {f"class {c}": 90 if c < 4 else 0 for c in range(10)}
     measured(tmp_path, fit(tmp_path, images_per_class=some), {**VIEWS, "original": 140})
     original(tmp_path, {"original": 150}, data="stl10")
-    measured(tmp_path, "augment-0-1.0", {"original": 120}, data="stl10")
-    page = report(tmp_path).markdown
-    tables = [part.splitlines() for part in page.split("**Forgetting.**")[1:]]
-    lines = [line for table in tables for line in table if line.startswith("| augment") and "tuned on" in line]
-    assert len(lines) == 3
-    assert any("| tuned on | 4 | 0.8000 | 0.7000 |" in line for line in lines)
-    assert any("| never tuned on | 6 | 0.8000 | 0.7000 |" in line for line in lines)
-    assert any("| never tuned on | 10 | 0.7500 | 0.6000 |" in line for line in lines)
+    measured(tmp_path, "augment-0-1.0-3", {"original": 120}, data="stl10")
+    sections = [robustness.section(group, choices(tmp_path)) for group in groups_of(tmp_path)]
+    found = [texts(table) for one in sections for name, table in tables(one).items() if name.endswith("forgetting")]
+    assert found == [
+        [
+            ("augment", "tuned on", "4", "0.8000", "0.7000", "−0.1000"),
+            ("augment", "never tuned on", "6", "0.8000", "0.7000", "−0.1000"),
+        ],
+        [("augment", "never tuned on", "10", "0.7500", "0.6000", "−0.1500")],
+    ]
 
 
-def test_interpolated_weights_are_a_variant_of_their_own(report, tmp_path):
+def test_interpolated_weights_are_a_variant_of_their_own(tmp_path):
     original(tmp_path)
     measured(tmp_path, fit(tmp_path), {**VIEWS, "jpeg-25": 130})
     measured(tmp_path, fit(tmp_path, alpha=0.5), {**VIEWS, "jpeg-25": 115})
-    assert {row["tuned"] for row in rows(report, tmp_path)} == {"augment", "augment, alpha 0.5"}
+    assert {row["tuned"] for row in rows(tmp_path)} == {"augment", "augment, alpha 0.5"}
 
 
-def test_variants_of_one_name_are_told_apart_by_what_differs(report, tmp_path):
+def test_variants_of_one_name_are_told_apart_by_what_differs(tmp_path):
     original(tmp_path)
     measured(tmp_path, fit(tmp_path), VIEWS)
-    views = {"codecs": {"jpeg-{}": [10, 95]}, "law": "Uniform", "clean": 0.2, "flip": 0.5}
-    measured(tmp_path, fit(tmp_path, seed=1, training={"views": views, "epochs": 9}), VIEWS)
-    assert {row["tuned"] for row in rows(report, tmp_path)} == {"augment, epochs 3", "augment, epochs 9"}
+    measured(tmp_path, fit(tmp_path, seed=1, epochs=9), VIEWS)
+    assert {row["tuned"] for row in rows(tmp_path)} == {"augment, epochs 3", "augment, epochs 9"}
 
 
-def test_the_same_images_are_required(report, tmp_path):
+def test_the_same_images_are_required(tmp_path):
     original(tmp_path)
-    digest = fit(tmp_path)
-    measured(tmp_path, digest, VIEWS)
-    table = tmp_path / f"test-{digest}-" / "images.csv"
+    table = measured(tmp_path, fit(tmp_path), VIEWS).with_name("images.csv")
     head, *lines = table.read_text().splitlines()
     table.write_text("\n".join([head, *(f"9{line}" for line in lines)]) + "\n")
-    assert "their images.csv have other indices or labels" in report(tmp_path).markdown
+    assert "their images.csv have other indices or labels" in section_of(tmp_path).blocks[0]
 
 
-def test_a_tuned_encoder_without_its_original_says_so(report, tmp_path):
+def test_a_tuned_encoder_without_its_original_says_so(tmp_path):
     measured(tmp_path, fit(tmp_path), VIEWS)
-    assert "The encoder was not tested here that these were tuned from" in report(tmp_path).markdown
+    assert "The encoder was not tested here that these were tuned from" in section_of(tmp_path).blocks[0]
 
 
-def test_runs_without_fits_have_no_such_section_and_fits_are_no_unfinished_runs(report, tmp_path, capsys):
+def test_runs_without_fits_have_no_such_section(tmp_path):
     original(tmp_path)
-    assert "Robustness by fine-tuning" not in report(tmp_path).markdown
+    assert section_of(tmp_path) is None
     fit(tmp_path)
-    assert "Robustness by fine-tuning" not in report(tmp_path).markdown
-    assert "not used" not in capsys.readouterr().out
+    assert section_of(tmp_path) is None
 
 
-def test_the_attribution_of_the_same_images_is_compared_before_and_after(report, tmp_path):
-    def attribution(indices, totals, masses, rule="Adaptive"):
+def test_the_attribution_of_the_same_images_is_compared_before_and_after(tmp_path):
+    def explain(results, indices, totals, masses, rule="Adaptive"):
         images = [
             Explanation(index, 0, {}, {}, {"jpeg-25": ViewExplanation(total, total, 0.0, 9, 0.0, True, {"mass": mass})})
             for index, total, mass in zip(indices, totals, masses, strict=True)
         ]
-        return {"baseline": "original", "rule": {"name": rule}, **summary(images)}
+        attribution = plain({"baseline": "original", "rule": {"name": rule}, **summary(images)})
+        replace(load_run(results).record, attribution=attribution).write(results.parent)
 
-    def explain(folder, record):
-        path = folder / "results.json"
-        path.write_text(json.dumps({**json.loads(path.read_text()), "attribution": record}))
-
-    original(tmp_path)
-    explain(tmp_path / "test-hash of RN50-", attribution([3, 1, 2], [3.0, 1.0, 9.0], [4.0, 2.0, 9.0]))
+    explain(original(tmp_path), [3, 1, 2], [3.0, 1.0, 9.0], [4.0, 2.0, 9.0])
     for name, rule in (("augment", "Adaptive"), ("other", "Trapezoid")):
-        digest = fit(tmp_path, name, codecs={"jpeg-{}": [10, 95] if name == "augment" else [20, 95]})
-        measured(tmp_path, digest, {**VIEWS, "jpeg-25": 130})
-        explain(tmp_path / f"test-{digest}-", attribution([1, 3, 7], [0.5, 3.5, 0.0], [1.0, 3.0, 0.0], rule))
-    page = report(tmp_path).markdown
-    assert "| augment | jpeg-25 | IG | 3 " not in page
+        digest = fit(tmp_path, name, codecs={"jpeg-{}": (10 if name == "augment" else 20, 95)})
+        results = measured(tmp_path, digest, {**VIEWS, "jpeg-25": 130})
+        explain(results, [1, 3, 7], [0.5, 3.5, 0.0], [1.0, 3.0, 0.0], rule)
+    section = attribution_change.section(groups_of(tmp_path)[0], choices(tmp_path))
     # images 3 and 1: 3 to 3.5 and 1 to 0.5; mass 4 to 3 and 2 to 1
-    assert "| augment | jpeg-25 | IG | 2 | 2.0000 | 2.0000 | 0.0000" in page
-    assert "| augment | jpeg-25 | mass | 2 | 3.0000 | 2.0000 | −1.0000" in page
-    assert "| other | jpeg-25 | IG" not in page
+    assert texts(tables(section)["attribution-change"]) == [
+        ("RN50 (augment-0-1.0-3.safetensors)", "jpeg-25", "IG", "2", "2.0000", "2.0000", "0.0000", "50%"),
+        ("RN50 (augment-0-1.0-3.safetensors)", "jpeg-25", "mass", "2", "3.0000", "2.0000", "−1.0000", "100%"),
+    ]
+    (plot,) = [block for block in section.blocks if hasattr(block, "draw")]
+    points = plot.draw().axes[0].collections[0].get_offsets()
+    assert points.tolist() == [[3, 3.5], [1, 0.5]]
 
 
-def test_figures_are_written(report, tmp_path):
+def test_figures_show_shares_and_the_way_between_the_weights(tmp_path):
     original(tmp_path)
     measured(tmp_path, fit(tmp_path), {**VIEWS, "jpeg-25": 130})
-    folder = report(tmp_path).folder / "figures"
-    names = {path.name for path in folder.glob("*robustness*.png")}
-    assert names == {"cifar10-test-robustness-shares.png", "cifar10-test-robustness-interpolation.png"}
-    assert np.all([path.stat().st_size > 5000 for path in folder.glob("*robustness*.png")])
+    shares, way = [block.draw().axes[0] for block in section_of(tmp_path).blocks if hasattr(block, "draw")]
+    assert [bar.get_height() for bar in shares.patches] == pytest.approx([0.5, 0])  # jpeg-25 and webp-25
+    assert way.get_lines()[0].get_xydata().ravel() == pytest.approx([0.9, 0.5, 0.85, 0.55, 0.8, 0.6])
+
+
+@pytest.mark.parametrize(
+    ("view", "drawn"),
+    [
+        ("jpeg-10", True), ("jpeg-95", True), ("jpeg-9", False), ("jpeg-96", False), ("jpeg-50-444", False),
+        ("webp-50", False), ("original", False), ("resize-0.5+jpeg-50", False), ("jpeg-50-x2", False),
+    ],
+)  # fmt: skip
+def test_which_views_are_held_out(view, drawn):
+    parse(view)
+    assert can_draw({"jpeg-{}": [10, 95]}, view) is drawn

@@ -1,4 +1,4 @@
-"""Curves worked by hand, numpy.interp, and a bootstrap written out."""
+"""Curves worked by hand, and numpy.interp."""
 
 import numpy as np
 import pytest
@@ -6,10 +6,9 @@ import pytest
 from bench.statistics.rate_curves import (
     codec_curves,
     common_range,
+    images_of,
     least_x_under,
     mean_on_range,
-    percentiles,
-    resampled_means,
 )
 
 X = np.array([0.0, 1.0, 3.0])
@@ -103,23 +102,14 @@ def test_curves_are_those_of_the_last_codec_and_of_views_that_are_specifications
     }
 
 
-def test_resampled_means_equal_a_bootstrap_written_out():
-    values = np.random.default_rng(1).uniform(size=(30, 4)).astype(np.float32)
-    found = resampled_means(values, resamples=70, seed=5)
-    random = np.random.default_rng([5, 30])
-    expected = [values.mean(0), *(values[random.integers(30, size=30)].mean(0) for _ in range(70))]
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
-
-
-def test_percentiles_of_means_agree_with_the_normal_approximation():
-    values = np.random.default_rng(2).normal(size=(4000, 1))
-    interval = percentiles(resampled_means(values)[1:, 0])
-    half = 1.96 * values.std() / np.sqrt(4000)
-    assert (interval.low, interval.high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.1 * half)
-
-
-def test_intervals_may_be_open_and_are_none_where_a_resample_is_undefined():
-    interval = percentiles(np.array([-np.inf] * 10 + [1.0] * 80 + [np.inf] * 10))
-    assert (interval.low, interval.high) == (-np.inf, np.inf)
-    for values in (np.array([1.0, np.nan]), np.array([])):
-        assert np.isnan(percentiles(values).low)
+@pytest.mark.parametrize("points", [0.1, 0.3, 0.7, 1, 1.1, 2.3, 5])
+def test_a_drop_of_just_the_limit_is_one_at_every_precision(points):
+    n = 10_000
+    limit = images_of(points, n)
+    assert limit == round(points * 100)
+    original = np.arange(3_000, n, 7, dtype=np.float64)
+    drops = np.stack([original - (original - limit), original - (original - limit + 1)], axis=-1)
+    # the larger setting is one image under the limit: the crossing is exactly at the smaller one, which is just at it
+    x = np.broadcast_to([1.0, 2.0], drops.shape)
+    assert (least_x_under(x, drops, limit) == 1).all()
+    assert (least_x_under(-x, drops, limit) == np.inf).all()

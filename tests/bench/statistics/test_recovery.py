@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from bench.statistics.rate_curves import resampled_means
-from bench.statistics.recovery import Resampled, recover
+from bench.statistics.bootstrap import resampled_sums
+from bench.statistics.recovery import recover
 
 RANDOM = np.random.default_rng(0)
 N = 400
@@ -15,19 +15,16 @@ def right(share):
     return (np.arange(N) < share * N).astype(float)
 
 
-def models(original, clean, tuned, control):
-    """Precisions of all images and of bootstrap samples; models are rows of images."""
-    columns = [original, clean, *tuned.values(), *control.values()]
-    means = resampled_means(np.stack(columns, axis=1)).T
-    rows = iter(means)
-    return Resampled(
-        next(rows), next(rows), {seed: next(rows) for seed in tuned}, {seed: next(rows) for seed in control}
-    )
+def recovered(original, clean, tuned, controls):
+    """The recovery of models that are rows of images."""
+    sums = iter(resampled_sums(np.stack([original, clean, *tuned.values(), *controls.values()], axis=1)).T)
+    rows = next(sums), next(sums), {seed: next(sums) for seed in tuned}, {seed: next(sums) for seed in controls}
+    return recover(*rows, images=N)
 
 
 def test_shares_are_those_of_a_case_worked_by_hand():
     # the original model: 0.8 clean, 0.6 degraded; tuned 0.7 and 0.74; the control 0.62 and 0.64
-    found = recover(models(right(0.6), right(0.8), {0: right(0.7), 1: right(0.74)}, {0: right(0.62), 1: right(0.64)}))
+    found = recovered(right(0.6), right(0.8), {0: right(0.7), 1: right(0.74)}, {0: right(0.62), 1: right(0.64)})
     assert found.drop.value == pytest.approx(0.2)
     assert found.gain.value == pytest.approx(0.12)
     assert found.control.value == pytest.approx(0.03)
@@ -39,20 +36,20 @@ def test_shares_are_those_of_a_case_worked_by_hand():
 
 
 def test_without_a_control_nothing_is_subtracted():
-    found = recover(models(right(0.6), right(0.8), {0: right(0.7)}, {}))
+    found = recovered(right(0.6), right(0.8), {0: right(0.7)}, {})
     assert (found.control.value, found.net.value) == (0, pytest.approx(0.1))
     assert found.net_share.value == pytest.approx(0.5)
 
 
 def test_tuning_that_only_does_what_its_control_does_recovers_nothing_with_certainty():
     same = {0: right(0.7), 1: right(0.75)}
-    found = recover(models(right(0.6), right(0.8), same, same))
+    found = recovered(right(0.6), right(0.8), same, same)
     assert found.share.value > 0.5
     assert (found.net_share.value, found.net_share.interval.low, found.net_share.interval.high) == (0, 0, 0)
 
 
 def test_the_original_view_has_a_change_of_precision_and_no_share():
-    found = recover(models(right(0.8), right(0.8), {0: right(0.79)}, {0: right(0.81)}))
+    found = recovered(right(0.8), right(0.8), {0: right(0.79)}, {0: right(0.81)})
     assert found.gain.value == pytest.approx(-0.01)
     assert found.net.value == pytest.approx(-0.02)
     assert np.isnan(found.share.value)
@@ -61,14 +58,14 @@ def test_the_original_view_has_a_change_of_precision_and_no_share():
 
 def test_a_drop_that_may_be_none_has_no_share():
     noise = RANDOM.permutation(right(0.8))
-    found = recover(models(noise, right(0.805), {0: right(0.9)}, {}))
+    found = recovered(noise, right(0.805), {0: right(0.9)}, {})
     assert found.drop.value == pytest.approx(0.005)
     assert np.isnan(found.share.value)
 
 
 def test_intervals_over_images_are_those_of_a_plain_paired_bootstrap():
     rows = [RANDOM.permutation(right(share)) for share in (0.5, 0.8, 0.7, 0.55)]
-    found = recover(models(rows[0], rows[1], {0: rows[2]}, {0: rows[3]}))
+    found = recovered(rows[0], rows[1], {0: rows[2]}, {0: rows[3]})
     draws = np.random.default_rng(1)
     shares = []
     for _ in range(4000):
@@ -83,15 +80,38 @@ def test_intervals_over_images_are_those_of_a_plain_paired_bootstrap():
 def test_seeds_that_differ_widen_the_interval():
     alike = {seed: right(0.7) for seed in range(3)}
     apart = {seed: right(share) for seed, share in enumerate((0.65, 0.7, 0.75))}
-    one, other = (recover(models(right(0.6), right(0.8), tuned, {})).gain.interval for tuned in (alike, apart))
+    one, other = (recovered(right(0.6), right(0.8), tuned, {}).gain.interval for tuned in (alike, apart))
     assert other.high - other.low > 1.5 * (one.high - one.low)
 
 
 def test_equal_seeds_of_tuned_and_control_are_drawn_together():
     tuned = {seed: right(share) for seed, share in enumerate((0.5, 0.7, 0.9))}
     control = {seed: right(share) for seed, share in enumerate((0.4, 0.6, 0.8))}
-    paired = recover(models(right(0.3), right(0.9), tuned, control)).net.interval
-    other = recover(
-        models(right(0.3), right(0.9), tuned, {seed + 1: row for seed, row in control.items()})
-    ).net.interval
+    paired = recovered(right(0.3), right(0.9), tuned, control).net.interval
+    other = recovered(right(0.3), right(0.9), tuned, {seed + 1: row for seed, row in control.items()}).net.interval
     assert other.high - other.low > 2 * (paired.high - paired.low)
+
+
+def test_a_share_covers_the_truth_whenever_its_drop_is_significant():
+    n, share = 250, 0.8
+    broken, repaired, kept = 0.12, 0.05, 0.6  # shares of images by (clean, degraded): (1, 0), (0, 1), (1, 1)
+    again = (share * (broken - repaired) + 0.3 * repaired) / broken  # of the broken that tuning gets right
+    patterns = {  # clean, degraded, tuned
+        (1, 0, 1): broken * again,
+        (1, 0, 0): broken * (1 - again),
+        (0, 1, 1): repaired * 0.7,
+        (0, 1, 0): repaired * 0.3,
+        (1, 1, 1): kept,
+        (0, 0, 0): 1 - broken - repaired - kept,
+    }
+    rows, shares = np.array(list(patterns)), list(patterns.values())
+    random, found = np.random.default_rng(0), []
+    for counts in random.multinomial(n, shares, size=200):
+        samples = random.multinomial(n, counts / n, size=2000)
+        clean, degraded, tuned = (np.concatenate([counts[None], samples]) @ rows).T.astype(float)
+        found.append((clean - degraded, recover(degraded, clean, {0: tuned}, {}, images=n)))
+    significant = [(drop, one) for drop, one in found if one.drop.interval.low > 0]
+    assert len(significant) > 120
+    assert sum((drop <= 0).any() for drop, _ in significant) > 60  # which once cost the interval
+    assert np.isfinite([[one.share.interval.low, one.share.interval.high] for _, one in significant]).all()
+    assert 0.92 < np.mean([share in one.share.interval for _, one in significant]) < 0.98

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from bench.report.groups import group_runs
-from bench.report.runs import read_runs
-from bench.report.sections.rate import answers, rate_section
+from bench.report.inputs import Choices
+from bench.report.sections import sizes
+from bench.report.sections.sizes import answers
 from datamodules.errors import UserError
 from tests.support import made_up
+from tests.support.reports import Written, frame, groups_of, tables, terms, texts
 
 COUNTS = {
     "original": 900,
@@ -29,15 +30,23 @@ def group(tmp_path):
         rows = made_up.nested(counts, 1000)
         sizes = {view: size for view, size in sizes.items() if view in counts}
         for encoder in encoders:
-            content = made_up.add_sizes(made_up.record(rows, encoder=encoder, **changes), sizes)
-            made_up.write(tmp_path / encoder, content, rows if tables else None, sizes)
-        return group_runs(read_runs([tmp_path])[0])[0][0]
+            record = made_up.run_record(rows, encoder=encoder, sizes=sizes, **changes)
+            made_up.write_run(tmp_path / encoder, record, rows if tables else None, sizes)
+        return groups_of(tmp_path)[0]
 
     return build
 
 
-def data(section, name):
-    return list(section.data[name])
+def curves_of(group, points=1):
+    return frame(section_of(group, points), "rate_curves.csv")
+
+
+def pairs_of(group):
+    return frame(section_of(group, 1), "equal_bits.csv")
+
+
+def section_of(group, points):
+    return sizes.section(group, Choices(points))
 
 
 class TestAnswer:
@@ -56,17 +65,17 @@ class TestAnswer:
     def test_none_of_the_settings(self, group):
         built = group({"original": 900, "jpeg-50": 700}, {"jpeg-50": 800})
         assert answers(built, 1) == ["RN50: none of the settings"]
-        assert "none of the settings" in [cell.text for cell in rate_section(built, 1).blocks[0].rows[0]]
+        assert "none of the settings" in texts(tables(section_of(built, 1))["smallest"])[0]
 
     def test_views_without_a_codec_are_no_answer(self, group):
         built = group({"original": 900, "blur-1": 900}, {})
         assert answers(built, 1) == []
-        assert rate_section(built, 1) is None
+        assert section_of(built, 1) is None
 
 
 class TestCurves:
     def test_values_equal_those_worked_by_hand(self, group):
-        curves = {one["codec"]: one for one in data(rate_section(group(), 2), "rate_curves.csv")}
+        curves = {one["codec"]: one for one in curves_of(group(), 2)}
         # 512 to 1024 bytes are common: 4 to 8 bits per pixel
         assert curves["jpeg"]["mean_precision"] == pytest.approx((0.70 + 0.88) / 2)
         assert curves["webp"]["mean_precision"] == pytest.approx((0.89 + 0.90) / 2)
@@ -78,12 +87,11 @@ class TestCurves:
 
     @pytest.mark.parametrize(("points", "expected"), [(50, "below all settings"), (1, "above all settings")])
     def test_a_limit_that_lies_beyond_the_settings_is_said_in_words(self, group, points, expected):
-        blocks = rate_section(group(COUNTS | {"original": 910}), points).blocks
-        table = next(block for block in blocks if block.name.endswith("rate-curves"))
-        assert [row[-1].text for row in table.rows] == [expected] * 2
+        section = section_of(group(COUNTS | {"original": 910}), points)
+        assert [row[-1] for row in texts(tables(section)["rate-curves"])] == [expected] * 2
 
     def test_interval_of_the_mean_agrees_with_the_normal_approximation(self, group):
-        (one,) = data(rate_section(group({"original": 900, "jpeg-50": 600, "jpeg-75": 600}), 1), "rate_curves.csv")
+        (one,) = curves_of(group({"original": 900, "jpeg-50": 600, "jpeg-75": 600}), 1)
         half = 1.96 * np.sqrt(0.6 * 0.4 / 1000)
         assert one["mean_precision_low"] == pytest.approx(0.6 - half, abs=0.15 * half)
         assert one["mean_precision_high"] == pytest.approx(0.6 + half, abs=0.15 * half)
@@ -91,26 +99,26 @@ class TestCurves:
     def test_bytes_are_resampled_with_their_images(self, group):
         heavy = np.where(np.arange(1000) < 500, 100, 1900)
         built = group({"original": 900, "jpeg-25": 500, "jpeg-75": 900}, {"jpeg-25": 500, "jpeg-75": heavy})
-        (one,) = data(rate_section(built, 1), "rate_curves.csv")
+        (one,) = curves_of(built, 1)
         assert one["bytes_high"] - one["bytes_low"] > 80  # of 1000 bytes plus or minus 56 at the upper end
 
     def test_curves_without_common_bits_have_no_mean_but_bytes(self, group):
-        section = rate_section(group(sizes=SIZES | {"webp-25": 10, "webp-50": 20, "webp-75": 30}), 2)
-        curves = data(section, "rate_curves.csv")
+        section = section_of(group(sizes=SIZES | {"webp-25": 10, "webp-50": 20, "webp-75": 30}), 2)
+        curves = frame(section, "rate_curves.csv")
         assert all(np.isnan(one["mean_precision"]) for one in curves)
         assert all(one["bytes"] > 0 for one in curves)
-        assert "equal_bits.csv" not in section.data
+        assert not frame(section, "equal_bits.csv")
 
     def test_single_settings_are_answers_but_no_curves(self, group):
         built = group({"original": 900, "jpeg-50": 895, "webp-50": 880}, {"jpeg-50": 900, "webp-50": 500})
-        section = rate_section(built, 1)
-        assert not section.data
+        section = section_of(built, 1)
+        assert not frame(section, "rate_curves.csv")
         assert answers(built, 1)[0].startswith("RN50: jpeg-50, 900 bytes")
 
 
 class TestEqualBits:
     def test_difference_equals_that_worked_by_hand_and_its_interval_is_paired(self, group):
-        (one,) = data(rate_section(group(), 1), "equal_bits.csv")
+        (one,) = pairs_of(group())
         assert (one["first"], one["second"], one["bits_low"], one["bits_high"]) == ("webp", "jpeg", 4, 8)
         assert one["difference"] == pytest.approx((0.89 + 0.90) / 2 - (0.70 + 0.88) / 2)
         # per image half of (webp-50 - jpeg-25) + (webp-75 - jpeg-50): 1/2 for 190 images and for 20 others, 0 otherwise
@@ -121,29 +129,25 @@ class TestEqualBits:
 
     def test_equal_codecs_differ_by_nothing_with_a_point_as_interval(self, group):
         counts = {"original": 900} | {f"{codec}-{q}": 700 + q for codec in ("jpeg", "webp") for q in (25, 50)}
-        (one,) = data(
-            rate_section(group(counts, {view: 400 + n for view, n in counts.items() if n < 900}), 1), "equal_bits.csv"
-        )
+        (one,) = pairs_of(group(counts, {view: 400 + n for view, n in counts.items() if n < 900}))
         assert (one["difference"], one["difference_low"], one["difference_high"]) == (0, 0, 0)
 
 
 class TestWithoutImages:
     def test_values_stay_and_intervals_are_missing_with_the_reason(self, group):
-        section = rate_section(group(tables=False), 2)
-        curves = data(section, "rate_curves.csv")
+        section = section_of(group(tables=False), 2)
+        curves = frame(section, "rate_curves.csv")
         assert all(np.isnan(one["mean_precision_low"]) and one["mean_precision"] > 0 for one in curves)
-        assert data(section, "equal_bits.csv")[0]["difference"] == pytest.approx(0.105)
-        assert [block.items for block in section.blocks if hasattr(block, "items")] == [
-            (("RN50", "no images.csv beside a result file"),)
-        ]
+        assert frame(section, "equal_bits.csv")[0]["difference"] == pytest.approx(0.105)
+        assert terms(section) == {"RN50": "no images.csv beside a result file"}
 
     def test_views_from_two_runs_of_the_same_images_are_paired(self, group, tmp_path):
         group()
         rows = made_up.nested({"original": 900, "avif-50": 850, "avif-75": 900}, 1000)
-        sizes = {"avif-50": 300, "avif-75": 1100}
-        made_up.write(tmp_path / "second", made_up.add_sizes(made_up.record(rows), sizes), rows, sizes)
-        built = group_runs(read_runs([tmp_path])[0])[0][0]
-        found = data(rate_section(built, 1), "equal_bits.csv")
+        weights = {"avif-50": 300, "avif-75": 1100}
+        made_up.write_run(tmp_path / "second", made_up.run_record(rows, sizes=weights), rows, weights)
+        (built,) = groups_of(tmp_path)
+        found = pairs_of(built)
         assert {(one["first"], one["second"]) for one in found} == {
             ("webp", "avif"),
             ("webp", "jpeg"),
@@ -152,12 +156,12 @@ class TestWithoutImages:
         assert all(one["difference_low"] <= one["difference"] <= one["difference_high"] for one in found)
         table = tmp_path / "second" / "images.csv"
         table.write_text(table.read_text().replace("\n0,", "\n5000,"))
-        assert all(np.isnan(one["difference_low"]) for one in data(rate_section(built, 1), "equal_bits.csv"))
+        assert all(np.isnan(one["difference_low"]) for one in pairs_of(built))
 
 
 def test_figure_has_a_panel_per_encoder_and_one_colour_per_codec(group):
     built = group(encoders=("RN50", "RN101"))
-    (plot,) = [block for block in rate_section(built, 1).blocks if hasattr(block, "draw")]
+    (plot,) = [block for block in section_of(built, 1).blocks if hasattr(block, "draw")]
     panels = plot.draw().axes
     assert [axes.get_title() for axes in panels] == ["RN50", "RN101"]
     for axes in panels:
@@ -169,27 +173,26 @@ def test_figure_has_a_panel_per_encoder_and_one_colour_per_codec(group):
 
 
 def test_lossy_sources_are_said_beside_the_answer(group):
-    section = rate_section(group(lossy_source_formats=["JPEG"]), 1)
-    assert "JPEG" in section.blocks[0].text
-    assert "biased down" in section.blocks[0].text
+    section = section_of(group(lossy_source_formats=["JPEG"]), 1)
+    assert "JPEG" in section.blocks[0]
+    assert "biased down" in section.blocks[0]
 
 
-def test_command_answers_on_the_screen_and_on_the_page(group, report, tmp_path, capsys):
-    group()
-    written = report(tmp_path / "RN50", "--drop", "2")
-    assert (
-        "smallest bytes per image with a drop under 2 points, on cifar10/test, 1000 images:\n  RN50: webp-50, 512 bytes"
-        in (capsys.readouterr().out)
-    )
-    assert "Smallest bytes per image with a drop under 2 points" in written.markdown
-    assert (written.folder / "figures" / "cifar10-test-rate.png").exists()
-    assert {row["codec"]: float(row["bytes"]) for row in written.rows("rate_curves.csv")}["jpeg"] == pytest.approx(1024)
+def test_drops_of_just_the_limit_are_not_under_it_at_any_precision(group):
+    for points in (0.7, 1.1, 2.3, 5):
+        drop = round(points * 10)
+        built = group({"original": 917, "jpeg-50": 917 - drop, "jpeg-75": 918 - drop}, encoders=(f"at {points}",))
+        row = next(
+            one for one in sizes.smallest_settings(built, points).to_dict("records") if one["label"] == f"at {points}"
+        )
+        assert row["smallest"] == "jpeg-75"
+        curve = next(one for one in curves_of(built, points) if one["encoder"] == f"at {points}")
+        assert curve["bytes"] == pytest.approx(1024)
 
 
 @pytest.mark.parametrize("drop", ["0", "-1", "101", "nan", "much"])
-def test_a_drop_that_is_none_is_refused_in_one_line(group, report, tmp_path, capsys, drop):
-    group()
+def test_a_drop_that_is_none_is_refused_in_one_line(tmp_path, capsys, drop):
     with pytest.raises((SystemExit, UserError)):
-        report(tmp_path / "RN50", f"--drop={drop}")
+        Written(tmp_path / "report", tmp_path, f"--drop={drop}")
     (line,) = capsys.readouterr().err.splitlines()
     assert f"'{drop}' is no drop in percentage points" in line

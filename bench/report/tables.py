@@ -1,0 +1,208 @@
+"""Tables: one tidy frame, and a declaration of what readers see of it, from which every format follows."""
+
+import string
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from bench.metrics import METRICS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MISSING = "\N{EN DASH}"
+
+Flags = Callable[["pd.DataFrame"], "pd.Series"]
+"""Which rows of a frame are meant."""
+
+_BY_NAME = {metric.name: metric for metric in METRICS}
+
+
+@dataclass(frozen=True)
+class Column:
+    """What readers see of a column of a frame.
+
+    Attributes:
+        name: Of the column.
+        title: Its head; the name if there is none.
+        form: Python's format of the values, with the decimals; empty for text.
+        interval: Whether its interval is below the value: the columns `<name>_low` and `<name>_high`, in the same form.
+        details: Further lines below the value, as format strings over all columns; `{x:p}` is a p-value. A line of
+            which a value is missing is left out.
+        words: What is said instead of some values.
+        missing: What is said where there is none.
+        bold: Which values are in bold.
+        marked: Which values are highlighted as deviations.
+    """
+
+    name: str
+    title: str = ""
+    form: str = ""
+    interval: bool = False
+    details: tuple[str, ...] = ()
+    words: Mapping[float, str] = field(default_factory=dict)
+    missing: str = MISSING
+    bold: Flags | None = None
+    marked: Flags | None = None
+
+    @property
+    def head(self) -> str:
+        """What stands above it."""
+        return self.title or self.name
+
+
+def metric_column(name: str) -> Column:
+    """The column of a metric, as `bench.metrics.METRICS` declares it."""
+    metric = _BY_NAME[name]
+    unit = f" ({metric.unit})" if metric.unit and metric.unit not in metric.title else ""
+    return Column(name, metric.title + unit, f",.{4 if metric.decimals is None else metric.decimals}f")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table.
+
+    Attributes:
+        name: Of its LaTeX file.
+        title: For readers.
+        frame: A row per measurement.
+        columns: What is shown, in order.
+        across: The column of the frame whose values become columns, which hold the last of `columns`; rows are then
+            those of equal values in the columns before it. Empty for a table as tidy as its frame.
+        note: Below the title.
+        data: The CSV file that gets the whole frame; empty for none. Groups share their files.
+        where: Rows that are shown; all where None.
+        most: Rows that are shown at most.
+    """
+
+    name: str
+    title: str
+    frame: "pd.DataFrame"
+    columns: tuple[Column, ...]
+    across: str = ""
+    note: str = ""
+    data: str = ""
+    where: Flags | None = None
+    most: int = 10_000
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one cell shows.
+
+    Attributes:
+        text: What is read first.
+        details: Lines in smaller type below it.
+        value: What a column is sorted by; the text where None.
+        bold: Whether it is in bold.
+        marked: Whether it is highlighted.
+    """
+
+    text: str
+    details: tuple[str, ...] = ()
+    value: float | None = None
+    bold: bool = False
+    marked: bool = False
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A table as rows of cells.
+
+    Attributes:
+        heads: Of the columns.
+        numeric: Which columns hold numbers.
+        rows: Of as many cells.
+    """
+
+    heads: list[str]
+    numeric: list[bool]
+    rows: list[list[Cell]]
+
+
+def lay_out(table: Table) -> Layout:
+    """The cells of a table."""
+    frame = table.frame if table.where is None else table.frame[table.where(table.frame)]
+    records = frame.to_dict("records")
+    columns = [_cells(column, frame, records) for column in table.columns]
+    heads, rows = [column.head for column in table.columns], [list(row) for row in zip(*columns, strict=True)]
+    if table.across:
+        places = frame[table.across]
+        kinds = places.cat.categories if hasattr(places, "cat") else places.unique()
+        spread: dict[tuple[str, ...], tuple[list[Cell], dict[Any, Cell]]] = {}
+        for kind, (*keys, cell) in zip(places, rows, strict=True):
+            spread.setdefault(tuple(key.text for key in keys), (keys, {}))[1][kind] = cell
+        kinds = [kind for kind in kinds if any(kind in cells for _, cells in spread.values())]
+        heads = [*heads[:-1], *map(str, kinds)]
+        rows = [[*keys, *(cells.get(kind, Cell(MISSING)) for kind in kinds)] for keys, cells in spread.values()]
+    numeric = [any(row[place].value is not None for row in rows) for place in range(len(heads))]
+    return Layout(heads, numeric, rows[: table.most])
+
+
+def _cells(column: Column, frame: "pd.DataFrame", records: list[dict[str, Any]]) -> list[Cell]:
+    details = column.details
+    if column.interval:
+        form = column.form.lstrip("+")
+        details = (f"[{{{column.name}_low:{form}}}, {{{column.name}_high:{form}}}]", *details)
+    bold, marked = ([False] * len(frame) if flags is None else flags(frame) for flags in (column.bold, column.marked))
+    return [
+        _cell(column, row, details, bool(strong), bool(mark))
+        for row, strong, mark in zip(records, bold, marked, strict=True)
+    ]
+
+
+def _cell(column: Column, row: Mapping[str, Any], details: tuple[str, ...], bold: bool, marked: bool) -> Cell:
+    value = row[column.name]
+    lines = tuple(line for line in (write(detail, row, column.words) for detail in details) if line)
+    if not column.form:
+        return Cell(column.missing if _is_missing(value) else str(value), lines, bold=bold, marked=marked)
+    text = write(f"{{{column.name}:{column.form}}}", row, column.words)
+    return Cell(text or column.missing, lines, float(value) if text else None, bold and bool(text), marked)
+
+
+class _MissingError(Exception):
+    """A value is not known."""
+
+
+class _Formatter(string.Formatter):
+    def __init__(self, words: Mapping[float, str]) -> None:
+        self._words = words
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        if _is_missing(value):
+            raise _MissingError
+        if isinstance(value, float | int) and value in self._words:
+            return self._words[value]
+        if format_spec == "p":
+            return "p < 0.0001" if value < 0.0001 else f"p = {value:.4f}"
+        return number(value, format_spec) if format_spec else str(value)
+
+
+def write(text: str, values: Mapping[str, Any], words: Mapping[float, str] | None = None) -> str:
+    """A format string with its values, numbers as in tables; empty where one is missing.
+
+    >>> write("{x:+.1f} {p:p}", {"x": 0.25, "p": 1e-9}), write("{x:.1f}", {"x": float("nan")})
+    ('+0.2 p < 0.0001', '')
+    """
+    try:
+        return _Formatter(words or {}).vformat(text, (), values)
+    except _MissingError:
+        return ""
+
+
+def number(value: float, form: str = ".4f") -> str:
+    """A number as text, with a minus sign instead of a hyphen; a dash for NaN.
+
+    >>> number(0.25, ".2f"), number(0.25, "+.4f"), number(-1e-9, "+.4f")
+    ('0.25', '+0.2500', '0.0000')
+    """
+    if _is_missing(value):
+        return MISSING
+    text = format(value, form)
+    if not any(digit in text for digit in "123456789") and "inf" not in text:
+        text = text.lstrip("+-")
+    return text if "e" in form else text.replace("-", "\N{MINUS SIGN}")
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or type(value).__name__ == "NAType" or value != value
