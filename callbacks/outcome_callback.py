@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
 
 from bench.evaluation import ZeroShotEvaluation
 from datamodules.errors import UserError
@@ -33,6 +34,11 @@ def evaluation(module: LightningModule) -> ZeroShotEvaluation:
             f"the callbacks of evaluation cannot follow {type(module).__name__}: use them with `lightning test`"
         )
     return module
+
+
+def tensorboard_loggers(trainer: Trainer) -> list[TensorBoardLogger]:
+    """All loggers of a run that can show pictures, wherever they stand among the others."""
+    return [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
 
 
 def run_folder(trainer: Trainer) -> Path:

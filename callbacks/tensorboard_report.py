@@ -10,7 +10,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.tensorboard import SummaryWriter
 
-from bench.evaluation import ZeroShotEvaluation
+from bench.evaluation import WholeRun, ZeroShotEvaluation
 from bench.figures.classes import ClassPanel, class_maps
 from bench.figures.confusion import confusion_matrices
 from bench.figures.curves import Line, Measured, Panel, quality_curves, rate_curves
@@ -21,7 +21,7 @@ from bench.outcomes import Outcomes
 from bench.runs.provenance import software
 from bench.runs.record import ViewRecord
 from bench.runs.untyped import to_json
-from callbacks.outcome_callback import OutcomeCallback, evaluation
+from callbacks.outcome_callback import OutcomeCallback, evaluation, tensorboard_loggers
 from datamodules.base import DegradedDataModule
 from datamodules.degradations import ORIGINAL, curves
 from datamodules.errors import UserError
@@ -30,7 +30,7 @@ HEADLINES = {"precision": "precision", "loss": "loss (nats)"}
 
 
 class TensorBoardReport(OutcomeCallback):
-    """Writes to the run's TensorBoardLogger, from the first process, when a test or predict run is complete.
+    """Writes to every TensorBoardLogger of the run, from the first process, when a test or predict run is complete.
 
     Scalars: `quality/<metric>/<codec>` with the quality as the step, `rate/precision/<codec>` with the mean bytes per
     image as the step. Images: `report/curves`, `rate` (precision against bits per pixel), `per_class`, `confusion`, and
@@ -48,10 +48,12 @@ class TensorBoardReport(OutcomeCallback):
 
     def check_run(self, trainer: Trainer, data: DegradedDataModule) -> None:
         """Refuse a logger that cannot show pictures; see `bench.command_line.checks.Checks`."""
-        if not isinstance(trainer.logger, TensorBoardLogger):
+        if not tensorboard_loggers(trainer):
+            found = " and ".join(type(logger).__name__ for logger in trainer.loggers) or "no logger"
             raise UserError(
-                f"callbacks.TensorBoardReport cannot write to {type(trainer.logger).__name__}: set --trainer.logger to "
-                "lightning.pytorch.loggers.TensorBoardLogger, or leave the callback out"
+                f"callbacks.TensorBoardReport cannot write to {found}: set `logger` to "
+                "lightning.pytorch.loggers.TensorBoardLogger, or leave the callback out",
+                option="trainer.logger",
             )
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -59,10 +61,12 @@ class TensorBoardReport(OutcomeCallback):
 
     def finish(self, trainer: Trainer, module: ZeroShotEvaluation) -> None:
         run = module.whole_run()
-        if run is None:
-            return
-        assert isinstance(trainer.logger, TensorBoardLogger)
-        writer: SummaryWriter = trainer.logger.experiment
+        if run is not None:
+            for logger in tensorboard_loggers(trainer):
+                self._write(logger, module, run)
+
+    def _write(self, logger: TensorBoardLogger, module: ZeroShotEvaluation, run: WholeRun) -> None:
+        writer: SummaryWriter = logger.experiment
         names = module.data.class_names
         if module.data.labelled:
             self._write_curves(writer, module.measured, module.encoder.name, len(run.outcomes[ORIGINAL]))
@@ -70,7 +74,7 @@ class TensorBoardReport(OutcomeCallback):
         for view in list(run.outcomes)[1:]:
             pixels = to_pixels(flip_gallery(self._flips(module, run.outcomes, view), view))
             writer.add_image(f"report/flips/{view}", pixels, dataformats="HWC")
-        self._write_text(writer, module, Path(trainer.logger.log_dir))
+        self._write_text(writer, module, Path(logger.log_dir))
         headlines = {
             f"test/{metric}/{view}": found.metrics[metric]
             for view, found in module.measured.items()
@@ -84,9 +88,9 @@ class TensorBoardReport(OutcomeCallback):
             "templates": " | ".join(model["templates"]),
             "data": data["name"],
             "split": data["split"],
-            "images": data["images_selected"],
+            "images": len(run.outcomes[ORIGINAL]),
         }
-        trainer.logger.log_hyperparams(parameters, headlines)
+        logger.log_hyperparams(parameters, headlines)
 
     def _flips(self, module: ZeroShotEvaluation, outcomes: dict[str, Outcomes], view: str) -> list[Flip]:
         before, after = outcomes[ORIGINAL], outcomes[view]

@@ -7,21 +7,20 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # torchmetrics imports torchvision, scipy.signal, matplotlib and with them torch._dynamo, whatever is used of it
 STATISTICS = {"pandas", "statsmodels"}  # for the report and for a figure at the end of a run
-MODELS = {"open_clip", "timm"}  # once there is a model to be built; with them transformers, see `_imported`
-OF_TRANSFORMERS = {"pandas", "sklearn"}  # which it imports where they are installed
+MODELS = {
+    "open_clip",
+    "timm",
+}  # once there is a model to be built; torchmetrics imports transformers
 OTHERS = {"captum", "sklearn", "skimage", "tensorflow"}  # test oracles, or never
 
 
 def _imported(program: str) -> set[str]:
-    """Top-level modules of a process that has run a program, whatever status it exits with.
-
-    Of `transformers` nothing can be said: torchmetrics imports it, and what that imports, wherever it is installed.
-    """
+    """Top-level modules of a process that has run a program, whatever status it exits with."""
     watched = f"import atexit, sys\natexit.register(lambda: print(*sys.modules, file=sys.stderr))\n{program}"
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", watched], capture_output=True, text=True, cwd=ROOT)
     modules = set(done.stderr.splitlines()[-1].split())
     assert "bench.cli" in modules, done.stderr
-    return modules - OF_TRANSFORMERS if "transformers" in modules else modules
+    return modules
 
 
 @pytest.mark.parametrize(

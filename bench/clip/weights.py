@@ -13,6 +13,7 @@ from bench.clip.archives import Tensors, read_contents
 from bench.clip.pickles import StoredTensor
 from datamodules.errors import UserError
 from datamodules.files import open_regular
+from datamodules.text import printable
 
 Activation = Literal["quickgelu", "gelu"]
 ACTIVATION_KEY = "activation"  # in the metadata of a safetensors file
@@ -97,13 +98,13 @@ def _read(path: Path, file: BinaryIO) -> tuple[dict[str, Tensor], list[Declarati
             continue
         if not isinstance(value, StoredTensor):
             raise UserError(
-                f"weights file {path} holds {printable(name)}, which is no tensor: save the state dict alone"
+                f"weights file {path} holds {shortened(name)}, which is no tensor: save the state dict alone"
             )
         try:
             tensors[name] = made.make(value)
         except pickle.UnpicklingError as error:
             raise UserError(
-                f"weights file {path} is unusable: its tensor {printable(name)} {one_line(error, named=False)}; save"
+                f"weights file {path} is unusable: its tensor {shortened(name)} {one_line(error, named=False)}; save"
                 " ordinary tensors of float32, float16 or bfloat16"
             ) from None
     return tensors, declarations
@@ -142,7 +143,7 @@ def load_weights(model: nn.Module, weights: Weights) -> None:
     for name, tensor in tensors.items():
         if name not in expected:
             raise UserError(
-                f"{weights.path} does not fit the encoder: it has {printable(name)} {list(tensor.shape)},"
+                f"{weights.path} does not fit the encoder: it has {shortened(name)} {list(tensor.shape)},"
                 " which the encoder lacks"
             )
     model.load_state_dict(tensors)
@@ -158,7 +159,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], list[Declaration]]
         return entries, []
     if declared not in ("quickgelu", "gelu"):
         raise UserError(
-            f"weights file {path} declares the activation '{printable(declared)}': only quickgelu and gelu are known"
+            f"weights file {path} declares the activation '{shortened(declared)}': only quickgelu and gelu are known"
         )
     return entries, [Declaration(declared, f"the metadata of {path.name}")]
 
@@ -202,14 +203,14 @@ def _renamed(tensors: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
 
 def one_line(error: BaseException, *, named: bool = True) -> str:
     """An exception's message on one line of at most 200 printable characters, behind its type where that is named."""
-    return printable(" ".join((f"{type(error).__name__}: {error}" if named else str(error)).split()), 200)
+    return shortened(" ".join((f"{type(error).__name__}: {error}" if named else str(error)).split()), 200)
 
 
-def printable(text: str, most: int = 100) -> str:
-    r"""What a file says, without control characters and no longer than it takes to recognise it.
+def shortened(text: str, most: int = 100) -> str:
+    r"""What a file says, with every character showing and no longer than it takes to recognise it.
 
-    >>> printable("a" * 200)[-6:], printable("\x1b[31m")
+    >>> shortened("a" * 200)[-6:], shortened("\x1b[31m")
     ('aaa...', '\\x1b[31m')
     """
-    text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text[: most + 1])
+    text = printable(text[: most + 1])
     return text if len(text) <= most else text[: most - 3] + "..."

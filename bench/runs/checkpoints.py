@@ -11,7 +11,7 @@ from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import Trainer
 
 from bench.clip.archives import Contents, read_contents
-from bench.clip.weights import one_line, printable
+from bench.clip.weights import one_line, shortened
 from datamodules.errors import UserError
 from datamodules.files import open_regular
 
@@ -37,11 +37,14 @@ def check_checkpoint(path: str | Path | None, command: str) -> None:
     text = str(path)
     if command in _NEVER:
         raise UserError(
-            f"ckpt_path {printable(text)}: {command} measures the weights of --model.pretrained and records their"
-            " hash; give it the .safetensors file that the fit exported"
+            f"`ckpt_path` {shortened(text)}: {command} measures the weights of `pretrained` and records their hash:"
+            " give the .safetensors file of the fit as `pretrained`",
+            option=("ckpt_path", "model.pretrained"),
         )
     if text in ("best", "hpc"):
-        raise UserError(f"ckpt_path {text} is known only inside a program that fits: give the file, or `last`")
+        raise UserError(
+            f"`ckpt_path` {text} is known only inside a program that fits: give the file, or last", option="ckpt_path"
+        )
     if text != "last" or command != "fit":
         _read_description(path, command)
 
@@ -50,7 +53,9 @@ def _read_description(path: str | Path, command: str) -> None:
     """Raise UserError unless a checkpoint can be loaded; its numbers are not read."""
     text = str(path)
     if _ADDRESS.match(text):
-        raise UserError(f"ckpt_path {printable(text)} is no local file: download it, then give its path")
+        raise UserError(
+            f"`ckpt_path` {shortened(text)} is no local file: download it, then give its path", option="ckpt_path"
+        )
     with open_regular(Path(path), "ckpt_path") as file:
         try:
             contents: Contents = read_contents(file)
@@ -62,7 +67,8 @@ def _read_description(path: str | Path, command: str) -> None:
             reason = _missing(contents.entries, command)
     if reason:
         raise UserError(
-            f"ckpt_path {printable(text)} is no checkpoint of a fit ({reason}): give one that `lightning fit` wrote"
+            f"`ckpt_path` {shortened(text)} is no checkpoint of a fit ({reason}): give one that a fit wrote",
+            option="ckpt_path",
         )
 
 

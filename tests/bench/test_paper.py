@@ -88,3 +88,12 @@ def test_what_the_paper_has_not_is_none():
     assert find_attributions("RN101", "cifar10") == ()
     assert len(find_attributions("ViT-B/32", "stl10")) == 10
     assert VIEWS[0] == "original"
+
+
+def test_the_papers_constants_cost_no_torch():
+    import subprocess
+    import sys
+
+    program = "import sys, bench.paper; print(sorted({'torch', 'lightning', 'open_clip', 'pandas'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

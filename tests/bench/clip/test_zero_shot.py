@@ -7,6 +7,8 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.clip.encoders import load_encoder
 from bench.clip.zero_shot import ZeroShotClassifier, text_classifier
@@ -159,3 +161,25 @@ def test_real_images_get_the_logits_of_plain_open_clip(shared):
     assert (got - expected).abs().max() < 1e-4
     assert torch.equal(got.argmax(1), expected.argmax(1))
     assert len(expected.argmax(1).unique()) == 10
+
+
+class NoFloat64(TorchDispatchMode):
+    """Refuses what Apple's devices do not have, from whatever it is computed."""
+
+    def __torch_dispatch__(self, operation, types, arguments=(), options=None):
+        result = operation(*arguments, **(options or {}))
+        found = [value for value in pytree.tree_leaves(result) if isinstance(value, torch.Tensor)]
+        assert not any(value.dtype in (torch.float64, torch.complex128) for value in found), operation
+        return result
+
+
+@pytest.mark.parametrize("size", [20, 32, 75], ids=["enlarged", "as it is", "shrunk"])
+@pytest.mark.parametrize("which", ["encoder", "sigmoid_encoder"])
+def test_nothing_that_runs_on_the_device_is_float64(which, size, request):
+    encoder = request.getfixturevalue(which)
+    with NoFloat64():
+        classifier = ZeroShotClassifier(encoder, NAMES, TEMPLATES)
+        classifier(_images(2, size))
+        classifier.pixel_logits(classifier.pixels(_images(2, size)).requires_grad_(True)).sum().backward()
+    with pytest.raises(AssertionError), NoFloat64():
+        _images(1).double()

@@ -82,7 +82,7 @@ def test_an_address_is_refused_whatever_its_scheme(command, address):
 @pytest.mark.parametrize("command", ["test", "predict"])
 @pytest.mark.parametrize("path", ["last", "best", "hpc", "http://localhost:1/a.ckpt", "some.ckpt"])
 def test_commands_that_record_other_weights_take_no_checkpoint(command, path):
-    with pytest.raises(UserError, match=rf"{command} measures the weights of --model\.pretrained.*\.safetensors"):
+    with pytest.raises(UserError, match=rf"{command} measures the weights of `pretrained`.*\.safetensors"):
         check_checkpoint(path, command)
 
 
@@ -111,7 +111,7 @@ def test_what_is_no_file_is_one_line(tmp_path):
         with pytest.raises(UserError, match=match):
             check_checkpoint(path, "validate")
     for word in ("best", "hpc"):
-        with pytest.raises(UserError, match=f"ckpt_path {word} is known only"):
+        with pytest.raises(UserError, match=f"`ckpt_path` {word} is known only"):
             check_checkpoint(word, "fit")
     check_checkpoint("last", "fit")  # a fit that is to go on, if there is one
     check_checkpoint(None, "test")
@@ -140,7 +140,7 @@ def test_the_command_line_refuses_an_address_however_it_is_given(tmp_path, way, 
         main([command, *words])
     assert exit.value.code == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-    assert "ckpt_path http://localhost:1/a.ckpt" in line
+    assert "--ckpt_path http://localhost:1/a.ckpt" in line
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit")
@@ -181,7 +181,7 @@ def test_weights_only_holds_whatever_is_asked_for(clip, quiet, last, tmp_path, m
 
 @pytest.mark.parametrize("command", ["test", "predict"])
 def test_a_trainer_without_the_command_line_measures_no_checkpoint_either(command, clip, quiet, last):
-    with pytest.raises(UserError, match=r"measures the weights of --model\.pretrained"):
+    with pytest.raises(UserError, match=r"measures the weights of `pretrained`"):
         getattr(Trainer(**quiet), command)(ZeroShotEvaluation(**clip), datamodule=data(), ckpt_path=last)
 
 
