@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from datamodules.lazy import lazily
 
 if TYPE_CHECKING:
+    from bench.attribution.one_image import explain
     from bench.clip.encoders import load_encoder
     from bench.clip.zero_shot import ZeroShotClassifier
     from bench.evaluation import ZeroShotEvaluation
@@ -25,6 +26,7 @@ _HOMES = {
     "ZeroShotClassifier": "bench.clip.zero_shot",
     "ZeroShotEvaluation": "bench.evaluation",
     "degrade": "datamodules.degradations",
+    "explain": "bench.attribution.one_image",
     "load_encoder": "bench.clip.encoders",
     "load_run": "bench.runs.folder",
 }
@@ -35,6 +37,7 @@ __all__ = [
     "ZeroShotClassifier",
     "ZeroShotEvaluation",
     "degrade",
+    "explain",
     "load_encoder",
     "load_run",
 ]

@@ -1,8 +1,14 @@
 """Why an image's loss changed: Integrated Gradients along the path from one view to another."""
 
+from typing import TYPE_CHECKING
+
 from bench.attribution.adaptive import Adaptive
 from bench.attribution.quadrature import GaussLegendre, Midpoint, RightRiemann, Trapezoid
 from bench.attribution.selection import First, Flipped, Indices, LargestLossIncrease, PerClass
+from datamodules.lazy import lazily
+
+if TYPE_CHECKING:
+    from bench.attribution.one_image import explain
 
 __all__ = [
     "Adaptive",
@@ -15,4 +21,7 @@ __all__ = [
     "PerClass",
     "RightRiemann",
     "Trapezoid",
+    "explain",
 ]
+
+__getattr__ = lazily(__name__, {"explain": "bench.attribution.one_image"})

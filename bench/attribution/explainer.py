@@ -68,7 +68,7 @@ class Explainer:
         pixels = {view: self.classifier.pixels(images) for view, images in batch.views.items()}
         targets = [view for view in pixels if view not in (ORIGINAL, self.baseline)]
         blocks = {view: parse(view).block_period for view in targets}
-        with _full_float32():
+        with full_float32():
             result = integrated_gradients(
                 cross_entropy(self.classifier.pixel_logits),
                 baseline=pixels[self.baseline].repeat(len(targets), 1, 1, 1),
@@ -93,7 +93,7 @@ class Explainer:
                 scores={view: float(measured.probability[found]) for view, measured in outcomes.items()},
                 views=views,
             )
-            images = {view: _to_uint8(of[place]) for view, of in pixels.items()}
+            images = {view: to_uint8(of[place]) for view, of in pixels.items()}
             maps = {view: result.attribution[row].cpu().numpy() for view, row in rows.items()}
             explained.append(Explained(explanation, images, maps))
         return explained
@@ -136,7 +136,7 @@ def for_gradients(classifier: ZeroShotClassifier) -> ZeroShotClassifier:
 
 
 @contextmanager
-def _full_float32() -> Iterator[None]:
+def full_float32() -> Iterator[None]:
     """Keep TF32 out: torch allows it in convolutions by default, users in matrix products."""
     products, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     torch.set_float32_matmul_precision("highest")
@@ -148,7 +148,7 @@ def _full_float32() -> Iterator[None]:
         torch.backends.cudnn.allow_tf32 = convolutions
 
 
-def _to_uint8(pixels: Tensor) -> npt.NDArray[np.uint8]:
+def to_uint8(pixels: Tensor) -> npt.NDArray[np.uint8]:
     """Pixels [3, S, S] in [0, 1] as the bytes they were made of."""
     image: npt.NDArray[np.uint8] = (pixels * 255).round().to(torch.uint8).cpu().numpy()
     return image

@@ -79,6 +79,7 @@ class ZeroShotClassifier(nn.Module):
             encoder.image_size, encoder.mean, encoder.std, encoder.resize_mode, encoder.interpolation
         )
         self.model = encoder.model
+        self.class_names = tuple(class_names)
         self.register_buffer("text", text_classifier(encoder, class_names, templates), persistent=False)
         self.compiled: CompiledEncoder | None = None
 
