@@ -92,7 +92,9 @@ def read_images(file: Path) -> pd.DataFrame:
     types = {name: "Int32" if dtype == "int32" else dtype for name, dtype in _TYPES.items()}
     try:
         return pd.read_csv(file, dtype={**types, "path": "str", "view": "str"})
-    except (ValueError, OverflowError, TypeError) as error:
+    except OverflowError as error:
+        raise FileError(file, "it has a number of too many digits") from error
+    except (ValueError, TypeError) as error:
         raise FileError(file, " ".join(str(error).split())[:200]) from error
 
 
@@ -135,5 +137,7 @@ def _blocks(run: FinishedRun, names: Sequence[str]) -> Iterator[pd.DataFrame]:
     require_regular(file)
     try:
         yield from pd.read_csv(file, usecols=list(types), dtype=types, chunksize=_ROWS_AT_ONCE)
-    except (ValueError, OverflowError, TypeError) as error:
+    except OverflowError as error:
+        raise FileError(file, "it has a number of too many digits") from error
+    except (ValueError, TypeError) as error:
         raise FileError(file, " ".join(str(error).split())[:200]) from error

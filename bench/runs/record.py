@@ -19,7 +19,7 @@ MOST_BYTES = 2**27
 
 _VIEW = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,199}")
 _METRIC = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
-_FLOAT32_ULP = 2.0**-24
+_FLOAT32_ULP = 2.0**-23
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,7 @@ def test_pieces_of_the_table_are_the_table(outcomes, monkeypatch):
         ("index,label,view,prediction\n1,0,original,x\n", "invalid|Unable to parse|cannot"),
         (
             f"index,label,view,prediction\n{'9' * 1_000_000},0,original,1\n",
-            "out of bounds|too large|safely|cannot|parse",
+            "out of bounds|too large|safely|cannot|parse|digits",
         ),
     ],
 )
@@ -156,7 +156,7 @@ class TestReadingForTheReport:
             ("\n9,,9,jpeg-50,0", "\n9,,9,jpeg-50,9", "8 of 10 images right in jpeg-50, the result file 7 of 10"),
             ("\n9,,9,jpeg-50,0", "\n8,,9,jpeg-50,0", "other images in one view than in another"),
             ("\n9,,9,jpeg-50,0", "\n9,,9,jpeg-50,many", "many|invalid"),
-            ("\n9,,9,jpeg-50,0", f"\n9,,9,jpeg-50,{'9' * 10_000}", "cannot|out of bounds|large|invalid|integer"),
+            ("\n9,,9,jpeg-50,0", f"\n9,,9,jpeg-50,{'9' * 10_000}", "cannot|out of bounds|large|invalid|integer|digits"),
         ],
     )
     def test_a_table_that_contradicts_the_record_is_refused(self, tmp_path, old, new, reason):
