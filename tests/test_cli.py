@@ -13,10 +13,10 @@ from sklearn.metrics import accuracy_score
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from bench.cli import main
-from bench.runs.untyped import read_record
 from datamodules import Synthetic
 from datamodules.degradations import curves
 from tests.support.archives import write_cifar10, write_stl10
+from tests.support.results import read_record
 
 RATES = ("encoded_bytes", "bits_per_pixel", "psnr", "ssim")
 VIEWS = ["original", "jpeg-75", "jpeg-50", "jpeg-25"]
