@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from bench.clip.allocation import keep_freed_memory
 from bench.clip.encoders import Encoder, load_encoder
 from bench.clip.preprocess import Preprocess
+from bench.clip.towers import image_tower
 from bench.clip.zero_shot import check_templates, class_logits, text_classifier, unit
 from bench.finetuning.continuation import data_settings, label, require_same
 from bench.finetuning.optimisation import check_precision
@@ -85,9 +86,7 @@ class EncoderTuning(LightningModule):
     @property
     def tower(self) -> nn.Module:
         """The image tower that is tuned."""
-        tower = self.model.visual
-        assert isinstance(tower, nn.Module)
-        return tower
+        return image_tower(self.model)
 
     @property
     def original(self) -> nn.Module:
@@ -167,7 +166,7 @@ class EncoderTuning(LightningModule):
     def embed(self, tower: nn.Module, images: Images) -> Tensor:
         """Embeddings [B, D] of images by an image tower, as CLIP leaves them: not of unit length."""
         if not len(images):
-            return torch.zeros(0, int(tower.output_dim), device=self.device)  # type: ignore[arg-type]
+            return torch.zeros(0, self.text.shape[1], device=self.device)
         features = tower(self.preprocess(images))
         embeddings: Tensor = features[0] if isinstance(features, tuple) else features
         return embeddings

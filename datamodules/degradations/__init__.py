@@ -4,7 +4,7 @@ A degradation's specification is its name everywhere (YAML, metric keys, columns
 `original`, `jpeg-75`, `jpeg-75-444`, `webp-50`, `resize-0.5+jpeg-50`. Each has one name, of letters, digits and `-.+`.
 """
 
-from datamodules.degradations.base import ORIGINAL, Degradation, OneNumber, Original, Setting
+from datamodules.degradations.base import ORIGINAL, Degradation, Kind, OneNumber, Original, Setting
 from datamodules.degradations.formats import Degraded, FileFormat
 from datamodules.degradations.jpeg import Jpeg
 from datamodules.degradations.registry import register, registered
@@ -22,6 +22,7 @@ __all__ = [
     "Degraded",
     "FileFormat",
     "Jpeg",
+    "Kind",
     "OneNumber",
     "Original",
     "Setting",

@@ -41,12 +41,12 @@ def tuning(clip):
 
 @pytest.fixture
 def data():
-    """Makes 50 images to fit on and 10 held out."""
+    """Makes 20 images to fit on and 4 held out."""
 
     def make(**options):
         views = TrainingViews({"jpeg-{}": [10, 90]}, clean=0.2)
-        settings = {"degradations": VIEWS, "training_views": views, "limit": 60, "validation_every": 6}
-        return Synthetic(**{**settings, "batch_size": 25, "num_workers": 0, **options})
+        settings = {"degradations": VIEWS, "training_views": views, "limit": 24, "validation_every": 6}
+        return Synthetic(**{**settings, "batch_size": 10, "num_workers": 0, **options})
 
     return make
 

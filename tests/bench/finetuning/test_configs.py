@@ -6,8 +6,8 @@ import pytest
 
 from bench.cli import main
 from bench.clip.encoders import load_encoder
-from bench.runs.untyped import read_record
 from tests.support.archives import write_cifar10
+from tests.support.results import read_record
 
 QUICK = [
     "--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.enable_progress_bar=false", "--trainer.max_epochs=1",
@@ -34,7 +34,7 @@ def test_every_method_has_a_configuration_that_is_tested(repository):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_each_method_tunes_an_encoder_that_the_benchmark_tests(
+def test_each_method_tunes_an_encoder_that_the_benchmark_loads(
     repository, tmp_path, monkeypatch, tiny_clip, lightning, method
 ):
     monkeypatch.chdir(tmp_path)
@@ -48,14 +48,13 @@ def test_each_method_tunes_an_encoder_that_the_benchmark_tests(
     assert {path.name for path in folder.glob("*.safetensors")} == {
         f"{method}.safetensors", f"{method}-0.5.safetensors", f"{method}-0.75.safetensors"
     }  # fmt: skip
-
-    tuned = ["--model.pretrained", f"{folder}/{method}.safetensors", *QUICK[:3], *images, "--data.limit=4"]
-    lightning("test", "--config", f"{configs}/cifar10.yaml", *tiny_clip, *tuned)
-    model = read_record(tmp_path / "runs" / "cifar10" / "version_0")["model"]
-    assert model["weights_sha256"] == record["exports"][-1]["sha256"]
+    loaded = load_encoder(tiny_clip[1], f"{folder}/{method}.safetensors")
+    assert loaded.provenance()["weights_sha256"] == record["exports"][-1]["sha256"]
 
 
-def test_the_clean_only_control_is_one_option_away(repository, tmp_path, monkeypatch, tiny_clip, lightning):
+def test_the_clean_only_control_is_one_option_away_and_tested_like_any_encoder(
+    repository, tmp_path, monkeypatch, tiny_clip, lightning
+):
     monkeypatch.chdir(tmp_path)
     write_cifar10(tmp_path / "data", count=20)
     control = ["--data.training_views.clean", "1", "--trainer.logger.name", "finetune/augment-control"]
@@ -65,6 +64,11 @@ def test_the_clean_only_control_is_one_option_away(repository, tmp_path, monkeyp
     record = json.loads((folder / "finetuning.json").read_text())
     assert record["training"]["views"]["clean"] == 1
     assert record["training"]["views"]["codecs"] == {"jpeg-{}": [10, 95]}
+
+    tuned = ["--model.pretrained", f"{folder}/augment.safetensors", *QUICK[:3], *images, "--data.limit=4"]
+    lightning("test", "--config", f"{repository}/configs/cifar10.yaml", *tiny_clip, *tuned)
+    model = read_record(tmp_path / "runs" / "cifar10" / "version_0")["model"]
+    assert model["weights_sha256"] == record["exports"][-1]["sha256"]
 
 
 def test_validate_measures_every_view(repository, tmp_path, monkeypatch, tiny_clip, lightning, capsys):

@@ -110,12 +110,12 @@ class TestInterruption:
 
         options = {"max_epochs": 3, "enable_checkpointing": True}
         undisturbed = tuning("resnet", trainable=choice)
-        fit(undisturbed, callbacks=callbacks("undisturbed"), **options)
+        fit(undisturbed, few(), callbacks=callbacks("undisturbed"), **options)
         killed = tuning("resnet", trainable=choice)
         with pytest.raises(SystemExit):
-            fit(killed, callbacks=callbacks("killed", Stop(2)), **options)
+            fit(killed, few(), callbacks=callbacks("killed", Stop(2)), **options)
         resumed = tuning("resnet", trainable=choice)
-        fit(resumed, callbacks=callbacks("killed"), ckpt_path=tmp_path / "killed" / "last.ckpt", **options)
+        fit(resumed, few(), callbacks=callbacks("killed"), ckpt_path=tmp_path / "killed" / "last.ckpt", **options)
         expected, found = undisturbed.tuned_state(), resumed.tuned_state()
         assert all(torch.equal(expected[name], found[name]) for name in expected)  # on one machine, no tolerance
         assert any(not torch.equal(killed.tuned_state()[name], found[name]) for name in resumed.moving)
