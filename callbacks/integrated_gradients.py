@@ -25,7 +25,6 @@ from callbacks.outcome_callback import evaluation, run_folder
 from datamodules.base import DegradedDataModule
 from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
-from datamodules.views import Batch
 
 _FIRST, _ADAPTIVE, _OVERLAY = First(), Adaptive(), Overlay()
 
@@ -95,8 +94,7 @@ class IntegratedGradients(Callback):
         if not chosen:
             rank_zero_info(f"IntegratedGradients: {self.images} chooses none of this run's images, nothing to explain")
             return
-        writer = _tensorboard(trainer) if trainer.is_global_zero else None
-        report = AttributionReport(self._folder, writer)
+        report = AttributionReport(self._folder, _tensorboard(trainer) if trainer.is_global_zero else None)
         found = self._explain(trainer, module, chosen, outcomes, report)
         if not found:
             return
@@ -129,14 +127,10 @@ class IntegratedGradients(Callback):
         report: AttributionReport,
     ) -> dict[int, Explanation]:
         """Explanations by index on the first process, which writes pictures and maps; nothing on the others."""
-
-        def batch_of(indices: Sequence[int]) -> Batch:
-            views = module.data.views_of(indices)
-            return views.collate(list(views.samples())).to(module.device)
-
         share = Share(
             Explainer(module.classifier, self.baseline, self.rule, self.max_batch, module.encoder.patch_period),
-            batch_of,
+            module.data.views_of,
+            module.device,
             module.data.class_names,
             self.overlay,
             drawn=frozenset(chosen[: self.figures]),
@@ -146,8 +140,8 @@ class IntegratedGradients(Callback):
             processes=trainer.world_size,
         )
         quiet = not trainer.is_global_zero or trainer.progress_bar_callback is None
-        explanations = share.explain(chosen, outcomes, report)
-        counted = tqdm(explanations, total=len(chosen), desc="Integrated Gradients", unit="image", disable=quiet)
+        found = share.explain(chosen, outcomes, report)
+        counted = tqdm(found, total=len(chosen), desc="Integrated Gradients", unit="image", disable=quiet)
         return {explanation.index: explanation for explanation in counted}
 
 

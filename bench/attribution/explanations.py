@@ -89,9 +89,7 @@ COLUMNS = (
     Column("loss_difference", "loss_difference", "nats", 4, "loss(view) - loss(baseline), in float32."),
     Column("residual", "residual", "nats", -1, "|ig - loss_difference|, 0 for a complete attribution."),
     Column("evaluations", "evaluations", "gradients", 0, "Gradients spent."),
-    Column(
-        "error_estimate", "error_estimate", "", -1, "Estimated relative L1 error of the map; empty without estimate."
-    ),
+    Column("error_estimate", "error_estimate", "", -1, "Estimated relative L1 error of the map, if there is one."),
     Column("converged", "converged", "", 0, "1 where the estimate met the rule's tolerance, 0 elsewhere."),
 )
 """All of them but the statistics, which `bench.attribution.statistics` declares."""
@@ -242,7 +240,8 @@ class AttributionRecord:
             )
             for view, found in value["views"].items()
         }
-        return cls(**{field.name: views if field.name == "views" else value[field.name] for field in fields(cls)})
+        rest: dict[str, Any] = {field.name: value[field.name] for field in fields(cls) if field.name != "views"}
+        return cls(**rest, views=views)
 
     def warning(self) -> str | None:
         """What has to be known before the numbers are used."""

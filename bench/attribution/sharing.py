@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from bench.attribution.explainer import Explained, Explainer
 from bench.attribution.explanations import Explanation
@@ -15,7 +16,7 @@ from bench.figures.attributions import AttributedView, attribution_picture
 from bench.figures.style import to_pixels
 from bench.outcomes import Outcomes
 from bench.runs.gathering import gather
-from datamodules.views import Batch
+from datamodules.views import Batch, DegradedViews
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class Share:
 
     Attributes:
         explainer: Explains a batch.
-        batch_of: Reads the images at positions in the source, onto the explainer's device.
+        views_of: The images at positions in the source, with their views.
+        device: The explainer's.
         class_names: By label.
         overlay: How attributions are drawn.
         drawn: Positions of the images to draw.
@@ -44,7 +46,8 @@ class Share:
     """
 
     explainer: Explainer
-    batch_of: Callable[[Sequence[int]], Batch]
+    views_of: Callable[[Sequence[int]], DegradedViews]
+    device: torch.device
     class_names: Sequence[str]
     overlay: Overlay
     drawn: frozenset[int]
@@ -64,13 +67,17 @@ class Share:
         longest = len(chosen[:: self.processes])  # every process takes part in every gathering
         for start in range(0, longest, self.at_once):
             indices = own[start : start + self.at_once]
-            explained = self.explainer.explain(self.batch_of(indices), outcomes) if indices else []
+            explained = self.explainer.explain(self._batch(indices), outcomes) if indices else []
             for piece in (piece for part in gather([self._piece(one) for one in explained]) for piece in part):
                 if piece.figure is not None:
                     report.add_figure(piece.explanation.index, piece.figure)
                 if piece.arrays is not None:
                     report.add_maps(piece.explanation.index, piece.arrays)
                 yield piece.explanation
+
+    def _batch(self, indices: Sequence[int]) -> Batch:
+        views = self.views_of(indices)
+        return views.collate(list(views.samples())).to(self.device)
 
     def _piece(self, one: Explained) -> _Piece:
         figure, arrays, names = None, None, self.class_names

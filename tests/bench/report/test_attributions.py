@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from bench.attribution.explanations import Explanation, ViewExplanation, explanations_csv, summary
+from bench.attribution.explanations import AttributionRecord, Explanation, ViewExplanation, explanations_csv
+from bench.attribution.quadrature import Trapezoid
+from bench.attribution.selection import First
 from bench.report.document import Gallery
 from bench.report.inputs import Choices
 from bench.report.sections import attributions
@@ -28,7 +30,8 @@ def run(tmp_path):
     def write(images, **changes):
         explanations = [explanation(index, converged=index != 1) for index in range(images)]
         choices = {"baseline": "original", "rule": {"name": "Trapezoid", "points": 51}, "selection": {"name": "First"}}
-        values = plain({**choices, **summary(explanations), **changes})
+        summary = AttributionRecord.of(explanations, "original", Trapezoid(50), First(images))
+        values = plain({**summary.to_json(), **choices, **changes})
         record = replace(made_up.run_record(made_up.nested(VIEWS, 100)), attribution=values)
         folder = made_up.write_run(tmp_path / "run", record).parent / "attributions"
         folder.mkdir()

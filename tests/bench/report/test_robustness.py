@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from bench.attribution.explanations import Explanation, ViewExplanation, summary
+from bench.attribution.explanations import AttributionRecord, Explanation, ViewExplanation
+from bench.attribution.quadrature import Trapezoid
+from bench.attribution.selection import First
 from bench.report.sections import attribution_change, robustness
 from bench.report.tables import lay_out
 from bench.report.variants import can_draw
@@ -192,7 +194,8 @@ def test_the_attribution_of_the_same_images_is_compared_before_and_after(tmp_pat
             Explanation(index, 0, {}, {}, {"jpeg-25": ViewExplanation(total, total, 0.0, 9, 0.0, True, {"mass": mass})})
             for index, total, mass in zip(indices, totals, masses, strict=True)
         ]
-        attribution = plain({"baseline": "original", "rule": {"name": rule}, **summary(images)})
+        summary = AttributionRecord.of(images, "original", Trapezoid(50), First(len(images)))
+        attribution = plain({**summary.to_json(), "rule": {"name": rule}})
         replace(load_run(results).record, attribution=attribution).write(results.parent)
 
     explain(original(tmp_path), [3, 1, 2], [3.0, 1.0, 9.0], [4.0, 2.0, 9.0])
