@@ -21,8 +21,7 @@ from pathlib import Path
 
 from bench.runs.folder import TABLE, UNFINISHED
 from bench.runs.provenance import software
-from bench.runs.record import RESULTS
-from bench.runs.untyped import read_record
+from bench.runs.record import RESULTS, RunRecord
 
 _LONGEST_SERIES = 5
 
@@ -46,8 +45,8 @@ def main() -> None:
             _start(command, Path(root, "undisturbed")).wait()
             seconds = time.monotonic() - started
             [expected] = Path(root, "undisturbed").rglob(TABLE)
-            busy = read_record(expected.parent)["run"]["seconds"]
-            images = read_record(expected.parent)["images"]
+            record = RunRecord.read(expected.parent)
+            busy, images = record.run.seconds or 0.0, record.images
             print(f"\n{processes} processes, undisturbed: {seconds:.0f} s, of these {busy:.0f} s for {images} images")
             lost: list[float] = []
             series = 0
@@ -67,7 +66,7 @@ def main() -> None:
                 code = _start(command, folder).wait() if not list(folder.rglob(RESULTS)) else 0
                 same = code == 0 and [file.read_bytes() for file in folder.rglob(TABLE)] == [expected.read_bytes()]
                 bad += not same
-                taken_up = [read_record(file)["run"]["images_taken_up"] for file in folder.rglob(RESULTS)]
+                taken_up = [RunRecord.read(file).run.images_taken_up for file in folder.rglob(RESULTS)]
                 print(f"series {series} of {kills} kills: exit {code}, images taken up {taken_up}, same table: {same}")
             share = statistics.median(lost) / busy
             print(f"work lost per kill: median {statistics.median(lost):.1f} s ({share:.1%}), most {max(lost):.1f} s")

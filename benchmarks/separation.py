@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
+from bench.runs.record import RunRecord
 from bench.runs.table import align
-from bench.runs.untyped import read_record
 
 _STATISTICS = (
     "mass_top_1", "mass_top_5", "mass_top_10", "gini", "neighbour_correlation", "patch_grid", "codec_grid",
@@ -29,14 +29,14 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, nargs=2, help="folders of two runs that explained the same images")
-    records = [read_record(run) for run in parser.parse_args().runs]
-    explained: list[dict[str, Any]] = [record["attribution"] for record in records]
+    records = [RunRecord.read(run) for run in parser.parse_args().runs]
+    explained: list[dict[str, Any]] = [dict(record.attribution or {}) for record in records]
     if explained[0]["indices"] != explained[1]["indices"]:
         parser.error(
             "the runs explained different images: choose them alike, with bench.attribution.selection.First or Indices"
         )
-    names = [record["model"]["encoder"] for record in records]
-    print(f"{len(explained[0]['indices'])} images, {records[0]['data']['name']}/{records[0]['data']['split']}")
+    names = [record.model.encoder for record in records]
+    print(f"{len(explained[0]['indices'])} images, {records[0].data.name}/{records[0].data.split}")
     for view in explained[0]["views"]:
         rows = [[view, *names, "AUC"]]
         for statistic in _STATISTICS:

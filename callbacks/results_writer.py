@@ -13,14 +13,14 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info
 
-from bench.evaluation import ZeroShotEvaluation
+from bench.evaluation import WholeRun, ZeroShotEvaluation
+from bench.metrics import support
 from bench.outcomes import Outcomes
 from bench.runs.files import write_atomically
-from bench.runs.folder import TABLE
-from bench.runs.journal import Journal
-from bench.runs.provenance import software
+from bench.runs.folder import RunFolder, find_unfinished
+from bench.runs.provenance import DataRecord, ModelRecord, software
+from bench.runs.record import RunInfo, RunRecord, Skipped
 from bench.runs.table import per_image_csv, screen_table
-from bench.runs.untyped import write_record
 from callbacks.outcome_callback import OutcomeCallback, evaluation, run_folder
 from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
@@ -32,7 +32,7 @@ class Recorder(Protocol):
     """A callback that adds to the result record."""
 
     def record(self) -> dict[str, Any]:
-        """JSON-able entries by name, complete when the epoch has ended; the first process is asked."""
+        """Attributes of `RunRecord` by name, complete when the run has ended; the first process is asked."""
 
 
 class ResultsWriter(OutcomeCallback):
@@ -55,8 +55,9 @@ class ResultsWriter(OutcomeCallback):
             raise UserError(f"ResultsWriter(flush_seconds={flush_seconds}) is out of range: choose at least 0")
         self.flush_seconds = flush_seconds
         self._claimed = False
-        self._journal = Journal(Path())
+        self._folder = RunFolder(Path())
         self._resumed: dict[str, Outcomes] | None = None
+        self._whole: WholeRun | None = None
         self._flushed = 0
         self._parent: int | None = None  # of a process that the first one has started
         self._started = self._last_flush = 0.0
@@ -68,10 +69,10 @@ class ResultsWriter(OutcomeCallback):
         """
         logger, subject = trainer.logger, _subject(evaluation(module))
         if isinstance(logger, TensorBoardLogger | CSVLogger) and logger._version is None:
-            unfinished = Journal.find(Path(logger.root_dir), subject)
+            unfinished = find_unfinished(Path(logger.root_dir), subject)
             if unfinished is not None:
-                logger._version = unfinished.run.name  # it would count on otherwise
-        Journal(run_folder(trainer)).claim(subject)
+                logger._version = unfinished.path.name  # it would count on otherwise
+        RunFolder(run_folder(trainer)).claim(subject)
         warnings.filterwarnings("ignore", message="Experiment logs directory")  # CSVLogger deletes none of these files
         self._claimed = True
 
@@ -82,9 +83,9 @@ class ResultsWriter(OutcomeCallback):
         if trainer.is_global_zero and not self._claimed:  # without the command line nobody prepares
             self.prepare(trainer, module)
         self._claimed = False  # the next run needs a folder of its own
-        self._journal = Journal(run_folder(trainer))
-        self._journal.folder.mkdir(parents=True, exist_ok=True)
-        self._resumed = self._journal.read() if trainer.is_global_zero else None
+        self._folder, self._whole = RunFolder(run_folder(trainer)), None
+        self._folder.unfinished.mkdir(parents=True, exist_ok=True)
+        self._resumed = self._folder.journal.read() if trainer.is_global_zero else None
         done = self._resumed[ORIGINAL].index if self._resumed else torch.empty(0, dtype=torch.int64)
         module.data.done = frozenset(trainer.strategy.broadcast(done).tolist())
         self._flushed, self._started, self._last_flush = 0, time.time(), time.monotonic()
@@ -99,7 +100,7 @@ class ResultsWriter(OutcomeCallback):
             module.take_up(self._resumed)
             self._flushed = len(module.parts)
             rank_zero_info(
-                f"taking up the unfinished run in {self._journal.run}: {len(module.data.done)} of "
+                f"taking up the unfinished run in {self._folder.path}: {len(module.data.done)} of "
                 f"{len(module.data.positions)} images are done"
             )
 
@@ -129,53 +130,70 @@ class ResultsWriter(OutcomeCallback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Keep what was measured; why this process ends is said elsewhere."""
         if isinstance(pl_module, ZeroShotEvaluation):
-            with suppress(OSError):
+            with suppress(OSError, UserError):
                 self._flush(pl_module)
 
     def _flush(self, module: ZeroShotEvaluation) -> None:
         fresh = [part for part in module.parts[self._flushed :] if len(part[ORIGINAL])]
         if fresh:
-            self._journal.append({view: Outcomes.concatenate([part[view] for part in fresh]) for view in fresh[0]})
+            self._folder.journal.append(
+                {view: Outcomes.concatenate([part[view] for part in fresh]) for view in fresh[0]}
+            )
             module.merge_parts()
         self._flushed, self._last_flush = len(module.parts), time.monotonic()
 
     def finish(self, trainer: Trainer, module: ZeroShotEvaluation) -> None:
-        run = module.whole_run()
+        self._whole = run = module.whole_run()
+        if run is not None and not len(run.outcomes[ORIGINAL]):
+            raise UserError(f"none of the {len(run.skipped)} images could be read: check the data root")
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write the results, now that nothing else can fail: a run without results can be taken up."""
+        run = self._whole
         if run is None:
             return
-        images = len(run.outcomes[ORIGINAL])
-        if not images:
-            raise UserError(f"none of the {len(run.skipped)} images could be read: check the data root")
-        record = {
-            "images": images,
-            "metrics": {view: dict(found.metrics) for view, found in module.measured.items()},
-            **_provenance(module),
-            "skipped": [vars(image) for image in run.skipped],
-            "run": {
-                "command": trainer.state.fn,
-                "processes": trainer.world_size,
-                "device": module.device.type,
-                "compiled": module.compiles,
-                "seconds": round(time.time() - self._started, 3),
-                "images_taken_up": len(module.data.done),
-            },
-        }
+        self._whole = None
+        module = evaluation(pl_module)
+        record = self._record(trainer, module, run)
+        names = () if module.data.labelled else module.data.class_names
+        write_atomically(self._folder.table, per_image_csv(run.outcomes, module.data.path, names))
+        record.write(self._folder.path)
+        self._folder.journal.close()
+        print(f"\n{screen_table(record)}\n\nwritten to {self._folder.path}")
+
+    def _record(self, trainer: Trainer, module: ZeroShotEvaluation, run: WholeRun) -> RunRecord:
+        further: dict[str, Any] = {}
         for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set in Trainer.__init__ by a connector
             if isinstance(callback, Recorder):
-                record |= callback.record()
-        write_atomically(self._journal.run / TABLE, per_image_csv(run.outcomes, module.data.path))
-        write_record(self._journal.run, record)
-        self._journal.close()
-        print(f"\n{screen_table(record)}\n\nwritten to {self._journal.run}")
-
-
-def _provenance(module: ZeroShotEvaluation) -> dict[str, Any]:
-    versions = software(module.data.degradations)
-    return {"model": module.describe(), "data": module.data.describe(), "software": versions.to_json()}
+                further |= callback.record()
+        labelled, original = module.data.labelled, run.outcomes[ORIGINAL]
+        return RunRecord(
+            images=len(original),
+            views=module.measured,
+            class_images=support(original, len(module.data.class_names)) if labelled else None,
+            model=ModelRecord.of(module.describe()),
+            data=DataRecord.of(module.data.describe()),
+            software=software(module.data.degradations),
+            skipped=tuple(Skipped(image.index, image.path, image.reason) for image in run.skipped),
+            run=RunInfo(
+                command=str(trainer.state.fn),
+                processes=trainer.world_size,
+                device=module.device.type,
+                compiled=module.compiles,
+                seconds=round(time.time() - self._started, 3),
+                images_taken_up=len(module.data.done),
+            ),
+            **further,
+        )
 
 
 def _subject(module: ZeroShotEvaluation) -> dict[str, Any]:
     """What decides about the outcomes of a run: machines of one cluster may differ in their kernel."""
-    found = _provenance(module)
-    same = {name: value for name, value in found["software"].items() if name != "platform"}
-    return {**found, "software": same, "device": module.trainer.strategy.root_device.type, "compiled": module.compiles}
+    versions = software(module.data.degradations).to_json()
+    return {
+        "model": module.describe(),
+        "data": module.data.describe(),
+        "software": {name: version for name, version in versions.items() if name != "platform"},
+        "device": module.trainer.strategy.root_device.type,
+        "compiled": module.compiles,
+    }

@@ -18,9 +18,9 @@ from bench.figures.flips import Flip, flip_gallery
 from bench.figures.style import to_pixels
 from bench.metrics import confusion_matrix
 from bench.outcomes import Outcomes
+from bench.runs.json_values import plain
 from bench.runs.provenance import software
 from bench.runs.record import ViewRecord
-from bench.runs.untyped import to_json
 from callbacks.outcome_callback import OutcomeCallback, evaluation, tensorboard_loggers
 from datamodules.base import DegradedDataModule
 from datamodules.degradations import ORIGINAL, curves
@@ -172,7 +172,7 @@ class TensorBoardReport(OutcomeCallback):
             "data": module.data.describe(),
             "software": software(module.data.degradations).to_json(),
         }
-        writer.add_text("provenance", _code("json", json.dumps(to_json(provenance), indent=1)))
+        writer.add_text("provenance", _code("json", json.dumps(plain(provenance), indent=1)))
         config = folder / "config.yaml"
         if config.exists():
             writer.add_text("config", _code("yaml", config.read_text(encoding="utf-8")))

@@ -1,7 +1,8 @@
 """The `lightning` command as a user types it, in this process."""
 
 import shutil
-from io import BytesIO
+from contextlib import redirect_stdout
+from io import BytesIO, StringIO
 
 import numpy as np
 import pandas as pd
@@ -12,10 +13,10 @@ from sklearn.metrics import accuracy_score
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from bench.cli import main
-from bench.runs.untyped import read_record
 from datamodules import Synthetic
 from datamodules.degradations import curves
 from tests.support.archives import write_cifar10, write_stl10
+from tests.support.results import read_record
 
 RATES = ("encoded_bytes", "bits_per_pixel", "psnr", "ssim")
 VIEWS = ["original", "jpeg-75", "jpeg-50", "jpeg-25"]
@@ -113,11 +114,18 @@ class TestConfigs:
         ]
 
 
-class TestOutputs:
-    @pytest.fixture
-    def finished(self, run):
-        return run("test", "demo", "--data.limit=60")
+@pytest.fixture(scope="module")
+def finished(repository, tmp_path_factory, tiny_clip):
+    """A run of 60 images: its folder and what it printed."""
+    root, out = tmp_path_factory.mktemp("finished"), StringIO()
+    with pytest.MonkeyPatch.context() as patched, redirect_stdout(out):
+        patched.setattr("sys.argv", ["lightning"])
+        place = ["--data.limit=60", f"--trainer.logger.save_dir={root}"]
+        main(["test", "--config", str(repository / "configs/demo.yaml"), *tiny_clip, *QUICK, *place])
+    return root / "demo/version_0", out.getvalue()
 
+
+class TestOutputs:
     def test_record_and_table_agree_with_scikit_learn(self, finished):
         folder, printed = finished
         record, table = read_record(folder), pd.read_csv(folder / "images.csv")

@@ -7,7 +7,7 @@ import sys
 import pandas as pd
 import pytest
 
-from bench.runs.untyped import read_record
+from tests.support.results import read_record
 
 SUMMED = ("loss", "probability", "confidence", "loss_increase", "calibration_error")  # in another order
 

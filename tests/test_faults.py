@@ -1,6 +1,7 @@
 """What becomes of a run that does not end as it should, and of the next one."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from bench.cli import main
 from bench.runs import locks
 from bench.runs.folder import UNFINISHED
 from bench.runs.provenance import SoftwareRecord
-from bench.runs.untyped import read_record
+from tests.support.results import read_record
 
 QUICK = [
     *("--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.enable_progress_bar=false"),
@@ -105,7 +106,7 @@ class TestTakingUp:
             raise Killed
 
         with monkeypatch.context() as patched:
-            patched.setattr("callbacks.results_writer.write_record", kill)
+            patched.setattr("bench.runs.record.RunRecord.write", kill)
             folder = interrupt(None)
         run(CALLBACKS)
         assert_complete(folder, undisturbed, taken_up=50)
@@ -122,7 +123,7 @@ class TestTakingUp:
         run(CALLBACKS, "--data.batch_size=5")
         assert read_record(folder)["run"]["images_taken_up"] == 24
         found, expected = (read_record(path)["metrics"]["jpeg-25"] for path in (folder, undisturbed))
-        assert found["confusion"] == expected["confusion"]
+        assert found["precision"] == expected["precision"]
         assert "batch_size: 5" in (folder / "config.yaml").read_text()
 
     def test_figures_show_flips_of_images_classified_before(self, run, interrupt, undisturbed):
@@ -217,7 +218,7 @@ class TestDisk:
             path.write_bytes(content if isinstance(content, bytes) else "".join(content).encode())
 
         with monkeypatch.context() as patched:
-            for module in ("bench.runs.journal", "bench.runs.record", "callbacks.results_writer"):
+            for module in ("bench.runs.shards", "bench.runs.journal", "bench.runs.record", "callbacks.results_writer"):
                 patched.setattr(f"{module}.write_atomically", full)
             with pytest.raises(SystemExit, match="2"):
                 run(CALLBACKS)
@@ -227,6 +228,39 @@ class TestDisk:
         assert not list(tmp_path.rglob("results.json"))
         run(CALLBACKS)
         assert (tmp_path / "runs/demo/version_0/results.json").exists()
+
+    def test_a_disk_that_is_full_once_all_is_measured_costs_nothing_that_was_measured(self, run, tmp_path, monkeypatch):
+        def full(*_):
+            raise OSError(28, "No space left on device")
+
+        with monkeypatch.context() as patched:
+            patched.setattr("callbacks.TensorBoardReport.finish", full)
+            with pytest.raises(SystemExit, match="2"):
+                run(CALLBACKS)
+        run(CALLBACKS)
+        [folder] = (tmp_path / "runs/demo").iterdir()
+        assert read_record(folder)["run"]["images_taken_up"] == 50
+
+    @pytest.mark.parametrize("what", ["folder", "results"])
+    def test_a_folder_deleted_or_a_file_barred_in_mid_run(self, run, tmp_path, monkeypatch, capsys, what):
+        from bench.evaluation import ZeroShotEvaluation
+
+        classify = ZeroShotEvaluation.test_step
+
+        def step(self, data, batch_idx):
+            if batch_idx == 3:
+                [folder] = (tmp_path / "runs/demo").iterdir()
+                if what == "folder":
+                    shutil.rmtree(folder)
+                else:
+                    (folder / "results.json").mkdir()
+            return classify(self, data, batch_idx)
+
+        monkeypatch.setattr(ZeroShotEvaluation, "test_step", step)
+        with pytest.raises(SystemExit, match="2"):
+            run(CALLBACKS)
+        [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+        assert ("is gone" if what == "folder" else "is a folder in the place of a file: delete it") in line
 
 
 class TestManyProcesses:

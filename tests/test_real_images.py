@@ -19,8 +19,8 @@ from statsmodels.stats.multitest import multipletests
 
 from bench.cli import main
 from bench.runs.table import screen_table
-from bench.runs.untyped import read_record
 from datamodules.degradations import DEFAULT_DEGRADATIONS, parse
+from tests.support.results import read_record
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 BATCH = 250

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from bench.cli import main
-from bench.runs.untyped import read_record
+from tests.support.results import read_record
 
 
 def ended(arguments):

@@ -7,22 +7,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from bench.report.contents import compose
-from bench.report.inputs import Choices, read_inputs
-from bench.report.sections.sizes import answers, limit_in_words
-from bench.report.writer import PAGE, write_report
+from bench.command_line.ending import fail
 from datamodules.text import printable
 
 TITLE = "Zero-shot precision of CLIP under image compression"
-_USAGE_ERROR = 2
 
 
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong with the command line in one line."""
 
     def error(self, message: str) -> NoReturn:
-        sys.stderr.write(f"error: {printable(' '.join(message.split()))}; `{self.prog} --help` lists what there is\n")
-        raise SystemExit(_USAGE_ERROR)
+        fail(f"{message}; `{self.prog} --help` lists what there is")
 
 
 def main(args: Sequence[str]) -> None:
@@ -45,9 +40,17 @@ def main(args: Sequence[str]) -> None:
     )
     parser.add_argument("--title", default=TITLE, help="title of the report")
     options = parser.parse_args(list(args))
+    # --help can do without torch, pandas and matplotlib
+    from bench.report.contents import compose
+    from bench.report.inputs import Choices, read_inputs
+    from bench.report.sections.sizes import answers, limit_in_words
+    from bench.report.writer import PAGE, write_report
+
     inputs = read_inputs(options.runs)
+    _say(f"{len(inputs.runs)} results read, computing")
     choices = Choices(options.drop, options.against == "paper", inputs.fits)
     report, groups = compose(options.title, inputs, choices)
+    _say("drawing and writing")
     write_report(report, options.output)
     lines = [f"not used: {path}: {reason}" for path, reason in inputs.unused.items()]
     for group in groups:
@@ -57,6 +60,12 @@ def main(args: Sequence[str]) -> None:
             )
             lines += [f"  {line}" for line in found]
     print(*map(printable, [*lines, report.summary, f"written to {options.output / PAGE}"]), sep="\n")
+
+
+def _say(step: str) -> None:
+    """A line of progress, on the standard error stream."""
+    sys.stderr.write(f"{step} ...\n")
+    sys.stderr.flush()
 
 
 def _points(text: str) -> float:

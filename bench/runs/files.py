@@ -3,6 +3,7 @@
 import os
 import stat
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from datamodules.errors import UserError
@@ -53,10 +54,22 @@ def read_bounded(path: Path, most: int, *, follow: bool = True) -> bytes:
     return content
 
 
+def require_regular(path: Path) -> None:
+    """Refuse what another library, which is to open it, might wait for without end.
+
+    Raises:
+        FileError: It is a folder, a pipe, a device, or a link to one.
+        OSError: It is not there.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise FileError(path, "it is not a regular file")
+
+
 def write_atomically(path: Path, content: str | bytes | Iterable[str]) -> None:
     """Write a file, a text or pieces of one as UTF-8, so that it is there whole or not at all, also after a crash.
 
     Raises:
+        UserError: The folder is gone, or there is a folder in the file's place.
         OSError: The folder cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -69,8 +82,17 @@ def write_atomically(path: Path, content: str | bytes | Iterable[str]) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{str(path.parent)!r} is gone, so nothing can be written there: run the command again"
+        ) from error
+    except IsADirectoryError as error:
+        raise UserError(
+            f"{str(path)!r} is a folder in the place of a file: delete it, and run the same command"
+        ) from error
     except OSError as error:
         error.filename = error.filename or str(path)  # which a full disk does not say
         raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from bench.runs.files import write_atomically
-from bench.runs.json_values import Value, as_text, read_json
+from bench.runs.json_values import Value, as_text, read_json, sealed
 from bench.runs.provenance import DataRecord, ModelRecord, SoftwareRecord
 from bench.runs.record import RunInfo, Skipped
 from datamodules.degradations import ORIGINAL
@@ -196,7 +196,7 @@ class FineTuningRecord:
         Raises:
             OSError: The folder cannot be written.
         """
-        write_atomically(folder / FINETUNING, as_text(self.to_json()))
+        write_atomically(folder / FINETUNING, as_text(sealed(self.to_json())))
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -207,7 +207,11 @@ class FineTuningRecord:
             FileNotFoundError: It is not there.
             OSError: It cannot be read.
         """
-        return cls.from_json(read_json(path / FINETUNING if path.is_dir() else path, _MOST_BYTES))
+        value = read_json(path / FINETUNING if path.is_dir() else path, _MOST_BYTES)
+        record = cls.from_json(value)
+        if "checksum" in value:  # older ones have none
+            value.check_seal()
+        return record
 
 
 def in_words(described: Mapping[str, Any] | None) -> str:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from bench.runs.files import FileError
 from bench.runs.finetuning_record import FINETUNING, FineTuningRecord
+from bench.runs.journal import SUBJECT, Journal
+from bench.runs.json_values import plain
 from bench.runs.record import RESULTS, RunRecord
+from datamodules.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,6 +24,7 @@ CARD = "MODEL_CARD.md"
 ATTRIBUTIONS = "attributions"
 ATTRIBUTION_TABLE = "table.csv"
 UNFINISHED = "unfinished"
+_MEND = "choose another folder with --trainer.logger.save_dir or --trainer.default_root_dir"
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,50 @@ class RunFolder:
         """The folder of what a run has measured so far, until its results are there."""
         return self.path / UNFINISHED
 
+    @cached_property
+    def journal(self) -> Journal:
+        """What the run has measured so far."""
+        return Journal(self.unfinished)
+
+    def is_at_work(self) -> bool:
+        """Whether another process has claimed the folder."""
+        return self.journal.is_at_work()
+
+    def claim(self, subject: Mapping[str, Any]) -> None:
+        """Make the folder this process's own, until the journal is closed or the process ends.
+
+        Outcomes in it that only other software keeps from being taken up are dropped.
+
+        Args:
+            subject: All that decides about the outcomes, JSON-able.
+
+        Raises:
+            UserError: It holds results, a run that is at work, or an unfinished run of another subject.
+            OSError: It cannot be written.
+        """
+        if self.results.exists() or self.results.is_symlink():
+            raise UserError(f"{str(self.results)!r} holds the results of another run: {_MEND}")
+        if self.unfinished.is_symlink() or (self.unfinished.exists() and not self.unfinished.is_dir()):
+            raise UserError(f"{str(self.unfinished)!r} is no folder: delete it, or {_MEND}")
+        self.unfinished.mkdir(parents=True, exist_ok=True)
+        if not self.journal.acquire() or self.results.exists():  # it may have ended a moment ago
+            raise UserError(f"another process is at work in {str(self.path)!r}: wait for it, or {_MEND}")
+        begun = self.journal.subject_file
+        if not begun.exists() and self.config.exists():
+            raise UserError(f"{str(self.path)!r} holds the {CONFIG} of another run: {_MEND}")
+        if not begun.exists():
+            self.journal.begin(subject)
+            return
+        different = _differences(self.journal.subject(), plain(subject))
+        if different and all(name.startswith(_SOFTWARE) for name in different):
+            _say(f"starting over in {self.path}: it was begun with another {_software(different)}")
+            self.journal.begin(subject)
+        elif different:
+            raise UserError(
+                f"{str(self.path)!r} holds an unfinished run with another {', '.join(different)}: finish it as it was "
+                f"begun, or delete {str(self.unfinished)!r}, or {_MEND}"
+            )
+
     def record(self) -> RunRecord:
         """The record of a test or predict run; see `RunRecord.read`."""
         return RunRecord.read(self.path)
@@ -84,14 +133,62 @@ class RunFolder:
         return FineTuningRecord.read(self.path)
 
     def images(self) -> pd.DataFrame:
-        """The per-image table.
+        """The per-image table, a row per image and view; see `bench.runs.images.read_images`."""
+        from bench.runs.images import read_images
 
-        Raises:
-            OSError: It is not there, or cannot be read.
-        """
-        import pandas as pd
+        return read_images(self.table)
 
-        return pd.read_csv(self.table)
+
+def find_unfinished(runs: Path, subject: Mapping[str, Any]) -> RunFolder | None:
+    """The newest unfinished run among the folders in a folder that has this subject and is not at work, claimed.
+
+    Says why it is none if there is one that only other software keeps from being taken up.
+
+    Args:
+        runs: Where folders of runs lie.
+        subject: All that decides about the outcomes, JSON-able.
+    """
+    begun = sorted(runs.glob(f"*/{UNFINISHED}/{SUBJECT}"), key=lambda file: file.lstat().st_mtime, reverse=True)
+    for folder in (RunFolder(file.parents[1]) for file in begun):
+        different = _differences(folder.journal.subject(), plain(subject))
+        if not different and not folder.unfinished.is_symlink() and _can_be_claimed(folder):
+            return folder
+        if different and all(name.startswith(_SOFTWARE) for name in different):
+            _say(f"not taking up the unfinished run in {folder.path}: it was begun with another {_software(different)}")
+    return None
+
+
+def _can_be_claimed(folder: RunFolder) -> bool:
+    try:
+        return folder.journal.acquire() and not folder.results.exists()
+    except (FileError, OSError):
+        return False
+
+
+_SOFTWARE = "software."
+
+
+def _differences(one: Any, other: Any, name: str = "") -> list[str]:
+    """Where two JSON values differ, as dotted names of the keys.
+
+    >>> _differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}})
+    ['a.c']
+    """
+    if isinstance(one, dict) and isinstance(other, dict):
+        keys = list(dict.fromkeys([*one, *other]))
+        parts = (_differences(one.get(key), other.get(key), f"{name}.{key}" if name else key) for key in keys)
+        return [difference for part in parts for difference in part]
+    return [] if one == other else [name or "subject"]
+
+
+def _say(line: str) -> None:
+    from lightning.pytorch.utilities import rank_zero_info
+
+    rank_zero_info(line)
+
+
+def _software(different: Sequence[str]) -> str:
+    return ", ".join(name.removeprefix(_SOFTWARE) for name in different)
 
 
 def find_runs(place: Path) -> Iterator[RunFolder]:

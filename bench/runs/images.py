@@ -1,19 +1,27 @@
-"""Per-image tables: which images a run classified right, and what their views weigh."""
+"""Per-image tables, read back: which images a run classified right, and what their views weigh."""
+
+from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
+from bench.outcomes import QUANTITIES
+from bench.runs.files import FileError, require_regular
 from bench.runs.folder import TABLE, FinishedRun
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 _ROWS_AT_ONCE = 500_000
-_COLUMNS = {"index": np.int64, "label": np.int64, "view": str, "prediction": np.int64}
-_SIZES = {"encoded_bytes": np.float32, "bits_per_pixel": np.float32}
+_PLACES = ("index", "label", "prediction")
+_SIZES = ("encoded_bytes", "bits_per_pixel")
+_TYPES = {quantity.name: quantity.dtype for quantity in QUANTITIES}
 
 Columns = dict[str, npt.NDArray[np.float32]]
 
@@ -35,10 +43,10 @@ def read_correctness(run: FinishedRun) -> Correctness:
     """Read a run's `images.csv`, a block of rows at a time.
 
     Raises:
-        ValueError: It does not belong to the result file beside it; the message says why.
+        FileError: It is damaged, or does not belong to the result file beside it; the message says why.
         OSError: It cannot be read.
     """
-    fingerprint, columns = _read(run, {})
+    fingerprint, columns = _read(run, ())
     return Correctness(fingerprint, {view: np.packbits(found["correct"] > 0) for view, found in columns.items()})
 
 
@@ -48,45 +56,88 @@ def read_sizes(run: FinishedRun) -> tuple[str, dict[str, Columns]]:
     Each column is float32 [n]; a size is NaN where nothing was encoded.
 
     Raises:
-        ValueError: As `read_correctness`.
+        FileError: As `read_correctness`.
         OSError: As `read_correctness`.
     """
     return _read(run, _SIZES)
 
 
-def _read(run: FinishedRun, sizes: Mapping[str, type]) -> tuple[str, dict[str, Columns]]:
-    fingerprints = {view: hashlib.sha256() for view in run.record.views}
-    parts: dict[str, list[Columns]] = {view: [] for view in run.record.views}
-    types = {**_COLUMNS, **sizes}
-    for block in _blocks(run.folder.table, types):
-        places = block["index"].to_numpy(), block["label"].to_numpy()
+def read_columns(run: FinishedRun, names: Sequence[str]) -> dict[str, Columns]:
+    """Per view `correct` (1 or 0) and columns of `bench.outcomes.QUANTITIES` by name, float32 [n]; NaN is unknown.
+
+    Raises:
+        FileError: As `read_correctness`, or the table is an older one that has not all of them.
+        OSError: As `read_correctness`.
+    """
+    return _read(run, names)[1]
+
+
+def read_images(file: Path) -> pd.DataFrame:
+    """A whole per-image table, older ones without the newer columns too.
+
+    Args:
+        file: An `images.csv`.
+
+    Returns:
+        A row per image and view, with the columns that `bench.runs.table.per_image_csv` says; whole numbers are pandas'
+        Int32, where what is not known is missing, and measurements float32, where it is NaN.
+
+    Raises:
+        FileError: It is damaged.
+        OSError: It cannot be read.
+    """
+    import pandas as pd
+
+    require_regular(file)
+    types = {name: "Int32" if dtype == "int32" else dtype for name, dtype in _TYPES.items()}
+    try:
+        return pd.read_csv(file, dtype={**types, "path": "str", "view": "str"})
+    except OverflowError as error:
+        raise FileError(file, "it has a number of too many digits") from error
+    except (ValueError, TypeError) as error:
+        raise FileError(file, " ".join(str(error).split())[:200]) from error
+
+
+def _read(run: FinishedRun, names: Sequence[str]) -> tuple[str, dict[str, Columns]]:
+    views = run.record.views
+    fingerprints = {view: hashlib.sha256() for view in views}
+    parts: dict[str, list[Columns]] = {view: [] for view in views}
+    for block in _blocks(run, names):
+        places = [block[name].to_numpy(dtype=np.int64) for name in ("index", "label")]
         columns = {"correct": (block["prediction"].to_numpy() == places[1]).astype(np.float32)}
-        columns |= {name: block[name].to_numpy() for name in sizes}
-        names = block["view"].to_numpy()
-        for view in run.record.views:
-            rows = names == view
+        columns |= {name: block[name].to_numpy(dtype=np.float32, na_value=np.nan) for name in names}
+        shown = block["view"].to_numpy()
+        for view in views:
+            rows = shown == view
             parts[view].append({name: column[rows] for name, column in columns.items()})
             fingerprints[view].update(np.stack([column[rows] for column in places], axis=1).tobytes())
     if len({fingerprint.digest() for fingerprint in fingerprints.values()}) != 1:
-        raise ValueError(f"{TABLE} has other images in one view than in another")
+        raise FileError(run.folder.table, "it has other images in one view than in another")
     whole = {
-        view: {name: np.concatenate([part[name] for part in found]) for name in ("correct", *sizes)}
+        view: {name: np.concatenate([part[name] for part in found]) for name in ("correct", *names)}
         for view, found in parts.items()
     }
-    for view, result in run.record.views.items():
+    for view, result in views.items():
         flags = whole[view]["correct"] > 0
         if (len(flags), int(flags.sum())) != (run.record.images, result.correct):
-            raise ValueError(
-                f"{TABLE} has {flags.sum()} of {len(flags)} images right in {view}, the result file "
-                f"{result.correct} of {run.record.images}"
+            raise FileError(
+                run.folder.table,
+                f"{TABLE} has {flags.sum()} of {len(flags)} images right in {view}, the result file {result.correct} "
+                f"of {run.record.images}",
             )
     return next(iter(fingerprints.values())).hexdigest(), whole
 
 
-def _blocks(file: Path, types: Mapping[str, type]) -> Iterator[pd.DataFrame]:
-    if file.exists() and not file.is_file():
-        raise ValueError(f"{TABLE} is no regular file")  # to open a pipe may take for ever
+def _blocks(run: FinishedRun, names: Sequence[str]) -> Iterator[pd.DataFrame]:
+    """The table, so many rows at a time; a whole number that may be unknown is read as a real one."""
+    import pandas as pd
+
+    types = {name: "int64" for name in _PLACES} | {name: "float32" for name in names} | {"view": "str"}
+    file = run.folder.table
+    require_regular(file)
     try:
         yield from pd.read_csv(file, usecols=list(types), dtype=types, chunksize=_ROWS_AT_ONCE)
     except OverflowError as error:
-        raise ValueError(f"{TABLE} has a number of too many digits") from error
+        raise FileError(file, "it has a number of too many digits") from error
+    except (ValueError, TypeError) as error:
+        raise FileError(file, " ".join(str(error).split())[:200]) from error

@@ -1,166 +1,144 @@
 """What an unfinished run has measured so far, on disk, so that it can be taken up after any end."""
 
+from __future__ import annotations
+
+import hashlib
 import json
 import os
 import shutil
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import cached_property
 from itertools import count
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from lightning.pytorch.utilities import rank_zero_info
-
-from bench.outcomes import Outcomes
 from bench.runs import locks
-from bench.runs.files import write_atomically
-from bench.runs.folder import CONFIG, UNFINISHED
-from bench.runs.record import RESULTS
-from bench.runs.untyped import to_json
+from bench.runs.files import FileError, write_atomically
+from bench.runs.json_values import Value, plain, read_json
+from bench.runs.shards import read_shard, write_shard
 from datamodules.errors import UserError
 
-_SUBJECT = "subject.json"
+if TYPE_CHECKING:
+    from bench.outcomes import Outcomes
+
+SHARDS = "*.safetensors"
+SUBJECT = "subject.json"
 _LOCK = "lock"
-_SHARDS = "*.safetensors"
+_MOST_BYTES = 2**24  # of a subject: all indices that were chosen may be in it
 
 
 class Journal:
-    """Shards of outcomes in `<run>/unfinished`, gone once the results are written.
+    """A run's outcomes so far, gone once its results are written.
 
-    The folder also has the run's subject: all that decides about its outcomes, JSON-able. Only a run with an equal one
-    takes them up. A lock tells a killed run from one that is at work.
+    A folder of shards with the run's subject: all that decides about its outcomes, JSON-able. A lock tells a killed run
+    from one that is at work.
 
     Args:
-        run: The run's folder.
+        folder: Where they lie.
     """
 
-    def __init__(self, run: Path) -> None:
-        self.run, self.folder = run, run / UNFINISHED
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self._numbers = count()
         self._process = f"{os.getpid()}-{uuid4().hex[:8]}"  # ranks on several machines may share the folder
 
-    @classmethod
-    def find(cls, runs: Path, subject: Mapping[str, Any]) -> Self | None:
-        """The newest unfinished run among the folders in `runs` that has this subject and is not at work, claimed.
+    @property
+    def lock(self) -> Path:
+        """The file that is locked while a process is at work."""
+        return self.folder / _LOCK
 
-        Says why it is none if there is one that only other software keeps from being taken up.
-        """
-        files = sorted(runs.glob(f"*/{UNFINISHED}/{_SUBJECT}"), key=lambda file: file.stat().st_mtime, reverse=True)
-        for file in files:
-            journal, different = cls(file.parents[1]), _differences(_read(file), to_json(subject))
-            if not different and journal._is_free():
-                return journal
-            if different and all(name.startswith("software.") for name in different):
-                rank_zero_info(
-                    f"not taking up the unfinished run in {journal.run}: it was begun with another "
-                    f"{_software(different)}"
-                )
-        return None
+    @property
+    def subject_file(self) -> Path:
+        """The file with the subject."""
+        return self.folder / SUBJECT
 
-    def claim(self, subject: Mapping[str, Any]) -> None:
-        """Make the run's folder this process's own, until `close` or until the process ends.
-
-        Outcomes in it that only other software keeps from being taken up are dropped.
+    def acquire(self) -> bool:
+        """Make it this process's own, until `close` or until the process ends; whether it is now.
 
         Raises:
-            UserError: It holds results, a run that is at work, or an unfinished run of another subject.
+            FileError: The lock is no regular file.
             OSError: It cannot be written.
         """
-        if (self.run / RESULTS).exists():
-            raise UserError(f"{str(self.run / RESULTS)!r} holds the results of another run: {_MEND}")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if not self._is_free():
-            raise UserError(f"another process is at work in {str(self.run)!r}: wait for it, or {_MEND}")
-        file = self.folder / _SUBJECT
-        if not file.exists() and (self.run / CONFIG).exists():
-            raise UserError(f"{str(self.run)!r} holds the {CONFIG} of another run: {_MEND}")
-        if not file.exists():
-            write_atomically(file, json.dumps(to_json(subject), indent=1) + "\n")
-        elif different := _differences(_read(file), to_json(subject)):
-            if all(name.startswith("software.") for name in different):
-                rank_zero_info(f"starting over in {self.run}: it was begun with another {_software(different)}")
-                for shard in self.folder.glob(_SHARDS):
-                    shard.unlink()
-                write_atomically(file, json.dumps(to_json(subject), indent=1) + "\n")
-                return
-            raise UserError(
-                f"{str(self.run)!r} holds an unfinished run with another {', '.join(different)}: finish it as it was "
-                f"begun, or delete {str(self.folder)!r}, or {_MEND}"
-            )
+        return locks.acquire(self.lock)
 
     def is_at_work(self) -> bool:
-        """Whether another process has claimed the run's folder."""
-        lock = self.folder / _LOCK
-        if not lock.exists():
+        """Whether another process has it."""
+        if not self.lock.is_file() or self.lock.is_symlink():
             return False
-        free = locks.acquire(lock)
+        free = locks.acquire(self.lock)
         if free:
-            locks.release(lock)
+            locks.release(self.lock)
         return not free
 
-    def _is_free(self) -> bool:
-        return locks.acquire(self.folder / _LOCK) and not (self.run / RESULTS).exists()
+    def subject(self) -> Any:
+        """The subject of the outcomes; None if there is none, or a damaged one: not a run to take up."""
+        try:
+            return read_json(self.subject_file, _MOST_BYTES, follow=False).content
+        except (OSError, FileError):  # made by another process this moment, or damaged
+            return None
+
+    def begin(self, subject: Mapping[str, Any]) -> None:
+        """Start over with a subject.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        for shard in self.folder.glob(SHARDS):
+            if not shard.is_dir() or shard.is_symlink():
+                shard.unlink()
+        write_atomically(self.subject_file, json.dumps(plain(subject), indent=1) + "\n")
 
     def append(self, outcomes: Mapping[str, Outcomes]) -> None:
         """Write outcomes in host memory, by view, as a shard of their own: there whole or not at all.
 
         Raises:
+            UserError: The folder is gone.
             OSError: It cannot be written.
         """
-        from safetensors.numpy import save
-
-        columns = {
-            f"{view}/{name}": column.numpy() for view, rows in outcomes.items() for name, column in vars(rows).items()
-        }
-        write_atomically(self.folder / f"{self._process}-{next(self._numbers)}.safetensors", save(columns))
+        file = self.folder / f"{self._process}-{next(self._numbers)}.safetensors"
+        write_shard(file, outcomes, self._digest)
 
     def read(self) -> dict[str, Outcomes] | None:
-        """Outcomes of all shards, by view; every image once, sorted by index. None if there are none."""
-        from safetensors import SafetensorError
-        from safetensors.torch import load
+        """Outcomes of all shards, by view; every image once, sorted by index. None if there are none.
 
+        A shard that is not as it was written is warned of and not used, so that its images are classified again.
+        """
+        from bench.outcomes import Outcomes
+
+        views, classes, images = self._expected
         parts: list[dict[str, Outcomes]] = []
-        for file in sorted(self.folder.glob(_SHARDS)):
+        for file in sorted(self.folder.glob(SHARDS)):
             try:
-                columns = load(file.read_bytes())
-            except SafetensorError as error:
-                warnings.warn(f"{file} is damaged ({error}): its images are classified again", stacklevel=2)
-                continue
-            views = dict.fromkeys(name.rpartition("/")[0] for name in columns)
-            parts.append({view: Outcomes.from_columns(columns, f"{view}/") for view in views})
+                parts.append(read_shard(file, views, classes, images, self._digest))
+            except (FileError, OSError) as error:
+                reason = error.reason if isinstance(error, FileError) else error.strerror
+                warnings.warn(f"{file} is not used ({reason}): its images are classified again", stacklevel=2)
         if not parts:
             return None
-        return {view: Outcomes.concatenate([part[view] for part in parts]).unique() for view in parts[0]}
+        return {view: Outcomes.concatenate([part[view] for part in parts]).unique() for view in views}
 
-    def close(self) -> None:
-        """Forget everything: the results are written."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        locks.release(self.folder / _LOCK)
+    def close(self, *, forget: bool = True) -> None:
+        """Give the folder back, and forget what was measured: the results are written."""
+        if forget:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        locks.release(self.lock)
 
+    @cached_property
+    def _digest(self) -> str:
+        content = self._subject.content
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
-_MEND = "choose another folder with --trainer.logger.save_dir or --trainer.default_root_dir"
+    @property
+    def _subject(self) -> Value:
+        try:
+            return read_json(self.subject_file, _MOST_BYTES, follow=False)
+        except FileNotFoundError as error:
+            raise UserError(f"{str(self.folder)!r} is gone, and what it held: run the command again") from error
 
-
-def _differences(one: Any, other: Any, name: str = "") -> list[str]:
-    """Where two JSON values differ, as dotted names of the keys.
-
-    >>> _differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}})
-    ['a.c']
-    """
-    if isinstance(one, dict) and isinstance(other, dict):
-        keys = list(dict.fromkeys([*one, *other]))
-        parts = (_differences(one.get(key), other.get(key), f"{name}.{key}" if name else key) for key in keys)
-        return [difference for part in parts for difference in part]
-    return [] if one == other else [name or "subject"]
-
-
-def _software(different: Sequence[str]) -> str:
-    return ", ".join(name.removeprefix("software.") for name in different)
-
-
-def _read(file: Path) -> Any:
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # made by another process this moment, or damaged: not a run to take up
-        return None
+    @property
+    def _expected(self) -> tuple[tuple[str, ...], int, int]:
+        """Views, number of classes and number of images of the subject."""
+        data = self._subject["data"]
+        return data["views"].texts(), len(data["class_names"].texts()), data["images_in_split"].whole()

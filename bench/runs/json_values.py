@@ -1,11 +1,14 @@
 """JSON that need not be trusted: read with the name of every key that is wrong."""
 
+import hashlib
 import json
 import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
+
+import numpy as np
 
 from bench.runs.files import FileError, read_bounded
 
@@ -16,6 +19,8 @@ _LARGEST = 1e15  # of any number that is measured: it can be printed
 _LARGEST_COUNT = 2**53
 _MOST_VALUES = 2**24  # in a file; each may take 60 bytes of memory
 _MOST_GROUPS = 2**20  # lists and mappings in a file
+_DEEPEST = 100  # levels of lists and mappings
+_SEAL = "checksum"
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -125,6 +130,11 @@ class Value:
         """Members of a mapping that have no name in `known`."""
         return {key: value for key, value in self.mapping().items() if key not in known}
 
+    def check_seal(self) -> None:
+        """The content is what `sealed` was given; nobody has changed it since."""
+        if self[_SEAL].text() != _checksum(self.further((_SEAL,))):
+            self[_SEAL].fail("is not that of the content, which was changed after it was written")
+
     def replaced(self, content: Any) -> "Value":
         """Another value at this place."""
         return Value(content, self._file, self._keys)
@@ -148,14 +158,14 @@ def read_json(file: Path, most: int, *, follow: bool = True) -> Value:
     content = read_bounded(file, most, follow=follow)
     if content.count(b",") > _MOST_VALUES or content.count(b"[") + content.count(b"{") > _MOST_GROUPS:
         raise FileError(file, f"it has more than {_MOST_VALUES:,} values, or {_MOST_GROUPS:,} lists and mappings")
+    if _depth(content) > _DEEPEST:
+        raise FileError(file, f"its values are nested too deep, in more than {_DEEPEST} levels")
     try:
         value = json.loads(content.decode("utf-8"), parse_constant=_refuse)
         if _SURROGATE.search(content):  # half a character can be written but never printed
             json.dumps(value, ensure_ascii=False).encode()
     except UnicodeError as error:
         raise FileError(file, "it has text that is no UTF-8") from error
-    except RecursionError as error:
-        raise FileError(file, "its values are nested too deep") from error
     except ValueError as error:
         raise FileError(file, f"no JSON, or cut off ({' '.join(str(error).split())[:200]})") from error
     return Value(value, file)
@@ -174,6 +184,16 @@ def plain(value: Any) -> Any:
     if isinstance(value, str):  # file names may hold bytes that are no UTF-8
         return value.encode("utf-8", "backslashreplace").decode()
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON-able content with a checksum of its own, which tells a changed one from what was written."""
+    content = plain(value)
+    return {**content, _SEAL: _checksum(content)}
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def as_text(value: Mapping[str, Any], depth: int = 3) -> str:
@@ -196,6 +216,14 @@ def _lines(value: Any, depth: int, line: str) -> str:
     inner = line + " "
     members = (f"{json.dumps(key)}: {_lines(member, depth - 1, inner)}" for key, member in value.items())
     return f"{{{inner}{f',{inner}'.join(members)}{line}}}"
+
+
+def _depth(content: bytes) -> int:
+    """Levels of brackets; those in texts count too, of which nobody has a hundred unclosed ones."""
+    letters = np.frombuffer(content, dtype=np.uint8)
+    opening, closing = (np.isin(letters, list(kind)) for kind in (b"[{", b"]}"))
+    steps = opening.astype(np.int8) - closing
+    return int(steps[steps != 0].cumsum(dtype=np.int64).max(initial=0))
 
 
 def _refuse(constant: str) -> NoReturn:

@@ -2,8 +2,11 @@
 
 import errno
 import os
+import stat
 import warnings
 from pathlib import Path
+
+from bench.runs.files import FileError
 
 try:
     import fcntl
@@ -21,6 +24,8 @@ else:
 
 
 _TAKEN = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
+_ODD = (errno.ELOOP, errno.EISDIR, errno.ENXIO)  # what opening a link, a folder or a socket says
+_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _held: dict[Path, int] = {}
 
 
@@ -30,12 +35,21 @@ def acquire(file: Path) -> bool:
     Where the file system knows no locks, warns and says yes.
 
     Raises:
+        FileError: What is there is no regular file, such as a link, a folder or a pipe.
         OSError: The file cannot be made.
     """
-    file = file.resolve()
+    file = _place(file)
     if file in _held:
         return True
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        descriptor = os.open(file, _FLAGS, 0o666)
+    except OSError as error:
+        if error.errno in _ODD:
+            raise FileError(file, "it is not a regular file: delete it") from error
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise FileError(file, "it is not a regular file: delete it")
     try:
         _lock(descriptor)
     except OSError as error:
@@ -52,6 +66,10 @@ def acquire(file: Path) -> bool:
 
 def release(file: Path) -> None:
     """Give back a lock, if this process has it."""
-    descriptor = _held.pop(file.resolve(), None)
+    descriptor = _held.pop(_place(file), None)
     if descriptor is not None:
         os.close(descriptor)
+
+
+def _place(file: Path) -> Path:
+    return file.parent.resolve() / file.name  # not where a link in its place would lead

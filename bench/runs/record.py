@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self, cast
 
 from bench.runs.files import write_atomically
-from bench.runs.json_values import Value, as_text, read_json
+from bench.runs.json_values import Value, as_text, read_json, sealed
 from bench.runs.provenance import DataRecord, ModelRecord, SoftwareRecord
 from datamodules.degradations import ORIGINAL
 
@@ -19,7 +19,7 @@ MOST_BYTES = 2**27
 
 _VIEW = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,199}")
 _METRIC = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
-_FLOAT32_ULP = 2.0**-24
+_FLOAT32_ULP = 2.0**-23
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,7 @@ class RunInfo:
         command: "test" or "predict".
         processes: Number of processes.
         device: Type of the device.
+        compiled: Whether the encoder was compiled.
         seconds: Time from its start to its results.
         images_taken_up: Images that an interrupted run had classified before.
     """
@@ -129,18 +130,20 @@ class RunInfo:
     device: str | None = None
     seconds: float | None = None
     images_taken_up: int = 0
+    compiled: bool | None = None
 
     @classmethod
     def from_json(cls, value: Value) -> Self:
         """Read back what `vars` of it made."""
         processes, device, seconds = value.get("processes"), value.get("device"), value.get("seconds")
-        taken_up = value.get("images_taken_up")
+        taken_up, compiled = value.get("images_taken_up"), value.get("compiled")
         return cls(
             command=value["command"].text(),
             processes=None if processes is None else processes.whole(1),
             device=None if device is None else device.text(),
             seconds=None if seconds is None else seconds.real(),
             images_taken_up=0 if taken_up is None else taken_up.whole(),
+            compiled=None if compiled is None else compiled.flag(),
         )
 
 
@@ -244,7 +247,7 @@ class RunRecord:
         Raises:
             OSError: The folder cannot be written.
         """
-        write_atomically(folder / RESULTS, as_text(self.to_json()))
+        write_atomically(folder / RESULTS, as_text(sealed(self.to_json())))
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -255,7 +258,11 @@ class RunRecord:
             FileNotFoundError: It is not there.
             OSError: It cannot be read.
         """
-        return cls.from_json(read_json(path / RESULTS if path.is_dir() else path, MOST_BYTES))
+        value = read_json(path / RESULTS if path.is_dir() else path, MOST_BYTES)
+        record = cls.from_json(value)
+        if value["schema"].content == SCHEMA:
+            value.check_seal()
+        return record
 
 
 def whole_count(share: Value, images: int) -> int:

@@ -4,96 +4,89 @@ import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
-import torch
+from torch import Tensor
 
-from bench.outcomes import Outcomes
+from bench.metrics import METRICS
+from bench.outcomes import QUANTITIES, UNKNOWN, Outcomes, Quantity
+from bench.runs.record import RunRecord
+from datamodules.text import printable
 
-COLUMNS = (
-    "index", "path", "label", "view", "prediction", "probability", "confidence", "loss", "rank", "encoded_bytes",
-    "bits_per_pixel", "psnr", "ssim",
-)  # fmt: skip
+NAMED = {"prediction": "predicted_class", "runner_up": "runner_up_class"}
+"""Columns with the name of a class by the quantity that says which, in tables of images without labels."""
+
+_PLACES = ("index", "label")
+_VALUES = tuple(quantity for quantity in QUANTITIES if quantity.name not in _PLACES)
 _IMAGES_AT_ONCE = 1024
-_SCREEN_ROWS = {
-    "precision": ("precision", 4),
-    "drop": ("drop", 4),
-    "flip_rate": ("flips", 4),
-    "precision_macro": ("precision (macro)", 4),
-    "calibration_error": ("calibration error", 4),
-    "loss": ("loss", 4),
-    "probability": ("p(true class)", 4),
-    "confidence": ("confidence", 4),
-    "encoded_bytes": ("bytes per image", 0),
-    "bits_per_pixel": ("bits per pixel", 3),
-    "psnr": ("PSNR (dB)", 2),
-    "ssim": ("SSIM", 4),
-}
-"""Metrics by name: what they are called on the screen, and decimals."""
+_FORMULAS = ("=", "+", "-", "@")
 
 
-def per_image_csv(outcomes: Mapping[str, Outcomes], path: Callable[[int], str | None]) -> Iterator[str]:
+def per_image_csv(
+    outcomes: Mapping[str, Outcomes], path: Callable[[int], str | None], class_names: Sequence[str] = ()
+) -> Iterator[str]:
     """One line per image and view, sorted by image index; classes are indices, unknown values are empty.
 
-    It comes in pieces, since the text of a large run weighs more than all its outcomes. The PSNR of a
-    view that equals its original is `inf`.
+    It comes in pieces, since the text of a large run weighs more than all its outcomes. The columns are `index`,
+    `path`, `label`, `view`, and then the other quantities of `bench.outcomes.QUANTITIES` in their order; after them,
+    with class names, the columns of `NAMED`. Floats are written with nine digits, which is float32 without loss; the
+    PSNR of a view that equals its original is `inf`. No text is one that a spreadsheet would take for a formula.
 
     Args:
         outcomes: By view; every view has the same images in the same order.
         path: File name of an image index.
-
-    The floats are written with nine digits, which is float32 without loss.
+        class_names: By label, to name the predicted classes; for images that have no labels to compare with.
     """
     order = next(iter(outcomes.values())).index.argsort()
-    yield ",".join(COLUMNS) + "\n"
+    named = [name for name in NAMED if class_names]
+    header = ("index", "path", "label", "view", *(quantity.name for quantity in _VALUES), *map(NAMED.get, named))
+    yield ",".join(map(str, header)) + "\n"
     for start in range(0, len(order), _IMAGES_AT_ONCE):
         rows = order[start : start + _IMAGES_AT_ONCE]
         text = StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        columns = {view: _columns(found.select(rows)) for view, found in outcomes.items()}
+        columns = {view: _columns(found.select(rows), named, class_names) for view, found in outcomes.items()}
         for lines in zip(*columns.values(), strict=True):
             for view, (index, label, *values) in zip(columns, lines, strict=True):
-                writer.writerow([index, path(int(index)), label, view, *values])
+                writer.writerow([index, inert(path(int(index)) or ""), label, view, *values])
         yield text.getvalue()
 
 
-def _columns(rows: Outcomes) -> Iterator[tuple[str, ...]]:
-    def whole(values: torch.Tensor) -> list[str]:
-        return ["" if value < 0 else str(value) for value in values.tolist()]
+def inert(text: str) -> str:
+    r"""A text that no spreadsheet takes for a formula, no terminal for a command, and UTF-8 can hold.
 
-    def real(values: torch.Tensor) -> list[str]:
-        return ["" if value != value else f"{value:.9g}" for value in values.tolist()]
-
-    return zip(
-        whole(rows.index),
-        whole(rows.label),
-        whole(rows.prediction),
-        real(rows.probability),
-        real(rows.confidence),
-        real(rows.loss),
-        whole(rows.rank),
-        whole(rows.encoded_bytes),
-        real(rows.bits_per_pixel),
-        real(rows.psnr),
-        real(rows.ssim),
-        strict=True,
-    )
+    >>> inert("=1+1"), inert("a=b"), inert("\tx")
+    ("'=1+1", 'a=b', '\\tx')
+    """
+    shown = printable(text)
+    return f"'{shown}" if shown.startswith(_FORMULAS) else shown
 
 
-def screen_table(record: Mapping[str, Any]) -> str:
+def _columns(rows: Outcomes, named: Sequence[str], class_names: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    columns = {quantity.name: _cells(quantity, getattr(rows, quantity.name)) for quantity in QUANTITIES}
+    names = [[inert(class_names[int(cell)]) if cell else "" for cell in columns[name]] for name in named]
+    ordered = [columns[name] for name in _PLACES] + [columns[quantity.name] for quantity in _VALUES]
+    return zip(*ordered, *names, strict=True)
+
+
+def _cells(quantity: Quantity, column: Tensor) -> list[str]:
+    if quantity.dtype == "int32":
+        return ["" if value == UNKNOWN else str(value) for value in column.tolist()]
+    return ["" if value != value else f"{value:.9g}" for value in column.tolist()]
+
+
+def screen_table(record: RunRecord) -> str:
     """A run's headline metrics, a column per view, as in Figure 1 of Chen, Namboodiri and Padget (2023)."""
-    metrics: Mapping[str, Mapping[str, Any]] = record["metrics"]
-    views = list(metrics)
-    rows = [["", *views]]
-    for name, (title, decimals) in _SCREEN_ROWS.items():
-        values = [metrics[view].get(name) for view in views]
-        if any(value is not None for value in values):
-            rows.append([title, *("" if value is None else f"{value:.{decimals}f}" for value in values)])
-    data, model = record["data"], record["model"]
-    skipped = f" ({len(record['skipped'])} skipped)" if record["skipped"] else ""
+    rows = [["", *record.views]]
+    for metric in METRICS:
+        values = [view.metrics.get(metric.name) for view in record.views.values()]
+        if metric.decimals is not None and any(value is not None for value in values):
+            title = metric.title if metric.unit in metric.title else f"{metric.title} ({metric.unit})"
+            rows.append([title, *("" if value is None else f"{value:.{metric.decimals}f}" for value in values)])
+    data, model = record.data, record.model
+    skipped = f" ({len(record.skipped)} skipped)" if record.skipped else ""
     head = (
-        f"{model['encoder']} ({Path(str(model['pretrained'])).name}) on {data['name']}/{data['split']}, "
-        f"{record['images']} images{skipped}, {len(data['class_names'])} classes"
+        f"{model.encoder} ({Path(model.pretrained).name}) on {data.name}/{data.split}, "
+        f"{record.images} images{skipped}, {len(data.class_names)} classes"
     )
     return f"{head}\n\n{align(rows)}"
 

@@ -3,11 +3,9 @@
 import math
 from dataclasses import dataclass
 
-import numpy as np
 from scipy.special import ndtri
 
 LEVEL = 0.95
-_FLOAT32_ULP = 2.0**-23
 
 
 @dataclass(frozen=True)
@@ -35,21 +33,6 @@ class Estimate:
         {'drop': 0.5, 'drop_low': 0.4, 'drop_high': 0.7}
         """
         return {name: self.value, f"{name}_low": self.interval.low, f"{name}_high": self.interval.high}
-
-
-def whole_count(share: float, n: int) -> int:
-    """The count k of which `share` is k / n, rounded to float32 or better; unambiguous up to four million.
-
-    Raises:
-        ValueError: The share is no whole number of `n`.
-
-    >>> whole_count(0.9279999732971191, 1000)
-    928
-    """
-    count = round(share * n) if np.isfinite(share) else -1
-    if not 0 <= count <= n or abs(share * n - count) > n * _FLOAT32_ULP:
-        raise ValueError(f"{share} is not a whole number of {n} images")
-    return count
 
 
 def wilson(successes: int, n: int, level: float = LEVEL) -> Interval:

@@ -16,7 +16,6 @@ from bench.command_line.ending import one_line
 from bench.runs import locks
 from bench.runs.files import FileError, write_atomically
 from bench.runs.folder import RunFolder
-from bench.runs.journal import Journal
 from bench.runs.json_values import read_json
 from bench.sweep.grid import Cell
 from datamodules.errors import UserError
@@ -140,7 +139,7 @@ def _attempt(cell: Cell, retry: bool, starting: Callable[[], None]) -> tuple[Sta
         now, reason = state(cell)  # another sweep may have ended it a moment ago
         if now is State.DONE or (now is State.FAILED and not (retry and (cell.folder / FAILED).exists())):
             return now, reason, None
-        if Journal(cell.folder).is_at_work():  # the sweep that started it was killed
+        if RunFolder(cell.folder).is_at_work():  # the sweep that started it was killed
             return State.ELSEWHERE, "", None
         starting()
         began = time.monotonic()
@@ -150,7 +149,7 @@ def _attempt(cell: Cell, retry: bool, starting: Callable[[], None]) -> tuple[Sta
         if now is State.DONE:
             (cell.folder / FAILED).unlink(missing_ok=True)
             return now, "", seconds
-        if Journal(cell.folder).is_at_work():
+        if RunFolder(cell.folder).is_at_work():
             return State.ELSEWHERE, "", None
         reason = _reason(code, cell.folder / LOG)
         record = {"reason": reason, "exit": code, "command": ["lightning", *cell.arguments()]}

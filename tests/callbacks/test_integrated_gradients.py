@@ -13,9 +13,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from bench.attribution.statistics import attribution_statistics
 from bench.cli import main
-from bench.runs.untyped import read_record
 from datamodules import Synthetic
 from tests.support.archives import write_cifar10
+from tests.support.results import read_record
 
 TARGETS = ["jpeg-75", "jpeg-50", "jpeg-25"]
 VIEWS = ["original", *TARGETS]

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.paper import PRECISION, TEMPLATE, VIEWS, find_table
+from bench.runs.finetuning_record import Export, FineTuningRecord, Training, TrainingViews
 from bench.runs.folder import RunFolder
 from bench.runs.provenance import DataRecord, ModelRecord, SoftwareRecord
 from bench.runs.record import ClassCounts, Confusion, RunInfo, RunRecord, ViewRecord
@@ -100,6 +101,32 @@ def run_record(predictions, *, encoder="RN50", data="cifar10", split="test", mod
         data=DataRecord.of(described),
         software=SoftwareRecord(packages={"torch": "2", "pillow": "11"}, libjpeg_turbo="3.0", git_commit="0" * 40),
         run=RunInfo("test"),
+    )
+
+
+def fit_record(**changes):
+    """A record of a fit on 18 of 20 images, in which nothing was learnt."""
+    run = run_record(nested({"original": 20}, 20))
+    measures = {"original": {"precision": 0.5}}
+    return FineTuningRecord(
+        **{
+            "name": "encoder",
+            "method": {"objective": {"name": "Augment", "label_free": False}, "trainable": {"name": "WholeTower"}},
+            "original": run.model,
+            "templates": (TEMPLATE,),
+            "training": Training(TrainingViews({"jpeg-{}": (10, 95)}, "Uniform", 0.0, 0.0), 1, 3, 8, 1, "32-true"),
+            "data": run.data,
+            "images_per_class": {name: 1 for name in run.data.class_names},
+            "validation_images": 2,
+            "seed": 0,
+            "seed_everything": "0",
+            "frozen_sha256": "0" * 64,
+            "interpolation": {0.0: measures, 1.0: measures},
+            "exports": (Export(1.0, True, "encoder.safetensors", "0" * 64),),
+            "software": run.software,
+            "run": RunInfo("fit", seconds=2.0),
+            **changes,
+        }
     )
 
 

@@ -25,7 +25,7 @@ def test_lightning_alone_lists_every_command_with_a_line(capsys):
     assert printed(capsys, "--help") == out
 
 
-@pytest.mark.parametrize("words", [[], ["--version"], ["test", "--help"], ["fit", "--help"], ["sweep", "--help"]])
+@pytest.mark.parametrize("words", [[], ["--version"], *([name, "--help"] for name in COMMANDS)])
 def test_help_takes_less_than_a_second_of_cpu_and_imports_nothing_heavy(repository, words):
     program = (
         "import sys\nfrom bench.cli import main\ntry:\n    main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"

@@ -6,8 +6,8 @@ import pytest
 
 from bench.cli import main
 from bench.clip.encoders import load_encoder
-from bench.runs.untyped import read_record
 from tests.support.archives import write_cifar10
+from tests.support.results import read_record
 
 QUICK = [
     "--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.enable_progress_bar=false", "--trainer.max_epochs=1",

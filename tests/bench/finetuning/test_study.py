@@ -6,10 +6,12 @@ import pytest
 import yaml
 
 from bench.cli import main
+from bench.command_line.yaml_text import read_yaml
 from bench.report.command import main as report
-from bench.sweep.grid import read_sweep, read_yaml
+from bench.sweep.grid import read_sweep
 from bench.sweep.runner import State, state
 from tests.support.archives import write_cifar10
+from tests.support.made_up import fit_record
 
 METHODS = "augment,augment-control"
 QUICK = [
@@ -84,7 +86,7 @@ def test_a_fit_is_done_when_its_record_is_there_and_its_options_are_those_asked_
     assert state(cell)[0] is State.OPEN
     cell.folder.mkdir(parents=True)
     (cell.folder / "config.yaml").write_text(yaml.safe_dump(cell.expected()))
-    (cell.folder / "finetuning.json").write_text('{"metrics": {}}')
+    fit_record().write(cell.folder)
     assert state(cell)[0] is State.DONE
     longer = read_sweep(tmp_path / f"configs/{name}_fits.yaml", None, {**options, "trainer.max_epochs": 2})[0]
     assert state(longer) == (State.FAILED, f"{cell.folder} holds results with another trainer.max_epochs: remove it")

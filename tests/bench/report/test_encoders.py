@@ -77,7 +77,7 @@ def test_runs_without_table_or_with_another_ones_are_left_out_and_named(section,
     assert "images right in" in reasons["odd"]
     assert "prediction" in reasons["damaged"]
     assert "too many digits" in reasons["huge"]
-    assert "no regular file" in reasons["pipe"]
+    assert "not a regular file" in reasons["pipe"]
     assert "other indices or labels" in reasons["shifted"]
 
 

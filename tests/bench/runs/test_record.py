@@ -2,18 +2,22 @@
 
 import copy
 import json
+import math
 import os
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bench.runs.files import FileError, write_atomically
 from bench.runs.finetuning_record import Export, FineTuningRecord, Training, TrainingViews
 from bench.runs.folder import RunFolder, load_run
-from bench.runs.json_values import plain
+from bench.runs.json_values import Value, plain
 from bench.runs.provenance import DataRecord, ModelRecord, SoftwareRecord
-from bench.runs.record import ClassCounts, Confusion, RunInfo, RunRecord, Skipped, ViewRecord
+from bench.runs.record import ClassCounts, Confusion, RunInfo, RunRecord, Skipped, ViewRecord, whole_count
 from tests.support import made_up
 
 PREDICTIONS = made_up.nested({"original": 90, "jpeg-50": 70}, 100)
@@ -253,6 +257,28 @@ def test_a_record_of_schema_1_is_refused_with_the_key(tmp_path, change, reason):
 )  # fmt: skip
 def test_what_is_no_json_is_refused_in_one_line(tmp_path, content, reason):
     assert reason in refusal(RunRecord, tmp_path, content)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [('"loss": 0.5', '"loss": 0.6'), ("cifar10", "cifar20"), ("openai", "open_ai")]
+)
+def test_a_number_changed_by_hand_is_noticed_though_it_contradicts_nothing(tmp_path, old, new):
+    RECORD.write(tmp_path)
+    content = (tmp_path / "results.json").read_text()
+    assert old in content
+    assert "checksum is not that of the content" in refusal(RunRecord, tmp_path, content.replace(old, new))
+
+
+@given(st.integers(1, 1_000_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_a_float32_share_gives_back_its_count(counts):
+    count, n = counts
+    assert whole_count(Value(float(np.float32(count / n)), Path("run")), n) == count
+
+
+@pytest.mark.parametrize("share", [0.12345, -0.1, 1.1, math.nan, math.inf])
+def test_a_share_that_is_no_whole_number_is_refused(share):
+    with pytest.raises(FileError, match=r"not a whole number of 1000 images|out of range"):
+        whole_count(Value(share, Path("run")), 1000)
 
 
 @pytest.mark.parametrize("what", ["folder", "pipe", "device", "link to a device", "link to nothing"])

@@ -1,22 +1,33 @@
+"""The per-image table and the one on the screen."""
+
+import csv
+import os
 from dataclasses import replace
 
-import pandas as pd
+import numpy as np
 import pytest
 import torch
 
-from bench.outcomes import Outcomes
-from bench.runs.table import COLUMNS, per_image_csv, screen_table
+from bench.outcomes import QUANTITIES, Outcomes
+from bench.runs.files import FileError
+from bench.runs.folder import load_run
+from bench.runs.images import read_columns, read_images
+from bench.runs.provenance import DataRecord, ModelRecord, SoftwareRecord
+from bench.runs.record import RunInfo, RunRecord, ViewRecord
+from bench.runs.table import per_image_csv, screen_table
+from tests.support import made_up
+
+LARGE = "9" * 1_000_000
 
 
 @pytest.fixture
 def outcomes():
     torch.manual_seed(0)
     index, labels = torch.tensor([5, 2, 9]), torch.tensor([0, 1, 2])
-    none, some = torch.full((3,), -1), torch.tensor([700, 800, 900])
     return {
-        "original": Outcomes.from_logits(torch.randn(3, 4), labels, index, encoded_bytes=none),
+        "original": Outcomes.from_logits(torch.randn(3, 4), labels, index),
         "jpeg-75": replace(
-            Outcomes.from_logits(torch.randn(3, 4), labels, index, encoded_bytes=some),
+            Outcomes.from_logits(torch.randn(3, 4), labels, index, encoded_bytes=torch.tensor([700, 800, 900])),
             bits_per_pixel=torch.tensor([0.1, 0.2, 0.3]),
             psnr=torch.tensor([30.0, torch.inf, torch.nan]),
             ssim=torch.tensor([0.9, 1.0, torch.nan]),
@@ -24,26 +35,66 @@ def outcomes():
     }
 
 
-def test_pandas_reads_the_table_back_without_loss(outcomes, tmp_path):
-    file = tmp_path / "images.csv"
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "images.csv"
+
+
+def test_every_quantity_is_read_back_without_loss(outcomes, file):
     paths = {5: "a, b.png", 2: None, 9: 'q"uote.png'}
     file.write_text("".join(per_image_csv(outcomes, paths.get)))
-    table = pd.read_csv(file)
-    assert tuple(table.columns) == COLUMNS
+    table = read_images(file)
+    assert set(table.columns) == {"path", "view", *(quantity.name for quantity in QUANTITIES)}
     assert table["index"].tolist() == [2, 2, 5, 5, 9, 9]
     assert table["view"].tolist() == ["original", "jpeg-75"] * 3
     assert table["path"].fillna("").tolist() == ["", "", "a, b.png", "a, b.png", 'q"uote.png', 'q"uote.png']
-    rows = table[table["view"] == "jpeg-75"]
-    view = outcomes["jpeg-75"].select(torch.tensor([1, 0, 2]))
-    assert rows["loss"].astype("float32").tolist() == view.loss.tolist()
-    assert rows["probability"].astype("float32").tolist() == view.probability.tolist()
-    assert rows["encoded_bytes"].tolist() == [800, 700, 900]
-    for column in ("bits_per_pixel", "psnr", "ssim"):
-        assert rows[column].astype("float32").tolist() == pytest.approx(
-            getattr(view, column).tolist(), nan_ok=True, abs=0
-        )
-    unknown = table[table["view"] == "original"][["encoded_bytes", "bits_per_pixel", "psnr", "ssim"]]
-    assert unknown.isna().all(axis=None)
+    for view, rows in outcomes.items():
+        found, order = table[table["view"] == view], [1, 0, 2]
+        for quantity in QUANTITIES:
+            column = found[quantity.name]
+            values = column.fillna(-1).astype("int32") if quantity.dtype == "int32" else column
+            np.testing.assert_array_equal(values.to_numpy(), getattr(rows, quantity.name)[order].numpy())
+            assert str(column.dtype) == {"int32": "Int32"}.get(quantity.dtype, quantity.dtype)
+
+
+def test_an_older_table_without_the_newer_columns_is_read(file):
+    file.write_text("index,path,label,view,prediction,encoded_bytes\n3,,1,original,2,\n")
+    table = read_images(file)
+    assert table["encoded_bytes"].isna().all()
+    assert table.loc[0, ["index", "label", "prediction"]].tolist() == [3, 1, 2]
+
+
+def test_without_labels_the_classes_are_named(outcomes, file):
+    names = ["cat", "=HYPERLINK(1)", "cow, brown", "dog"]
+    file.write_text("".join(per_image_csv(outcomes, {}.get, names)))
+    table = read_images(file)
+    shown = ["cat", "'=HYPERLINK(1)", "cow, brown", "dog"]
+    assert table["predicted_class"].tolist() == [shown[label] for label in table["prediction"]]
+    assert table["runner_up_class"].tolist() == [shown[label] for label in table["runner_up"]]
+    assert "predicted_class" not in next(per_image_csv(outcomes, {}.get))
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("=1+1.png", "'=1+1.png"),
+        ("+1.png", "'+1.png"),
+        ("-1.png", "'-1.png"),
+        ("@SUM(1).png", "'@SUM(1).png"),
+        ("\t=1.png", "\\t=1.png"),
+        ("\x1b[31m.png", "\\x1b[31m.png"),
+        ("\u202egnp.exe", "\\u202egnp.exe"),
+        ("caf\udce9.png", "caf\\udce9.png"),
+        ("a\nb.png", "a\\nb.png"),
+        ("a=b-c.png", "a=b-c.png"),
+    ],
+)
+def test_no_file_name_is_a_formula_or_a_command(outcomes, file, name, shown):
+    file.write_bytes("".join(per_image_csv(outcomes, lambda index: name)).encode())
+    with file.open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    assert [row["path"] for row in rows] == [shown] * 6
+    assert [float(row["psnr"]) for row in rows if row["psnr"]] == [float("inf"), 30]
 
 
 def test_table_does_not_depend_on_the_order_of_the_rows(outcomes):
@@ -62,23 +113,83 @@ def test_pieces_of_the_table_are_the_table(outcomes, monkeypatch):
     assert "".join(pieces) == header + whole[0]
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("", "No columns"),
+        ("index,label,view,prediction\n1,0,original,x\n", "invalid|Unable to parse|cannot"),
+        (
+            f"index,label,view,prediction\n{'9' * 1_000_000},0,original,1\n",
+            "out of bounds|too large|safely|cannot|parse|digits",
+        ),
+    ],
+)
+def test_a_damaged_table_is_refused_in_one_line(file, content, reason):
+    file.write_text(content)
+    with pytest.raises(FileError, match=reason) as caught:
+        read_images(file)
+    assert len(caught.value.reason) < 300
+    assert "\n" not in caught.value.reason
+
+
+class TestReadingForTheReport:
+    PREDICTIONS = made_up.nested({"original": 9, "jpeg-50": 7}, 10)
+
+    def run(self, folder, **options):
+        record = made_up.run_record(self.PREDICTIONS)
+        return load_run(made_up.write_run(folder / "run", record, self.PREDICTIONS, **options))
+
+    def test_columns_are_those_of_the_images(self, tmp_path):
+        found = read_columns(self.run(tmp_path, sizes={"jpeg-50": np.arange(10) + 500}), ("encoded_bytes", "loss"))
+        assert found["jpeg-50"]["encoded_bytes"].tolist() == list(range(500, 510))
+        assert np.isnan(found["original"]["encoded_bytes"]).all()
+        assert found["jpeg-50"]["correct"].tolist() == [1] * 7 + [0] * 3
+        assert {column.dtype for column in found["original"].values()} == {np.dtype("float32")}
+
+    def test_a_column_that_an_older_table_lacks_is_named(self, tmp_path):
+        with pytest.raises(FileError, match="cosine"):
+            read_columns(self.run(tmp_path), ("cosine",))
+
+    @pytest.mark.parametrize(
+        ("old", "new", "reason"),
+        [
+            ("\n9,,9,jpeg-50,0", "\n9,,9,jpeg-50,9", "8 of 10 images right in jpeg-50, the result file 7 of 10"),
+            ("\n9,,9,jpeg-50,0", "\n8,,9,jpeg-50,0", "other images in one view than in another"),
+            ("\n9,,9,jpeg-50,0", "\n9,,9,jpeg-50,many", "many|invalid"),
+            ("\n9,,9,jpeg-50,0", f"\n9,,9,jpeg-50,{'9' * 10_000}", "cannot|out of bounds|large|invalid|integer|digits"),
+        ],
+    )
+    def test_a_table_that_contradicts_the_record_is_refused(self, tmp_path, old, new, reason):
+        run = self.run(tmp_path)
+        content = run.folder.table.read_text()
+        assert old in content
+        run.folder.table.write_text(content.replace(old, new))
+        with pytest.raises(FileError, match=reason):
+            read_columns(run, ())
+
+    def test_a_pipe_in_its_place_is_refused_at_once(self, tmp_path):
+
+        run = self.run(tmp_path)
+        run.folder.table.unlink()
+        os.mkfifo(run.folder.table)
+        with pytest.raises(FileError, match="not a regular file"):
+            read_columns(run, ())
+
+
 def test_screen_table_has_a_column_per_view():
-    record = {
-        "images": 10,
-        "skipped": [],
-        "metrics": {
-            "original": {"precision": 0.75},
-            "jpeg-25": {"precision": 0.5, "drop": 0.25, "encoded_bytes": 912.4, "psnr": 30.125},
-        },
-        "model": {"encoder": "RN50", "pretrained": "openai"},
-        "data": {"name": "cifar10", "split": "test", "class_names": ["a", "b"]},
+    views = {
+        "original": ViewRecord({"precision": 0.75}),
+        "jpeg-25": ViewRecord({"precision": 0.5, "drop": 0.25, "encoded_bytes": 912.4, "psnr": 30.125, "loss": 0.5}),
     }
+    model, data = ModelRecord("RN50", "openai"), DataRecord("cifar10", "test", ("a", "b"))
+    record = RunRecord(10, views, model, data, SoftwareRecord(), RunInfo("test"))
     assert screen_table(record).splitlines() == [
         "RN50 (openai) on cifar10/test, 10 images, 2 classes",
         "",
         "                 original  jpeg-25",
         "precision          0.7500   0.5000",
         "drop                        0.2500",
+        "loss (nats)                 0.5000",
         "bytes per image                912",
         "PSNR (dB)                    30.12",
     ]

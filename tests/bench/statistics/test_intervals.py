@@ -2,26 +2,11 @@
 
 import math
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy.stats import binomtest
 from statsmodels.stats.proportion import proportion_confint
 
-from bench.statistics.intervals import Interval, relative_drop, whole_count, wilson
-
-
-@given(st.integers(1, 1_000_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_a_float32_share_gives_back_its_count(counts):
-    count, n = counts
-    assert whole_count(float(np.float32(count / n)), n) == count
-
-
-@pytest.mark.parametrize("share", [0.12345, -0.1, 1.1, math.nan, math.inf])
-def test_a_share_that_is_no_whole_number_is_refused(share):
-    with pytest.raises(ValueError, match="not a whole number of 1000 images"):
-        whole_count(share, 1000)
+from bench.statistics.intervals import Interval, relative_drop, wilson
 
 
 def test_wilson_equals_scipy_statsmodels_and_its_formula():

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bench.runs import locks
-from bench.runs.journal import Journal
+from bench.runs.folder import RunFolder
 from bench.runs.record import RunInfo
 from bench.sweep import runner
 from bench.sweep.grid import Cell
@@ -193,9 +192,9 @@ class TestBesideAnotherProcess:
 
 
 def test_a_lock_left_by_a_killed_run_is_no_obstacle(sweep, cells):
-    journal = Journal(cells[0].folder)
-    journal.claim({"a": 1})
-    locks.release(journal.folder / "lock")
+    folder = RunFolder(cells[0].folder)
+    folder.claim({"a": 1})
+    folder.journal.close(forget=False)
     assert sweep()[1] == ["a", "b", "c"]
 
 
