@@ -11,6 +11,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from bench.attribution.explanations import Explanation, columns, explanations_csv, explanations_markdown
 from bench.runs.files import write_atomically
+from bench.runs.folder import ATTRIBUTION_TABLE
 
 
 class AttributionReport:
@@ -55,7 +56,7 @@ class AttributionReport:
             warning: What is to be known before the numbers are used.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.folder / "table.csv", explanations_csv(explanations, class_names))
+        write_atomically(self.folder / ATTRIBUTION_TABLE, explanations_csv(explanations, class_names))
         if self.writer is None:
             return
         self.writer.add_text("attribution/table", explanations_markdown(explanations, class_names))

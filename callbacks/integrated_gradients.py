@@ -23,6 +23,7 @@ from bench.evaluation import ZeroShotEvaluation
 from bench.figures.attributions import AttributedView, attribution_picture
 from bench.figures.style import to_pixels
 from bench.outcomes import Outcomes
+from bench.runs.folder import RunFolder
 from bench.runs.gathering import gather
 from callbacks.attribution_report import AttributionReport
 from callbacks.outcome_callback import evaluation, run_folder
@@ -94,7 +95,7 @@ class IntegratedGradients(Callback):
         if stage != "test":
             return
         self.check_run(trainer, evaluation(pl_module).data)
-        self._folder = run_folder(trainer) / "attributions"
+        self._folder = RunFolder(run_folder(trainer)).attributions
         self._record = {}
 
     def check_run(self, trainer: Trainer, data: DegradedDataModule) -> None:
