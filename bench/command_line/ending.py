@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
+import yaml
+
 from datamodules.errors import UserError
 from datamodules.text import printable
 
@@ -61,6 +63,8 @@ def mistakes_in_one_line() -> Iterator[None]:
             fail(str(refusals[-1]))
         if isinstance(error, UnicodeDecodeError):
             fail(f"a configuration is no text in UTF-8 ({error.reason} at byte {error.start}): save it as UTF-8")
+        if malformed := [cause for cause in chain if isinstance(cause, yaml.YAMLError)]:
+            fail(f"a value is no YAML ({malformed[-1]}): quote it")
         if isinstance(error, RecursionError):
             fail("a value is nested too deeply: write it with fewer levels")
         if (

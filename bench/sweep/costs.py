@@ -67,9 +67,14 @@ def cell_cost(cell: Cell) -> CellCost:
         raise UserError(f"what a {cell.command} costs is not estimated")
     config = cell.expected()
     model, data = (_arguments(config.get(part)) for part in ("model", "data"))
-    encoder = encoder_cost(str(model.get("encoder", "ViT-B/32")), model.get("pretrained", "openai"))
-    views = len(parse_all(data.get("degradations", DEFAULT_DEGRADATIONS)))
-    return CellCost(_images(config, data), views, encoder)
+    encoder, pretrained = model.get("encoder", "ViT-B/32"), model.get("pretrained", "openai")
+    degradations = data.get("degradations", DEFAULT_DEGRADATIONS)
+    for name, value in [("model.encoder", encoder), ("model.pretrained", pretrained or "")]:
+        if not isinstance(value, str):
+            raise UserError(f"--{name} is {value!r}: give a text")
+    if not isinstance(degradations, str) and not all(isinstance(view, str) for view in _listed(degradations)):
+        raise UserError(f"--data.degradations is {degradations!r}: give names of views")
+    return CellCost(_images(config, data), len(parse_all(degradations)), encoder_cost(encoder, pretrained))
 
 
 @cache
@@ -138,13 +143,25 @@ def _hours(flops: float, tflops: float, devices: int) -> float:
 
 
 def _arguments(part: Any) -> dict[str, Any]:
-    return (part.get("init_args") or {}) if isinstance(part, dict) else {}
+    arguments = part.get("init_args") if isinstance(part, dict) else None
+    return arguments if isinstance(arguments, dict) else {}
+
+
+def _listed(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list | tuple) else [None]
 
 
 def _images(config: dict[str, Any], data: dict[str, Any]) -> int | None:
-    if data.get("indices"):
-        return min(len(data["indices"]), data.get("limit") or len(data["indices"]))
-    images = _IMAGES.get((config["data"].get("class_path"), data.get("split", "test")))
+    limit, every, indices = data.get("limit"), data.get("every", 1), data.get("indices")
+    for name, number in [("limit", limit), ("every", every)]:
+        if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
+            raise UserError(f"--data.{name} is {number!r}: give a whole number of at least 1")
+    if indices:
+        return min(len(_listed(indices)), limit or len(_listed(indices)))
+    part = config.get("data")
+    images = _IMAGES.get(
+        (str(part.get("class_path")) if isinstance(part, dict) else "", str(data.get("split", "test")))
+    )
     if images is None:
         return None
-    return min(-(-images // int(data.get("every", 1))), data.get("limit") or images)
+    return min(-(-images // (every or 1)), limit or images)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
 from bench.command_line.ending import LONGEST_LINE, ended_by_signals, fail, mistakes_in_one_line, one_line
 from datamodules.errors import UserError
@@ -107,6 +108,7 @@ def test_handlers_are_put_back():
         (UserError("\x1b[31mred\u202e\nline"), "error: \\x1b[31mred\\u202e line\n"),
         (IsADirectoryError(21, "Is a directory", "results.json"), "error: 'results.json': Is a directory; once"),
         (FileNotFoundError(2, "No such file or directory", "runs/x"), "error: 'runs/x': No such file or directory"),
+        (yaml.YAMLError("x"), "error: a value is no YAML (x): quote it"),
         (RecursionError("x"), "error: a value is nested too deeply"),
     ],
 )

@@ -7,9 +7,11 @@ import pytest
 import torch
 from sklearn.linear_model import Ridge
 
+from bench.finetuning import LinearCorrection
 from bench.finetuning.linear import fold, moments, near_identity
 from datamodules.errors import UserError
 from tests.support.checkpoints import RESNET, VIT, build
+from tests.support.fits import few
 
 TOWERS = pytest.mark.parametrize("config", [RESNET, VIT], ids=["resnet", "vit"])
 
@@ -63,3 +65,21 @@ def test_a_folded_tower_embeds_what_the_correction_makes_of_the_original_embeddi
 def test_towers_without_a_known_projection_are_refused():
     with pytest.raises(UserError, match="cannot be folded into Linear"):
         fold(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2), torch.eye(2), torch.zeros(2))
+
+
+def test_the_linear_correction_is_the_solution_of_all_sums_in_float64(clip, fit):
+    """As if every pair had been embedded at once, in double precision from there on."""
+    module, source = LinearCorrection(**clip["vit"], ridge=1e-3, keep=0.5), few(limit=13)
+    fit(module, source, max_epochs=1)
+    with torch.no_grad():
+        batches = list(source.train_dataloader())
+        target, degraded = (
+            torch.cat([module.embed(module.original, batch.views[view]) for batch in batches])
+            for view in ("original", "random")
+        )
+        sums = moments(degraded, target)
+        sums.add(moments(target, target, weight=0.5))
+        matrix, _ = near_identity(sums, 1e-3, offset=False)
+        expected = module.original.proj.double() @ matrix.T
+    assert len(target) == 10
+    torch.testing.assert_close(module.tower.proj.detach().double(), expected, rtol=1e-6, atol=1e-6)

@@ -53,6 +53,21 @@ def test_configs_are_grids_of_encoders_that_there_are(repository, monkeypatch, n
     assert "?" not in text
 
 
+@pytest.mark.parametrize(
+    "option",
+    [
+        "model.pretrained: 3", "model.encoder: {a: b}", "model.pretrained: {a: b}", "data.degradations: 7",
+        "data.degradations: [original, 3]", "data.limit: x", "data.limit: -1", "data.every: 0", "data: x", "model: [1]",
+        "data.split: {}",
+    ],
+)  # fmt: skip
+def test_options_of_a_wrong_type_cost_no_traceback(repository, tmp_path, option):
+    file = tmp_path / "sweep.yaml"
+    config = repository / "configs/demo.yaml"
+    file.write_text(f"output: x\noptions: {{config: {config}, {option}}}\ngrid: {{seed_everything: [0]}}")
+    assert "seed_everything-0" in dry_run(read_sweep(file, None, {}), 10)
+
+
 def test_a_cell_that_cannot_be_told_is_listed(repository, tmp_path):
     file = tmp_path / "sweep.yaml"
     file.write_text(
