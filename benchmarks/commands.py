@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.runs.record import RESULTS
+
 QUIET = ("--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false")
 
 
@@ -38,6 +40,6 @@ def timed_run(arguments: Sequence[str], threads: int | None = None) -> tuple[flo
 
 def record(folder: Path) -> dict[str, Any]:
     """The one result record below a folder."""
-    (path,) = folder.rglob("results.json")
+    (path,) = folder.rglob(RESULTS)
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found

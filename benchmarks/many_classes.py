@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from bench.runs.record import RESULTS
 from benchmarks.commands import QUIET, timed_run
 from benchmarks.timing import collect, machine, ratios, spread
 
@@ -64,7 +65,7 @@ def main() -> None:
         few, many = seconds.values()
         print(f"10 classes: {spread(few)} s")
         print(f"{options.images} classes: {spread(many)} s, ratio {spread(ratios(many, few))}")
-        record = next(Path(folder, f"runs-{options.images}").rglob("results.json"))
+        record = next(Path(folder, f"runs-{options.images}").rglob(RESULTS))
         print(f"results.json of the latter: {record.stat().st_size / 1e6:.2f} MB")
         report = Path(folder, "report")
         took, _ = timed_run(["report", str(record.parent), "--output", str(report)])

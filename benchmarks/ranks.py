@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from bench.runs.folder import TABLE
 from benchmarks.checkpoints import ARCHITECTURES, random_checkpoint
 from benchmarks.commands import QUIET, record, timed_run
 from benchmarks.timing import collect, machine, ratios, spread
@@ -39,7 +40,7 @@ def main() -> None:
             command += ["--data.limit", str(arguments.images), "--data.batch_size", "16"]
             command += ["--trainer.devices", str(ranks), "--trainer.logger.save_dir", str(folder)]
             whole[ranks].append(timed_run(command, threads=2 // ranks)[0])
-            (table,) = folder.rglob("images.csv")
+            (table,) = folder.rglob(TABLE)
             predictions[ranks] = pd.read_csv(table)["prediction"]
             return float(record(folder)["run"]["seconds"])
 

@@ -155,7 +155,7 @@ class ResultsWriter(OutcomeCallback):
         self._whole = None
         module = evaluation(pl_module)
         record = self._record(trainer, module, run)
-        names = () if module.data.labelled else module.data.class_names
+        names = module.data.class_names if stage == "predict" else ()
         write_atomically(self._folder.table, per_image_csv(run.outcomes, module.data.path, names))
         record.write(self._folder.path)
         self._folder.journal.close()

@@ -18,6 +18,7 @@ from bench.figures.flips import Flip, flip_gallery
 from bench.figures.style import to_pixels
 from bench.metrics import confusion_matrix
 from bench.outcomes import Outcomes
+from bench.runs.folder import RunFolder
 from bench.runs.json_values import plain
 from bench.runs.provenance import software
 from bench.runs.record import ViewRecord
@@ -173,7 +174,7 @@ class TensorBoardReport(OutcomeCallback):
             "software": software(module.data.degradations).to_json(),
         }
         writer.add_text("provenance", _code("json", json.dumps(plain(provenance), indent=1)))
-        config = folder / "config.yaml"
+        config = RunFolder(folder).config
         if config.exists():
             writer.add_text("config", _code("yaml", config.read_text(encoding="utf-8")))
 

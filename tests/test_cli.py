@@ -189,6 +189,8 @@ class TestOutputs:
         table, record = pd.read_csv(folder / "images.csv"), read_record(folder)
         assert table["label"].isna().all()
         assert table["prediction"].isin([0, 1]).all()
+        assert table["predicted_class"].equals(table["prediction"].map({0: "cat", 1: "dog"}))
+        assert table["runner_up_class"].equals(table["prediction"].map({0: "dog", 1: "cat"}))
         assert set(record["metrics"]["jpeg-25"]) == {
             "confidence",
             "flip_rate",

@@ -13,7 +13,7 @@ from bench.runs.record import RunRecord
 from datamodules.text import printable
 
 NAMED = {"prediction": "predicted_class", "runner_up": "runner_up_class"}
-"""Columns with the name of a class by the quantity that says which, in tables of images without labels."""
+"""Columns with the name of a class by the quantity that says which, in tables of `predict`."""
 
 _PLACES = ("index", "label")
 _VALUES = tuple(quantity for quantity in QUANTITIES if quantity.name not in _PLACES)
@@ -34,7 +34,7 @@ def per_image_csv(
     Args:
         outcomes: By view; every view has the same images in the same order.
         path: File name of an image index.
-        class_names: By label, to name the predicted classes; for images that have no labels to compare with.
+        class_names: By label, to name the predicted classes.
     """
     order = next(iter(outcomes.values())).index.argsort()
     named = [name for name in NAMED if class_names]

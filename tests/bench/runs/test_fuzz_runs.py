@@ -206,7 +206,7 @@ def damage_json(text, chance):
         elif kind == "deep":
             parent[way[-1]] = None
             return json.dumps(content).replace("null", "[" * 5000 + "]" * 5000).encode()
-        elif kind == "near" and isinstance(old, int | float) and not isinstance(old, bool):
+        elif kind == "near" and type(old) in (int, float) and abs(old) < 1e300:
             parent[way[-1]] = chance.choice([old + 1, old - 1, old * 2, -old, float(old), old + 0.01])
         else:
             parent[way[-1]] = copy.deepcopy(chance.choice(JUNK))
