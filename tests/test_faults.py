@@ -241,6 +241,32 @@ class TestDisk:
         [folder] = (tmp_path / "runs/demo").iterdir()
         assert read_record(folder)["run"]["images_taken_up"] == 50
 
+    @pytest.mark.parametrize("room", [1, 12])
+    def test_a_disk_that_is_full_for_the_thread_of_tensorboard_is_one_line_before_any_result(
+        self, run, tmp_path, monkeypatch, capsys, room
+    ):
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        write, written = RecordWriter.write, []
+
+        def full(self, data):
+            if len(written) >= room:
+                raise OSError(28, "No space left on device")
+            written.append(data)
+            write(self, data)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(RecordWriter, "write", full)
+            with pytest.raises(SystemExit, match="2"):
+                run(CALLBACKS)
+        errors = capsys.readouterr().err
+        assert errors.count("No space left on device") == errors.count("error: ") == 1
+        assert "Exception in thread" not in errors
+        assert not list(tmp_path.rglob("results.json"))
+        run(CALLBACKS)
+        [folder] = (tmp_path / "runs/demo").iterdir()
+        assert read_record(folder)["run"]["images_taken_up"] == 50
+
     @pytest.mark.parametrize("what", ["folder", "results"])
     def test_a_folder_deleted_or_a_file_barred_in_mid_run(self, run, tmp_path, monkeypatch, capsys, what):
         from bench.evaluation import ZeroShotEvaluation

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 import yaml
@@ -116,6 +117,32 @@ def test_mistakes_are_one_printable_line(capsys, error, said):
     with pytest.raises(SystemExit, match="2"), mistakes_in_one_line():
         raise error
     assert capsys.readouterr().err.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("resumes", "mend"), [(True, "the same command goes on where it stopped"), (False, "give the same command again")]
+)
+def test_trouble_that_a_thread_has_with_the_disk_is_one_line(capsys, resumes, mend):
+    def write():
+        raise OSError(28, "No space left on device", "events")
+
+    before = threading.excepthook
+    with pytest.raises(SystemExit, match="2"), mistakes_in_one_line(resumes=resumes):
+        thread = threading.Thread(target=write)
+        thread.start()
+        thread.join()
+    assert capsys.readouterr().err == f"error: 'events': No space left on device; once that is mended, {mend}\n"
+    assert threading.excepthook is before
+
+
+def test_a_defect_of_a_thread_keeps_its_traceback(monkeypatch):
+    told = []
+    monkeypatch.setattr(threading, "excepthook", told.append)
+    with mistakes_in_one_line():
+        thread = threading.Thread(target=lambda: {}["x"])
+        thread.start()
+        thread.join()
+    assert [type(found.exc_value) for found in told] == [KeyError]
 
 
 def test_a_defect_keeps_its_traceback():
