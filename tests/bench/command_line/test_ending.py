@@ -119,6 +119,12 @@ def test_mistakes_are_one_printable_line(capsys, error, said):
     assert capsys.readouterr().err.startswith(said)
 
 
+def run_in_a_thread(work):
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+
+
 @pytest.mark.parametrize(
     ("resumes", "mend"), [(True, "the same command goes on where it stopped"), (False, "give the same command again")]
 )
@@ -128,9 +134,7 @@ def test_trouble_that_a_thread_has_with_the_disk_is_one_line(capsys, resumes, me
 
     before = threading.excepthook
     with pytest.raises(SystemExit, match="2"), mistakes_in_one_line(resumes=resumes):
-        thread = threading.Thread(target=write)
-        thread.start()
-        thread.join()
+        run_in_a_thread(write)
     assert capsys.readouterr().err == f"error: 'events': No space left on device; once that is mended, {mend}\n"
     assert threading.excepthook is before
 
@@ -139,9 +143,7 @@ def test_a_defect_of_a_thread_keeps_its_traceback(monkeypatch):
     told = []
     monkeypatch.setattr(threading, "excepthook", told.append)
     with mistakes_in_one_line():
-        thread = threading.Thread(target=lambda: {}["x"])
-        thread.start()
-        thread.join()
+        run_in_a_thread(lambda: {}["x"])
     assert [type(found.exc_value) for found in told] == [KeyError]
 
 
