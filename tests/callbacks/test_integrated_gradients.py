@@ -68,7 +68,7 @@ def text(accumulator, tag):
 
 @pytest.fixture(scope="module")
 def folder(explain):
-    return explain("demo_ig", ONLY_THESE, "--data.limit=12", option("images.n", 3), option("save_maps", "true"))
+    return explain("demo_ig", "--data.limit=12", option("images.n", 3), option("save_maps", "true"))
 
 
 @pytest.fixture(scope="module")
