@@ -11,7 +11,7 @@ _LIMITS = {
     "test": ("fast_dev_run", "limit_test_batches"),
     "predict": ("fast_dev_run", "limit_predict_batches"),
     "validate": ("fast_dev_run", "overfit_batches", "limit_val_batches"),
-    "fit": ("overfit_batches",),
+    "fit": ("overfit_batches", "limit_train_batches", "limit_val_batches"),
 }
 """Options of the trainer that change which images a command measures, unseen by its record."""
 
