@@ -18,7 +18,7 @@ from bench.metrics import measure, scalars
 from bench.outcomes import Outcomes
 from bench.paper import TEMPLATE
 from bench.runs.checkpoints import load_weights_only
-from bench.runs.gathering import gather
+from bench.runs.gathering import gather, gather_outcomes
 from bench.runs.record import ViewRecord
 from datamodules.base import DegradedDataModule
 from datamodules.degradations import ORIGINAL
@@ -225,11 +225,10 @@ class ZeroShotEvaluation(LightningModule):
             self._gathered = True
             self.merge_parts()
             (own,) = self.parts
-            ranks = gather((own, self.skipped))
-            if ranks:
-                whole = {view: Outcomes.concatenate([rank[0][view] for rank in ranks]).unique() for view in own}
-                skipped = sorted((image for rank in ranks for image in rank[1]), key=lambda image: image.index)
-                self._whole = WholeRun(whole, skipped)
+            whole, skipped = gather_outcomes(own), gather(self.skipped)
+            if whole is not None:
+                unreadable = sorted((image for rank in skipped for image in rank), key=lambda image: image.index)
+                self._whole = WholeRun(whole, unreadable)
         return self._whole
 
     def on_test_epoch_end(self) -> None:

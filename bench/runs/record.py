@@ -17,6 +17,9 @@ RESULTS = "results.json"
 MOST_BYTES = 2**27
 """Of a record; those of schema 1 take 8 MB per view with 1,000 classes."""
 
+MOST_CONFUSIONS = 10
+"""That a record keeps of each view."""
+
 _VIEW = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,199}")
 _METRIC = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
 _FLOAT32_ULP = 2.0**-23
