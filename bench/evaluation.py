@@ -84,7 +84,7 @@ class ZeroShotEvaluation(LightningModule):
         normalise: Whether the encoder sees pixels normalised with the mean and standard deviation it was trained with.
             Without, results are worse; it is there to follow the Integrated Gradients code of Chen, Namboodiri and
             Padget (2023).
-        fidelity: Whether PSNR and SSIM of the views are measured, which takes about half a second per megapixel and
+        fidelity: Whether PSNR and SSIM of the views are measured, which takes under half a second per megapixel and
             view on one CPU core: little for thumbnails, much for photographs.
         compile: Whether the encoder is compiled, which changes the last digits of what it says.
 
