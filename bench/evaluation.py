@@ -19,7 +19,7 @@ from bench.outcomes import Outcomes
 from bench.paper import TEMPLATE
 from bench.runs.checkpoints import load_weights_only
 from bench.runs.gathering import gather, gather_outcomes
-from bench.runs.record import ViewRecord
+from bench.runs.view_record import ViewRecord
 from datamodules.base import DegradedDataModule
 from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.outcomes import MEASURED, QUANTITIES, Outcomes, Quantity, is_known
-from bench.runs.record import MOST_CONFUSIONS, ClassCounts, Confusion, ViewRecord
+from bench.runs.view_record import MOST_CONFUSIONS, ClassCounts, Confusion, ViewRecord
 from datamodules.degradations import ORIGINAL
 
 if TYPE_CHECKING:  # what only reads results back, such as the report, starts without torch

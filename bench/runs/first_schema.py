@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.runs.json_values import Value
-from bench.runs.record import MOST_CONFUSIONS, SCHEMA, whole_count
+from bench.runs.record import SCHEMA
+from bench.runs.view_record import MOST_CONFUSIONS, whole_count
 from datamodules.degradations import ORIGINAL
 
 _GONE = ("confusion", "precision_per_class", "recall_per_class")

@@ -13,8 +13,9 @@ from bench.runs.files import FileError
 from bench.runs.folder import load_run
 from bench.runs.images import read_columns, read_images
 from bench.runs.provenance import DataRecord, ModelRecord, SoftwareRecord
-from bench.runs.record import RunInfo, RunRecord, ViewRecord
+from bench.runs.record import RunInfo, RunRecord
 from bench.runs.table import per_image_csv, screen_table
+from bench.runs.view_record import ViewRecord
 from tests.support import made_up
 
 LARGE = "9" * 1_000_000
