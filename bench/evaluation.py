@@ -20,7 +20,7 @@ from bench.paper import TEMPLATE
 from bench.runs.checkpoints import load_weights_only
 from bench.runs.gathering import gather, gather_outcomes
 from bench.runs.view_record import ViewRecord
-from datamodules.base import DegradedDataModule
+from datamodules.base import DegradedDataModule, degraded_data
 from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
 from datamodules.views import Batch, Images, Unreadable
@@ -125,10 +125,7 @@ class ZeroShotEvaluation(LightningModule):
         Raises:
             UserError: The data module is of another kind.
         """
-        data = getattr(self.trainer, "datamodule", None)
-        if not isinstance(data, DegradedDataModule):
-            raise UserError(f"--data {type(data).__name__} has no degraded views: choose a class of `datamodules`")
-        return data
+        return degraded_data(self.trainer)
 
     def check_run(self, trainer: Trainer, data: DegradedDataModule) -> None:
         """Refuse a precision that would keep the model in another type; see `bench.command_line.checks.Checks`."""
