@@ -38,10 +38,9 @@ CODECS = {
         {"quality": 30, "subsampling": "4:4:4", "progressive": True, "optimize": True},
     ),
 }
-REFERENCES = ["resize-0.5", "downup-0.5", "blur-1.5", "noise-0.05"]
+REFERENCES = ["resize-0.5", "resize-24", "downup-0.5", "blur-1.5", "noise-0.05"]
 OTHERS = [
     "original",
-    "resize-24",
     "jpeg-75-x3",
     "jpeg-75-x3-shift3",
     "cifar10c-jpeg-3",
@@ -195,7 +194,7 @@ def test_resize_is_pillows_bicubic_and_leaves_the_image_smaller(spec, size, smal
 @pytest.mark.parametrize("size", [(500, 375), (333, 500), (256, 256), (100, 90), (301, 259)])
 @pytest.mark.parametrize("severity", [1, 5])
 def test_imagenet_c_is_made_as_its_script_makes_it(size, severity, tmp_path):
-    """Hendrycks and Dietterich (2019), make_imagenet_c.py: Resize(256), CenterCrop(224), JPEG; saved once more at 85."""
+    """Hendrycks and Dietterich (2019), make_imagenet_c.py: Resize(256), CenterCrop(224), JPEG; saved again at 85."""
     image = photo(*size)
     framed = Compose([TorchvisionResize(256), CenterCrop(224)])(image)
     assert parse("resize-256+crop-224")(image) == Degraded(framed, None)
@@ -213,7 +212,7 @@ def test_imagenet_c_is_made_as_its_script_makes_it(size, severity, tmp_path):
         (
             "resize-4096",
             (1, 65536),
-            "1 x 65536 pixels: 4096 x 268435456 with a shorter side of 4096, which is too many",
+            "1 x 65536 pixels: 4096 x 268435456 with a shorter side of 4096, .*",
         ),
     ],
 )
