@@ -23,11 +23,11 @@ def section(group: Group, choices: Choices) -> Section:
         f"{group.name}-drop",
         "Drop in precision from the original, in percentage points",
         frame,
-        (label, Column(DROP, form=".2f", interval=True, details=("{mcnemar_p_holm:p}",))),
+        (label, Column(DROP, "drop (points)", ".2f", interval=True, details=("{mcnemar_p_holm:p}",))),
         across="view",
         where=_degraded,
-        note="With Tango's 95% score interval, pointwise, and McNemar's exact test against the original, adjusted by "
-        f"Holm's method for the {_degraded(frame).sum()} such tests of this table.",
+        note="With Tango's 95% score interval, pointwise, and McNemar's exact test against the original, by Holm's "
+        f"method jointly for the {_degraded(frame).sum()} such tests of this table.",
     )
     counts = (Column("flipped", "flips", ",.0f"), *(Column(name, form=",.0f") for name in ("broken", "repaired")))
     made_of = Table(

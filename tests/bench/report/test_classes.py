@@ -21,8 +21,8 @@ def test_recalls_and_confusions_are_those_of_the_predictions(tmp_path):
     recalls = {(row["view"], row["class"]): row["recall"] for row in frame(section, "classes.csv")}
     assert [recalls["jpeg-50", f"class {c}"] for c in range(10)] == pytest.approx([1, 1, 1, 0.7, 1, 0.9, 1, 1, 1, 1])
     assert texts(tables(section)["recall"]) == [
-        ("RN50", "jpeg-50", "class 3", "0.7000", "0.3000"),
-        ("RN50", "jpeg-50", "class 5", "0.9000", "0.1000"),
+        ("RN50", "jpeg-50", "class 3", "0.7000", "30.00"),
+        ("RN50", "jpeg-50", "class 5", "0.9000", "10.00"),
     ]
     pairs = [tuple(row.values()) for row in frame(section, "confusions.csv")]
     assert pairs == [
