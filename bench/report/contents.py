@@ -12,8 +12,8 @@ from bench.report.sections import (
     definitions,
     drop,
     encoders,
-    paper,
     precision,
+    references,
     robustness,
     sizes,
     sources,
@@ -24,7 +24,7 @@ SECTIONS = (precision, sizes, drop, robustness, attribution_change, classes, enc
 
 
 def compose(title: str, inputs: Inputs, choices: Choices) -> tuple[Report, list[Group]]:
-    """A chapter per group of runs, after one on the paper if asked for, and one about what all this is.
+    """A chapter per group of runs, after one on published figures if asked for, and one about what all this is.
 
     Args:
         title: Of the page.
@@ -33,8 +33,10 @@ def compose(title: str, inputs: Inputs, choices: Choices) -> tuple[Report, list[
     """
     groups, replaced = group_runs(inputs.runs)
     chapters = [_chapter(group, choices) for group in groups]
-    if choices.against_paper:
-        chapters.insert(0, Chapter("Against the paper", (paper.section(groups),)))
+    if choices.against:
+        chapters.insert(
+            0, Chapter("Against published figures", tuple(references.section(groups, name) for name in choices.against))
+        )
     about = (definitions.section(groups), sources.section(groups, inputs.unused, replaced))
     return Report(title, _summary(groups, len(inputs.unused)), (*chapters, Chapter("About", about))), groups
 

@@ -7,7 +7,7 @@ from bench.figures.curves import Line, Measured, Panel, quality_curves
 from bench.report.document import Block, Plot, Section
 from bench.report.groups import Group, short
 from bench.report.inputs import Choices
-from bench.report.sections.paper import with_printed
+from bench.report.sections.references import outside_interval, published_lines, with_published
 from bench.report.tables import Column, Table
 from datamodules.degradations import ORIGINAL
 
@@ -17,16 +17,15 @@ if TYPE_CHECKING:
 
 def section(group: Group, choices: Choices) -> Section:
     """The group's precision table and its curves over quality."""
-    frame = with_printed(group) if choices.against_paper else group.cells
+    frame = with_published(group, choices.against)
     note = "Precision (top-1 accuracy) with Wilson's 95% interval."
     column = Column("precision", form=".4f", interval=True)
     if len(group.entries) > 1:
         note += " Bold: the best of each column."
         column = Column("precision", form=".4f", interval=True, bold=_best)
-    if "published" in frame:
-        note += " Marked: the paper's value is outside the interval."
-        printed = "paper {published:.4f}, {difference:+.4f}"
-        column = Column("precision", "", ".4f", True, (printed,), bold=column.bold, marked=_outside)
+    if published := published_lines(frame, choices.against):
+        note += " Marked: a published value of the same experiment is outside the interval."
+        column = Column("precision", "", ".4f", True, published, bold=column.bold, marked=outside_interval)
     table = Table(
         f"{group.name}-precision", "Precision by encoder and view", frame, (Column("label", "encoder"), column),
         across="view", note=note, data="cells.csv",
@@ -44,10 +43,6 @@ def section(group: Group, choices: Choices) -> Section:
 
 def _best(frame: "pd.DataFrame") -> "pd.Series":
     return frame["correct"] == frame.groupby("view", observed=True)["correct"].transform("max")
-
-
-def _outside(frame: "pd.DataFrame") -> "pd.Series":
-    return frame["published_outside_interval"] == 1
 
 
 def precisions(group: Group) -> dict[str, dict[str, Measured]]:
