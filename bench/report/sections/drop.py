@@ -3,10 +3,9 @@
 from typing import TYPE_CHECKING
 
 from bench.report.document import Section
-from bench.report.groups import Group
+from bench.report.groups import DROP, Group
 from bench.report.inputs import Choices
 from bench.report.tables import Column, Table, metric_column
-from bench.statistics.bootstrap import COUNT_RESAMPLES
 from datamodules.degradations import ORIGINAL
 
 if TYPE_CHECKING:
@@ -22,13 +21,13 @@ def section(group: Group, choices: Choices) -> Section:
     frame, label = group.cells, Column("label", "encoder")
     drops = Table(
         f"{group.name}-drop",
-        "Drop in precision from the original",
+        "Drop in precision from the original, in percentage points",
         frame,
-        (label, Column("drop", form=".4f", interval=True, details=("{mcnemar_p_holm:p}",))),
+        (label, Column(DROP, form=".2f", interval=True, details=("{mcnemar_p_holm:p}",))),
         across="view",
         where=_degraded,
-        note=f"With the paired bootstrap's 95% interval ({COUNT_RESAMPLES:,} resamples) and McNemar's exact test "
-        f"against the original, adjusted by Holm's method for the {_degraded(frame).sum()} such tests of this table.",
+        note="With Tango's 95% score interval, pointwise, and McNemar's exact test against the original, adjusted by "
+        f"Holm's method for the {_degraded(frame).sum()} such tests of this table.",
     )
     counts = (Column("flipped", "flips", ",.0f"), *(Column(name, form=",.0f") for name in ("broken", "repaired")))
     made_of = Table(

@@ -220,8 +220,8 @@ def _attributions(groups: Sequence[Group]) -> list[Block]:
         "Sums of Integrated Gradients in nats, of runs that explained images with the labels of a printed table in its "
         "order. The paper does not say which images these are. Size: sum of |measured| over sum of |printed|. "
         "Residual: |IG - logarithm of the ratio of the scores|, 0 for a complete attribution; in print from the "
-        "printed scores, without lines that are known to be misprinted and scores that are printed as 0. Settings: in what the "
-        "run differs from the authors' released code (configs/paper_ig.yaml)."
+        "printed scores, without lines that are known to be misprinted and scores that are printed as 0. Settings: in "
+        "what the run differs from the authors' released code (configs/paper_ig.yaml)."
     )
     summary = pd.DataFrame([_summed_up(part) for _, part in frame.groupby(["label", "where", "view"], sort=False)])
     lines = Table(
