@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from bench.paper import TEMPLATE
-from bench.references import NAMES, compare, load, published_curves
-from bench.references.comparison import pixels_of, prompt_bar
+from bench.references.comparison import compare, pixels_of, prompt_bar, published_curves
+from bench.references.names import NAMES
+from bench.references.sources import load
 from datamodules.degradations import degrade
 from datamodules.stl10 import CLASSES
 from tests.support import made_up

@@ -8,8 +8,10 @@ import pytest
 
 from bench.paper import TEMPLATE, VIEWS
 from bench.references.attributions import compare_attributions, printed_attributions
-from bench.references.sources import NAMES, load
-from bench.report.coverage import coverage, main
+from bench.references.command import main
+from bench.references.names import NAMES
+from bench.references.sources import load
+from bench.report.coverage import coverage
 from bench.report.inputs import Choices
 from bench.report.sections import precision, references
 from bench.report.tables import lay_out
