@@ -53,7 +53,7 @@ def main(args: Sequence[str]) -> None:
 def _lines(source: "Source", found: "Coverage") -> list[str]:
     counts = [f"{found.same} cells of the same experiment"] if found.same else []
     counts += [f"{found.other} of another ({'; '.join(found.caveats)})"] if found.other else []
+    counts += [f"{found.attributions} of the 44 printed attributions"] if found.attributions else []
     counts += [f"models at every severity beside its own {len(source.rows)}: {found.beside}"] if found.beside else []
     lines = [f"{source.name}: {', '.join(counts) or 'nothing'}"]
-    refused = () if source.supervised else found.refused.most_common()
-    return [*lines, *(f"  not so {count} cells: {reason}" for reason, count in refused)]
+    return [*lines, *(f"  not so {count} cells: {reason}" for reason, count in found.refused.most_common())]

@@ -4,10 +4,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bench.references.attributions import compare_attributions
 from bench.references.sources import Source
 from bench.report.groups import Group
 from bench.report.sections.corruption import measured_beside
-from bench.report.sections.references import comparisons
+from bench.report.sections.references import comparisons, refusal
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Coverage:
         same: Cells with a figure of the same experiment.
         other: Cells with a figure of one that differs in a known way.
         beside: Models that were measured under a corruption for which the source has others.
+        attributions: Printed attributions of which a run explained an image of that label.
         caveats: In what the others differ.
         refused: Cells without a figure, by reason.
     """
@@ -25,6 +27,7 @@ class Coverage:
     same: int
     other: int
     beside: int
+    attributions: int
     caveats: tuple[str, ...]
     refused: Counter[str]
 
@@ -36,8 +39,7 @@ def coverage(groups: Sequence[Group], source: Source) -> Coverage:
     refused: Counter[str] = Counter()
     for group in groups:
         found = comparisons(group, source)
-        stands = measured_beside(group, source)
-        beside += len(stands)
+        beside += len(measured_beside(group, source))
         for entry in group.entries:
             comparison = found[entry.label]
             known = len(comparison.published)
@@ -46,6 +48,10 @@ def coverage(groups: Sequence[Group], source: Source) -> Coverage:
                 caveats[comparison.caveat] = None
             else:
                 same += known
-            if known < len(entry.runs) and entry.label not in stands:
-                refused[comparison.refusal or "no figure for the view"] += len(entry.runs) - known
-    return Coverage(same, other, beside, tuple(caveats), refused)
+            reason = refusal(group, entry, source) if comparison.refusal else "no figure for the view"
+            if known < len(entry.runs) and reason:
+                refused[reason] += len(entry.runs) - known
+    explained = [compare_attributions(label, run) for group in groups for label, run in group.runs]
+    lines = {line for frame in explained if not frame.empty for line in zip(frame["where"], frame["line"], strict=True)}
+    attributions = len(lines) if source.name == "paper" else 0
+    return Coverage(same, other, beside, attributions, tuple(caveats), refused)
