@@ -9,13 +9,15 @@ from bench.figures.classes import ClassPanel, class_maps
 from bench.report.document import Block, Plot, Section
 from bench.report.groups import Entry, Group
 from bench.report.inputs import Choices
-from bench.report.tables import Column, Table
+from bench.report.tables import Column, Table, listed
 from bench.runs.folder import FinishedRun
 from bench.statistics.bootstrap import Floats
 from datamodules.degradations import ORIGINAL
 
 _MOST_CLASSES = 20
 _MOST_ROWS = 60
+_MOST_NAMED = 3
+_FEWEST_IMAGES = 20
 
 
 def section(group: Group, choices: Choices) -> Section | None:
@@ -27,7 +29,31 @@ def section(group: Group, choices: Choices) -> Section | None:
     note = "Red: the class lost recall; blue: it gained. White cells without a number: not measured."
     blocks: list[Block] = [Plot(f"{group.name}-classes", "Drop in recall per class", draw, note), _recalls(group)]
     pairs = _confusions(group)
-    return Section("Classes", (*blocks, pairs) if len(pairs.frame) else tuple(blocks))
+    findings = tuple(finding for finding in (_finding(group),) if finding)
+    return Section("Classes", (*blocks, pairs) if len(pairs.frame) else tuple(blocks), findings)
+
+
+def _finding(group: Group) -> str:
+    """Where the best encoder loses most, on the view that costs it most; empty where a class has few images."""
+    entry = max(
+        (entry for entry in group.entries if len(entry.runs) > 1), key=lambda entry: entry.view(ORIGINAL).correct
+    )
+    view = min((view for view in group.degraded if view in entry.runs), key=lambda view: entry.view(view).correct)
+    run, images = entry.runs[view], entry.runs[view].record.class_images
+    if images is None or min(images) < _FEWEST_IMAGES:
+        return ""
+    drops = recall(run, ORIGINAL) - recall(run, view)
+    order = np.argsort(-drops, kind="stable")[:_MOST_NAMED]
+    lost = [
+        f"{group.classes[place]} ({100 * drops[place]:.1f} points of recall)" for place in order if drops[place] > 0
+    ]
+    text = f"On {view}, {entry.label} loses most on {listed(lost, _MOST_NAMED)}" if lost else ""
+    counts = entry.view(view).classes
+    if text and counts is not None and counts.confusions:
+        pair = max(counts.confusions, key=lambda pair: pair.after - pair.before)
+        true, taken = group.classes[pair.true], group.classes[pair.predicted]
+        text += f"; most often {true} is taken for {taken} ({pair.after:,} times, {pair.before:,} on the originals)"
+    return text and f"{text}."
 
 
 def recall(run: FinishedRun, view: str) -> Floats:

@@ -4,11 +4,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bench.figures.curves import Line, Measured, Panel, quality_curves
+from bench.figures.style import look
 from bench.report.document import Block, Plot, Section
 from bench.report.groups import Group, short
 from bench.report.inputs import Choices
 from bench.report.sections.paper import with_printed
-from bench.report.tables import Column, Table
+from bench.report.tables import Column, Table, crossed
 from datamodules.degradations import ORIGINAL
 
 if TYPE_CHECKING:
@@ -21,21 +22,21 @@ def section(group: Group, choices: Choices) -> Section:
     note = "Precision (top-1 accuracy) with Wilson's 95% interval."
     column = Column("precision", form=".4f", interval=True)
     if len(group.entries) > 1:
-        note += " Bold: the best of each column."
+        note += " Bold: the best in each view."
         column = Column("precision", form=".4f", interval=True, bold=_best)
     if "published" in frame:
         note += " Marked: the paper's value is outside the interval."
         printed = "paper {published:.4f}, {difference:+.4f}"
         column = Column("precision", "", ".4f", True, (printed,), bold=column.bold, marked=_outside)
+    columns, across = crossed(frame, Column("label", "encoder"), Column("view"), column)
     table = Table(
-        f"{group.name}-precision", "Precision by encoder and view", frame, (Column("label", "encoder"), column),
-        across="view", note=note, data="cells.csv",
-    )  # fmt: skip
+        f"{group.name}-precision", "Precision by encoder and view", frame, columns, across, note, data="cells.csv"
+    )
     blocks: list[Block] = [*_remarks(group), table]
-    if codecs := quality_panels(group):
+    if codecs := [quality_panel(group, codec, codec) for codec in group.curves]:
         drawn = {view for points in group.curves.values() for _, view in points}
         left = [view for view in group.degraded if view not in drawn]
-        note = "Bands: Wilson's 95% interval. The scale of precision does not start at 0."
+        note = "Bars: Wilson's 95% interval of each point. The scale of precision does not start at 0."
         note += f" Without a quality, so not drawn: {', '.join(left)}." if left else ""
         draw = partial(quality_curves, codecs)
         blocks.append(Plot(f"{group.name}-precision", "Precision against quality", draw, note))
@@ -59,20 +60,20 @@ def precisions(group: Group) -> dict[str, dict[str, Measured]]:
     return found
 
 
-def quality_panels(group: Group) -> list[Panel]:
-    """A panel per codec with a line per encoder."""
-    known = precisions(group)
-    return [
-        Panel(
-            codec,
-            [
-                Line(label, [(x, views[view]) for x, view in points if view in views], views[ORIGINAL])
-                for label, views in known.items()
-                if any(view in views for _, view in points)
-            ],
+def quality_panel(group: Group, codec: str, title: str) -> Panel:
+    """A line per encoder over the quality of one of the group's codecs."""
+    known, points = precisions(group), group.curves[codec]
+    lines = [
+        Line(
+            entry.label,
+            [(x, known[entry.label][view]) for x, view in points if view in entry.runs],
+            known[entry.label][ORIGINAL],
+            look(entry.place),
         )
-        for codec, points in group.curves.items()
+        for entry in group.entries
+        if any(view in entry.runs for _, view in points)
     ]
+    return Panel(title, lines)
 
 
 def _remarks(group: Group) -> list[str]:

@@ -1,6 +1,7 @@
 """Precision against bytes: the practitioner's answer, curves, and codecs at equal bits."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import combinations
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bench.figures.curves import Line, Panel, rate_curves
+from bench.figures.style import codec_looks
 from bench.report.document import Block, Plot, Section
 from bench.report.groups import Entry, Group, short
 from bench.report.inputs import Choices
@@ -16,7 +18,7 @@ from bench.report.sections.precision import precisions
 from bench.report.tables import Column, Table, metric_column, write
 from bench.runs.images import read_columns
 from bench.statistics.bootstrap import IMAGE_RESAMPLES, Floats, estimate, resampled_sums
-from bench.statistics.rate_curves import codec_curves, common_range, images_of, least_x_under, mean_on_range
+from bench.statistics.rate_curves import codec_curves, common_range, images_of, least_x_under, mean_on_range, setting
 from datamodules.degradations import ORIGINAL
 
 _MOST_ROWS = 120
@@ -36,7 +38,7 @@ def section(group: Group, choices: Choices) -> Section | None:
     if lossy := group.data.lossy_source_formats:
         blocks.insert(0, f"The sources are {short(lossy)} already, so all drops here are biased down.")
     if panels := rate_panels(group):
-        note = "Bands: Wilson's 95% interval. Dashed: the original. The scale of precision does not start at 0."
+        note = "Bars: Wilson's 95% interval of each point; beside it the setting. Dotted: the original. The scale of precision does not start at 0."
         blocks.append(
             Plot(f"{group.name}-rate", "Precision against bits per pixel", partial(rate_curves, panels), note)
         )
@@ -70,9 +72,11 @@ def rate_panels(group: Group) -> list[Panel]:
     known, panels = precisions(group), []
     for entry in group.entries:
         bits, views = bits_per_pixel(entry), known[entry.label]
+        curves = codec_curves(bits)
+        looks = codec_looks(list(curves), entry.place)
         lines = [
-            Line(name, [(bits[view], views[view]) for view in settings])
-            for name, settings in codec_curves(bits).items()
+            Line(name, [(bits[view], replace(views[view], name=setting(view))) for view in settings], look=looks[name])
+            for name, settings in curves.items()
         ]
         panels += [Panel(entry.label, lines, original=views[ORIGINAL])] if lines else []
     return panels
