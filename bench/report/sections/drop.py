@@ -61,12 +61,10 @@ def _findings(group: Group) -> list[str]:
         sentences = [f"{_cost(frame, worst)} {_cost(frame, mildest, 'the mildest view measured')}"]
     unsure = frame[frame["mcnemar_p_holm"] >= _SIGNIFICANT]
     if len(unsure):
-        names = [
-            f"{row.view} ({row.label})" if len(group.entries) > 1 else str(row.view) for row in unsure.itertuples()
-        ]
+        names = unsure["view"].astype(str) + (" (" + unsure["label"] + ")" if len(group.entries) > 1 else "")
         sentences.append(
             f"{len(unsure)} of {len(frame)} drops could be chance (McNemar's exact test, Holm-adjusted p of at least "
-            f"{_SIGNIFICANT}): {listed(names, _MOST_NAMES)}."
+            f"{_SIGNIFICANT}): {listed(list(names), _MOST_NAMES)}."
         )
     return sentences
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bench.figures.curves import Line, Panel, rate_curves
-from bench.figures.style import codec_looks
+from bench.figures.style import codec_looks, look
 from bench.report.document import Block, Plot, Section
 from bench.report.groups import Entry, Group, short
 from bench.report.inputs import Choices
@@ -38,7 +38,10 @@ def section(group: Group, choices: Choices) -> Section | None:
     if lossy := group.data.lossy_source_formats:
         blocks.insert(0, f"The sources are {short(lossy)} already, so all drops here are biased down.")
     if panels := rate_panels(group):
-        note = "Bars: Wilson's 95% interval of each point; beside it the setting. Dotted: the original. The scale of precision does not start at 0."
+        note = (
+            "Bars: Wilson's 95% interval of each point; beside it the setting. Dotted: the original. The scale of "
+            "precision does not start at 0."
+        )
         blocks.append(
             Plot(f"{group.name}-rate", "Precision against bits per pixel", partial(rate_curves, panels), note)
         )
@@ -68,17 +71,27 @@ def _long_curves(entry: Entry) -> dict[str, list[str]]:
 
 
 def rate_panels(group: Group) -> list[Panel]:
-    """A panel per encoder with a line per codec."""
-    known, panels = precisions(group), []
-    for entry in group.entries:
+    """A panel per encoder with a line per codec; where there is one codec only, one panel with a line per encoder."""
+    known = precisions(group)
+    found = [(entry, codec_curves(bits_per_pixel(entry))) for entry in group.entries]
+    codecs = {codec for _, curves in found for codec in curves}
+
+    def line(entry: Entry, label: str, settings: Sequence[str], style: Mapping[str, Any]) -> Line:
         bits, views = bits_per_pixel(entry), known[entry.label]
-        curves = codec_curves(bits)
-        looks = codec_looks(list(curves), entry.place)
+        return Line(label, [(bits[view], replace(views[view], name=setting(view))) for view in settings], look=style)
+
+    if len(codecs) == 1 < len(group.entries):
         lines = [
-            Line(name, [(bits[view], replace(views[view], name=setting(view))) for view in settings], look=looks[name])
-            for name, settings in curves.items()
+            line(entry, entry.label, settings, look(entry.place))
+            for entry, curves in found
+            for settings in curves.values()
         ]
-        panels += [Panel(entry.label, lines, original=views[ORIGINAL])] if lines else []
+        return [Panel(codecs.pop(), lines)]
+    panels = []
+    for entry, curves in found:
+        looks = codec_looks(list(curves), entry.place)
+        lines = [line(entry, codec, settings, looks[codec]) for codec, settings in curves.items()]
+        panels += [Panel(entry.label, lines, original=known[entry.label][ORIGINAL])] if lines else []
     return panels
 
 

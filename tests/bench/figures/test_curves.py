@@ -106,9 +106,8 @@ def test_where_settings_are_too_many_to_be_labelled_all_are_marked():
 def test_what_stands_beside_points_and_published_curves_are_drawn():
     panel = Panel("RN50", [Line("jpeg", [(2.0, Measured(0.5, name="25")), (4.0, Measured(0.6))], look=look(0))])
     assert [text.get_text() for text in rate_curves([panel]).axes[0].texts] == ["25"]
-    panel = Panel(
-        "cifar10/test", [line("RN50", {25: 0.5, 75: 0.6}, 0.7)], published=[[(75, 0.65), (float("inf"), 0.8)]]
-    )
+    printed = [(75, 0.65), (float("inf"), 0.8)]
+    panel = Panel("cifar10/test", [line("RN50", {25: 0.5, 75: 0.6}, 0.7)], published=[printed])
     figure = quality_curves([panel])
     own, published = drawn(figure.axes[0]).values()
     assert published.get_ydata().tolist() == [0.65, 0.8]
