@@ -41,9 +41,10 @@ def main(args: Sequence[str]) -> None:
     parser.add_argument("--title", default=TITLE, help="title of the report")
     options = parser.parse_args(list(args))
     # --help can do without torch, pandas and matplotlib
+    from bench.report.answers import limit_in_words
     from bench.report.contents import compose
     from bench.report.inputs import Choices, read_inputs
-    from bench.report.sections.sizes import answers, limit_in_words
+    from bench.report.sections.sizes import answers
     from bench.report.writer import PAGE, write_report
 
     inputs = read_inputs(options.runs)

@@ -3,10 +3,9 @@
 from typing import TYPE_CHECKING
 
 from bench.report.document import Section
-from bench.report.groups import Group
+from bench.report.groups import DROP, Group
 from bench.report.inputs import Choices
 from bench.report.tables import Column, Table, crossed, listed, metric_column, write
-from bench.statistics.bootstrap import COUNT_RESAMPLES
 from datamodules.degradations import ORIGINAL
 
 if TYPE_CHECKING:
@@ -22,17 +21,17 @@ def section(group: Group, choices: Choices) -> Section | None:
     if not group.degraded:
         return None
     frame, label = group.cells, Column("label", "encoder")
-    drop = Column("drop", form=".4f", interval=True, details=("{mcnemar_p_holm:p}",))
+    drop = Column(DROP, form=".2f", interval=True, details=("{mcnemar_p_holm:p}",))
     columns, across = crossed(frame[_degraded(frame)], label, Column("view"), drop)
     drops = Table(
         f"{group.name}-drop",
-        "Drop in precision from the original",
+        "Drop in precision from the original, in percentage points",
         frame,
         columns,
         across,
         where=_degraded,
-        note=f"With the paired bootstrap's 95% interval ({COUNT_RESAMPLES:,} resamples) and McNemar's exact test "
-        f"against the original, adjusted by Holm's method for the {_degraded(frame).sum()} such tests of this table.",
+        note="With Tango's 95% score interval, pointwise, and McNemar's exact test against the original, adjusted by "
+        f"Holm's method for the {_degraded(frame).sum()} such tests of this table.",
     )
     counts = (Column("flipped", "flips", ",.0f"), *(Column(name, form=",.0f") for name in ("broken", "repaired")))
     made_of = Table(
@@ -53,7 +52,7 @@ def section(group: Group, choices: Choices) -> Section | None:
 def _findings(group: Group) -> list[str]:
     """What the views cost that cost most and least, and which drops could be chance."""
     frame = group.cells[_degraded(group.cells)]
-    means = frame.groupby("view", observed=True)["drop"].mean()
+    means = frame.groupby("view", observed=True)[DROP].mean()
     worst, mildest = means.idxmax(), means.idxmin()
     if worst == mildest:
         sentences = [_cost(frame, worst)]
@@ -71,17 +70,14 @@ def _findings(group: Group) -> list[str]:
 
 def _cost(frame: "pd.DataFrame", view: str, what: str = "") -> str:
     """What a view costs the encoder, or the one that loses least and the one that loses most."""
-    rows = frame[frame["view"] == view].sort_values("drop", kind="stable").to_dict("records")
-    drop = "{label} {points:.1f} points [{low:.1f}, {high:.1f}] ({before:.4f} to {precision:.4f})"
-    texts = []
-    for row in rows[:: max(1, len(rows) - 1)]:
-        points, low, high = (100 * row[name] for name in ("drop", "drop_low", "drop_high"))
-        values = {**row, "points": points, "low": low, "high": high, "before": row["precision"] + row["drop"]}
-        texts.append(write(drop, values))
-    subject = f"{view}, {what}," if what else f"{view}"
+    rows = frame[frame["view"] == view].sort_values(DROP, kind="stable").to_dict("records")
+    drop = "{drop_points:.1f} points [{drop_points_low:.1f}, {drop_points_high:.1f}] ({label}, {before:.4f} to "
+    drop += "{precision:.4f})"
+    least, *_, most = [write(drop, {**row, "before": row["precision"] + row[DROP] / 100}) for row in [rows[0], *rows]]
+    subject = f"{view}, {what}," if what else view
     if len(rows) < 2:
-        return f"{subject} costs {texts[0]}."
-    return f"{subject} costs the {len(rows)} encoders between {texts[0]} and {texts[1]}."
+        return f"{subject} costs {most}."
+    return f"{subject} costs the {len(rows)} encoders between {least} and {most}."
 
 
 def _degraded(frame: "pd.DataFrame") -> "pd.Series":

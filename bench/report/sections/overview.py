@@ -26,7 +26,7 @@ def sections(groups: Sequence[Group], chapters: Sequence[Chapter]) -> tuple[Sect
     if len(panels) < 2:  # its own chapter has it
         return tuple(gathered)
     note = (
-        f"Precision against the quality of {codec}. Bars: Wilson's 95% interval of each point. "
+        f"Precision against the quality of {codec}. Bars: Wilson's 95% intervals, pointwise. "
         "The scale of precision does not start at 0."
     )
     plot = Plot("overview", "All sets of images", partial(quality_curves, panels), note)

@@ -36,7 +36,7 @@ def section(group: Group, choices: Choices) -> Section:
     if codecs := [quality_panel(group, codec, codec) for codec in group.curves]:
         drawn = {view for points in group.curves.values() for _, view in points}
         left = [view for view in group.degraded if view not in drawn]
-        note = "Bars: Wilson's 95% interval of each point. The scale of precision does not start at 0."
+        note = "Bars: Wilson's 95% intervals, pointwise. The scale of precision does not start at 0."
         note += f" Without a quality, so not drawn: {', '.join(left)}." if left else ""
         draw = partial(quality_curves, codecs)
         blocks.append(Plot(f"{group.name}-precision", "Precision against quality", draw, note))

@@ -12,6 +12,7 @@ from bench.report.inputs import Choices
 from bench.report.sections import drop, paper, precision
 from bench.report.tables import lay_out
 from bench.runs.folder import load_run
+from bench.statistics.paired import drop_interval
 from tests.support import made_up
 from tests.support.reports import groups_of, tables, terms, texts
 
@@ -34,10 +35,11 @@ def test_cells_have_the_statistics_of_their_counts(tmp_path):
     assert cells.loc[tested, "mcnemar_p"].tolist() == pytest.approx(raw)
     assert cells.loc[tested, "mcnemar_p_holm"].tolist() == pytest.approx(multipletests(raw, method="holm")[1])
     cell = cells.loc[("RN50", "jpeg-50")]
-    assert (cell["precision"], cell["drop"], cell["broken"], cell["repaired"]) == (0.7, 0.2, 20, 0)
+    assert (cell["precision"], cell["drop_points"], cell["broken"], cell["repaired"]) == (0.7, 20, 20, 0)
     assert cell["relative_drop"] == pytest.approx(0.25)
-    assert cell["drop_low"] < 0.2 < cell["drop_high"]
-    assert cells.loc[("RN50", "original"), ["drop", "mcnemar_p"]].isna().all()
+    interval = drop_interval(20, 0, 100)
+    assert [cell["drop_points_low"], cell["drop_points_high"]] == [100 * interval.low, 100 * interval.high]
+    assert cells.loc[("RN50", "original"), ["drop_points", "drop_points_low", "mcnemar_p"]].isna().all()
 
 
 def test_the_best_of_each_column_is_bold_and_what_has_no_quality_is_not_drawn(tmp_path):
@@ -56,7 +58,7 @@ def test_drops_show_their_interval_test_and_parts(tmp_path):
     write(tmp_path)
     found = tables(drop.section(groups_of(tmp_path)[0], Choices()))
     (row,) = lay_out(found["drop"]).rows
-    assert (row[2].text, row[2].details[1]) == ("0.2000", "p < 0.0001")
+    assert (row[2].text, row[2].details[1]) == ("20.00", "p < 0.0001")
     assert texts(found["losses"])[1] == ("RN50", "jpeg-50", "0.2500", "20", "20", "0", "0.2500")
 
 
