@@ -38,14 +38,13 @@ def _answer(same: Sequence[Answer]) -> str:
     if first.near_chance:
         before = f"{names}: {first.remark}. " if len(same) == 1 else f"{names}: near chance, so no drop says anything. "
     if first.smallest is None:
-        text = f"For {names} no measured setting has a drop under {limit}"
-    else:
-        drop, size = first.smallest.drop_points, f"{first.smallest.encoded_bytes:,.0f} bytes"
-        text = f"For {names} the smallest setting with a drop under {limit} is {first.smallest.view} ({size}"
-        if len(same) == 1:
-            text += f", drop {drop.value:.2f} points [{drop.interval.low:.2f}, {drop.interval.high:.2f}]"
-        text += ")"
-    if first.surely is not None and first.smallest is not None and first.surely.view == first.smallest.view:
+        return f"{before}For {names} no measured setting has a drop under {limit}."
+    drop, size = first.smallest.drop_points, f"{first.smallest.encoded_bytes:,.0f} bytes"
+    text = f"For {names} the smallest setting with a drop under {limit} is {first.smallest.view} ({size}"
+    if len(same) == 1:
+        text += f", drop {drop.value:.2f} points [{drop.interval.low:.2f}, {drop.interval.high:.2f}]"
+    text += ")"
+    if first.surely is not None and first.surely.view == first.smallest.view:
         return f"{before}{text}, and surely so."
     if len(same) == 1 or first.surely is not None:
         return f"{before}{text}; {first.certainty}."
