@@ -7,6 +7,7 @@ prints, result files and per-image tables as runs write them; then `lightning re
 import argparse
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,9 @@ import torch
 
 from bench.metrics import measure, support
 from bench.outcomes import Outcomes
-from bench.paper import PRECISION, PRETRAINED, TEMPLATE, VIEWS, PrecisionTable
+from bench.paper import PRETRAINED, TEMPLATE, VIEWS
+from bench.references import load
+from bench.references.sources import Images
 from bench.runs.folder import RunFolder
 from bench.runs.provenance import DataRecord, ModelRecord, SoftwareRecord
 from bench.runs.record import RunInfo, RunRecord
@@ -36,20 +39,33 @@ def write_runs(folder: Path, share: float) -> int:
     Returns:
         The number of runs.
     """
-    runs = [(table, encoder) for table in PRECISION for encoder in table.rows]
-    for seed, (table, encoder) in enumerate(runs):
-        write_run(folder / f"{table.data}-{table.split}-{encoder}", table, encoder, seed, share)
+    paper = load("paper")
+    runs = [(table, row) for table in paper.tables for row in paper.rows]
+    for seed, (table, row) in enumerate(runs):
+        published = {figure.view: figure.value for figure in paper.figures(row, table)}
+        write_run(folder / f"{table.data}-{table.splits[0]}-{row.encoder}", table, row.encoder, published, seed, share)
     return len(runs)
 
 
-def write_run(folder: Path, table: PrecisionTable, encoder: str, seed: int, share: float) -> None:
-    """One run: images are right in the order of a difficulty that views share but for noise."""
+def write_run(
+    folder: Path, table: Images, encoder: str, published: Mapping[str, float], seed: int, share: float
+) -> None:
+    """One run: images are right in the order of a difficulty that views share but for noise.
+
+    Args:
+        folder: Of the run.
+        table: The images.
+        encoder: Name.
+        published: Precision by view.
+        seed: Of the difficulty.
+        share: Of the images, in (0, 1].
+    """
     draws = np.random.default_rng(seed)
     images = max(1, round(share * table.images))
     labels = np.arange(images) % _CLASSES
     difficulty = draws.random(images)
     outcomes = {}
-    for view, precision in zip(VIEWS, table.rows[encoder], strict=True):
+    for view, precision in published.items():
         hardest = np.argsort(difficulty + 0.1 * draws.random(images))[round(precision * images) :]
         best = labels.copy()
         best[hardest] = (labels[hardest] + draws.integers(1, _CLASSES, len(hardest))) % _CLASSES
@@ -59,8 +75,11 @@ def write_run(folder: Path, table: PrecisionTable, encoder: str, seed: int, shar
         outcomes[view] = Outcomes.from_logits(
             logits, torch.tensor(labels), torch.arange(images), encoded_bytes=size, bits_per_pixel=bits
         )
-    data = {"name": table.data, "split": table.split, "views": list(VIEWS), "images_selected": images}
-    data |= {"class_names": [f"class {place}" for place in range(_CLASSES)], "content": f"{table.data}-{table.split}"}
+    data = {"name": table.data, "split": table.splits[0], "views": list(VIEWS), "images_selected": images}
+    data |= {
+        "class_names": [f"class {place}" for place in range(_CLASSES)],
+        "content": f"{table.data}-{table.splits[0]}",
+    }
     model = {"encoder": encoder, "pretrained": PRETRAINED, "templates": [TEMPLATE], "precision": "32-true"}
     record = RunRecord(
         images,

@@ -13,8 +13,8 @@ from bench.report.sections import (
     drop,
     encoders,
     overview,
-    paper,
     precision,
+    references,
     robustness,
     sizes,
     sources,
@@ -25,7 +25,7 @@ SECTIONS = (precision, sizes, drop, robustness, attribution_change, classes, enc
 
 
 def compose(title: str, inputs: Inputs, choices: Choices) -> tuple[Report, list[Group]]:
-    """A chapter per group of runs, after one on the paper if asked for, and one about what all this is.
+    """A chapter per group of runs, after one on published figures if asked for, and one about what all this is.
 
     Args:
         title: Of the page.
@@ -34,8 +34,10 @@ def compose(title: str, inputs: Inputs, choices: Choices) -> tuple[Report, list[
     """
     groups, replaced = group_runs(inputs.runs)
     chapters = [_chapter(group, choices) for group in groups]
-    if choices.against_paper:
-        chapters.insert(0, Chapter("Against the paper", (paper.section(groups),)))
+    if choices.against:
+        chapters.insert(
+            0, Chapter("Against published figures", tuple(references.section(groups, name) for name in choices.against))
+        )
     about = (definitions.section(groups), sources.section(groups, inputs.unused, replaced))
     findings = Chapter("Findings", overview.sections(groups, chapters))
     chapters = [*([findings] if findings.sections else []), *chapters, Chapter("About", about)]

@@ -21,7 +21,7 @@ def size_findings(answers: Sequence[Answer], pairs: Sequence[CodecPair]) -> tupl
     for answer in answers:
         views = (answer.smallest.view if answer.smallest else "", answer.surely.view if answer.surely else "")
         alike.setdefault((*views, answer.near_chance), []).append(answer)
-    sentences = [_answer(same) for same in alike.values()]
+    sentences = [_answer(same, len(answers)) for same in alike.values()]
     telling = sorted((pair for pair in pairs if _differs(pair)), key=lambda pair: -abs(pair.difference.value))
     if telling:
         parts = [_difference(pair) for pair in telling[:_MOST_PAIRS]]
@@ -30,10 +30,12 @@ def size_findings(answers: Sequence[Answer], pairs: Sequence[CodecPair]) -> tupl
     return tuple(sentences)
 
 
-def _answer(same: Sequence[Answer]) -> str:
-    """Of encoders that have the same smallest setting and the same sure one."""
+def _answer(same: Sequence[Answer], encoders: int) -> str:
+    """Of those of a number of encoders that have the same smallest setting and the same sure one."""
     first, limit = same[0], limit_in_words(same[0].limit)
     names = listed([answer.label for answer in same], _MOST_NAMES)
+    if len(same) == encoders > 2:
+        names = f"all {encoders} encoders"
     before = ""
     if first.near_chance:
         before = f"{names}: {first.remark}. " if len(same) == 1 else f"{names}: near chance, so no drop says anything. "

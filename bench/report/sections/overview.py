@@ -7,7 +7,7 @@ from functools import partial
 from bench.figures.curves import Panel, quality_curves
 from bench.report.document import Chapter, Findings, Plot, Section
 from bench.report.groups import Group
-from bench.report.sections.precision import quality_panel
+from bench.report.sections.precision import GREY_NOTE, quality_panel
 
 
 def sections(groups: Sequence[Group], chapters: Sequence[Chapter]) -> tuple[Section, ...]:
@@ -29,6 +29,7 @@ def sections(groups: Sequence[Group], chapters: Sequence[Chapter]) -> tuple[Sect
         f"Precision against the quality of {codec}. Bars: Wilson's 95% intervals, pointwise. "
         "The scale of precision does not start at 0."
     )
+    note += GREY_NOTE if any(panel.published for panel in panels) else ""
     plot = Plot("overview", "All sets of images", partial(quality_curves, panels), note)
     return (*gathered, Section("Overview", (plot,)))
 
