@@ -24,7 +24,7 @@ def _report(words: Sequence[str]) -> None:
 
 
 def _references(words: Sequence[str]) -> None:
-    from bench.report.coverage import main
+    from bench.references.command import main
 
     main(words)
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 
 from bench.paper import TEMPLATE
-from bench.references.sources import NAMES, Images, Published, Row, Source, load
+from bench.references.names import NAMES
+from bench.references.sources import Images, Published, Row, Source, load
 from bench.runs.provenance import DataRecord, ModelRecord
 from datamodules.degradations import Chain, Jpeg, parse
 from datamodules.errors import UserError

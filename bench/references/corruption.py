@@ -6,6 +6,7 @@ from statistics import fmean
 
 from bench.references.comparison import pixels_of
 from bench.references.sources import AlexNet, Images, Source
+from bench.runs.provenance import DataRecord
 from datamodules.degradations import ORIGINAL
 
 SEVERITIES = 5
@@ -90,16 +91,28 @@ def published_errors(source: Source, table: Images) -> dict[str, CorruptionError
     return dict(sorted(found.items(), key=lambda model: model[1].mean))
 
 
-def wrong_geometry(table: Images, views: Sequence[str]) -> bool:
-    """Whether views have the severities of a table in another geometry.
+def why_not_beside(source: Source, data: DataRecord, images: int, views: Sequence[str]) -> str:
+    """Why measurements do not stand beside the models of a source of corrupted images; empty where they do.
 
-    >>> table = Images("", "imagenet", ("val",), 1, ("resize-256+crop-224+imagenetc-jpeg-1",))
-    >>> wrong_geometry(table, ["imagenetc-jpeg-1"]), wrong_geometry(table, ["jpeg-75"])
-    (True, False)
+    Args:
+        source: With a column per severity.
+        data: The images.
+        images: Number of images that were classified.
+        views: What was measured of them, by name.
     """
-    codecs = {_corruption(view) for view in table.views}
-    return any(_corruption(view) in codecs for view in views if pixels_of(view) not in map(pixels_of, table.views))
+    table = severities(source)
+    if table is None or not table.are_of(data):
+        return f"{source.title} has no such data set and split"
+    if images != table.split_images:
+        return f"{images} images, {source.title} has {table.split_images}"
+    wanted, found = [pixels_of(view) for view in table.views], {pixels_of(view) for view in views}
+    if found.issuperset(wanted):
+        return ""
+    if {_codec(view) for view in found}.issuperset(map(_codec, wanted)):
+        return f"the severities have another geometry than {source.title}: measure {table.views[0]} and so on"
+    return f"not all severities were measured, from {table.views[0]} to {table.views[-1]}"
 
 
-def _corruption(view: str) -> str:
-    return next((link for link in pixels_of(view).split("+") if link.startswith("jpeg")), "")
+def _codec(view: str) -> str:
+    """The first codec of a chain."""
+    return next((link for link in view.split("+") if link.startswith("jpeg")), "")

@@ -3,17 +3,13 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from typing import Any, Self
 
 from bench.paper import canonical_encoder
+from bench.references.names import require_names
 from bench.runs.provenance import DataRecord
-from datamodules.errors import UserError
-
-NAMES = ("paper", "openclip", "cifar10-c", "cifar100-c", "imagenet-c", "imagenet-testbed")
-"""Of all sources, as `--against` takes them."""
 
 _QUICKGELU = "-quickgelu"
 _FOLDERS = "image_folder"  # the name of `datamodules.ImageFolder`, whose data set is known by its root
@@ -183,19 +179,6 @@ class Source:
         for row in self.rows:
             for table in self.tables:
                 yield from self.figures(row, table)
-
-
-def require_names(names: Sequence[str]) -> None:
-    """Refuse names that are no source's.
-
-    Raises:
-        UserError: One is not.
-    """
-    for name in names:
-        if name not in NAMES:
-            close = get_close_matches(name.lower(), NAMES, n=1)
-            hint = f": did you mean {close[0]}?" if close else ""
-            raise UserError(f"{name!r} is no source of published figures{hint}; choose from {', '.join(NAMES)}")
 
 
 @cache

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from bench.command_line.ending import OneLineParser
-from bench.references.sources import NAMES, require_names
+from bench.references.names import NAMES, require_names
 from datamodules.text import printable
 
 TITLE = "Zero-shot precision of CLIP under image compression"

@@ -7,6 +7,7 @@ import pandas as pd
 
 from bench.references.attributions import compare_attributions
 from bench.references.comparison import Bar, Comparison, compare
+from bench.references.corruption import why_not_beside
 from bench.references.sources import Source, load
 from bench.report.document import Block, Section
 from bench.report.groups import Entry, Group
@@ -113,24 +114,26 @@ def section(groups: Sequence[Group], name: str) -> Section:
         blocks.append("No measurement is comparable with one of its figures.")
     blocks += beside_others
     blocks += _attributions(groups) if name == "paper" else []
-    refused = refusals(groups, source, {table.name for table in beside_others})
+    refused = refusals(groups, source)
     return Section(f"Against {source.title}", (*blocks, "Not comparable:", refused) if refused else tuple(blocks))
 
 
-def refusals(groups: Sequence[Group], source: Source, shown: set[str]) -> dict[str, str]:
-    """Why models are not compared with a source, by label and images.
-
-    Args:
-        groups: Of runs.
-        source: Of figures.
-        shown: Names of tables where measurements stand beside those of its models.
-    """
+def refusals(groups: Sequence[Group], source: Source) -> dict[str, str]:
+    """Why models are not compared with a source, by label and images."""
     return {
-        f"{label}, {group.title}": comparison.refusal
+        f"{entry.label}, {group.title}": reason
         for group in groups
-        for label, comparison in comparisons(group, source).items()
-        if comparison.refusal and f"{group.name}-{source.name}" not in shown
+        for entry in group.entries
+        if (reason := refusal(group, entry, source))
     }
+
+
+def refusal(group: Group, entry: Entry, source: Source) -> str:
+    """Why a model is not compared with a source; empty where it is, or stands beside the source's models."""
+    reason = _compare(group, entry, source).refusal
+    return (
+        why_not_beside(source, group.data, group.images, tuple(entry.runs)) if reason and source.supervised else reason
+    )
 
 
 def _distances(source: Source, frames: Mapping[str, pd.DataFrame]) -> list[Block]:

@@ -1,12 +1,16 @@
 """Which figures a run is held against, why others are refused, and how far prompts are known to matter."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import yaml
 
 from bench.paper import TEMPLATE
-from bench.references import NAMES, compare, load, published_curves
-from bench.references.comparison import pixels_of, prompt_bar
+from bench.references.comparison import compare, pixels_of, prompt_bar, published_curves
+from bench.references.names import NAMES
+from bench.references.sources import load
+from bench.sweep.grid import read_sweep
 from datamodules.degradations import degrade
 from datamodules.stl10 import CLASSES
 from tests.support import made_up
@@ -104,6 +108,24 @@ def test_the_bar_is_the_papers_figures_minus_the_suites():
     bar = prompt_bar(source, source.tables[1])
     assert (bar.low, bar.high, bar.pairs) == pytest.approx((min(differences), max(differences), 9))
     assert prompt_bar(source, source.tables[2]) is None  # the paper has no CIFAR-100
+
+
+def test_every_cell_of_the_openclip_sweep_is_the_same_experiment(repository, monkeypatch):
+    monkeypatch.chdir(repository)
+    cells = read_sweep(repository / "configs/openclip.yaml", None, {})
+    assert len(cells) == 12
+    for cell in cells:
+        config = yaml.safe_load(Path(cell.config).read_text())
+        table = ["cifar10", "stl10"].index(cell.labels["data"])
+        assert config["data"]["init_args"]["split"] == "test"
+        options = {name.removeprefix("model."): value for name, value in cell.options.items()}
+        options["activation"] = "quickgelu" if cell.labels["encoder"] in ("openai", "metaclip") else "gelu"
+        record = first_record(
+            "openclip", "RN50", table, class_names=(CIFAR10, CLASSES)[table],
+            model={**options, "templates": tuple(options["templates"])},
+        )  # fmt: skip
+        found = compared("openclip", record)
+        assert (found.refusal, found.caveat, list(found.published)) == ("", "", ["original"])
 
 
 def test_of_two_activations_the_runs_own_is_chosen():

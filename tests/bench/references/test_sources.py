@@ -11,7 +11,8 @@ import pytest
 from bench.paper import ENCODERS, VIEWS, canonical_encoder
 from bench.references.attributions import find_attributions, printed_attributions
 from bench.references.corruption import published_errors, severities
-from bench.references.sources import NAMES, load, require_names
+from bench.references.names import NAMES, require_names
+from bench.references.sources import load
 from datamodules.degradations import parse
 from datamodules.errors import UserError
 from datamodules.stl10 import CLASSES
@@ -166,7 +167,7 @@ def test_an_unknown_source_is_refused_with_the_likely_one():
 
 def test_published_figures_cost_no_torch():
     program = (
-        "import sys, bench.references; from bench.references import load; load('openclip');"
+        "import sys; from bench.references.sources import load; load('openclip');"
         "print(sorted({'torch', 'lightning', 'open_clip', 'pandas'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

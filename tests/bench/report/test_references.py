@@ -8,8 +8,10 @@ import pytest
 
 from bench.paper import TEMPLATE, VIEWS
 from bench.references.attributions import compare_attributions, printed_attributions
-from bench.references.sources import NAMES, load
-from bench.report.coverage import coverage, main
+from bench.references.command import main
+from bench.references.names import NAMES
+from bench.references.sources import load
+from bench.report.coverage import coverage
 from bench.report.inputs import Choices
 from bench.report.sections import precision, references
 from bench.report.tables import lay_out
@@ -46,7 +48,7 @@ def cells_beside(folder, name):
 
 
 @pytest.mark.parametrize(("name", "every", "cells"), [
-    ("openclip", 1, 3 * 118), ("cifar10-c", 4, 6 * 5), ("cifar100-c", 4, 4 * 5), ("imagenet-c", 4, 3 * 5),
+    ("openclip", 3, 3 * 40), ("cifar10-c", 4, 6 * 5), ("cifar100-c", 4, 4 * 5), ("imagenet-c", 4, 3 * 5),
     ("imagenet-testbed", 40, 5 * 6),
 ])  # fmt: skip
 def test_runs_equal_to_a_source_show_no_difference_and_one_changed_image_in_ten_thousand_is_found(
@@ -183,7 +185,32 @@ def test_a_run_at_every_severity_stands_beside_the_published_models(tmp_path):
     assert row["better"] == sum(np.mean(one.values) > 0.85 for one in source.rows)
     assert len(table.frame) == 24
     assert coverage(groups, source).beside == 1
-    assert references.section(groups, "cifar100-c").blocks[1] == "No measurement is comparable with one of its figures."
+    assert terms(references.section(groups, "cifar10-c")) == {}
+    assert list(terms(references.section(groups, "cifar100-c")).values()) == [
+        "RobustBench's CIFAR-100-C has no such data set and split"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("chain", "last", "reason"),
+    [
+        ("", 5, "the severities have another geometry than RobustBench's ImageNet-C: measure resize-256+crop-224+"),
+        ("resize-256+crop-224+", 5, "the severities have another geometry than RobustBench's ImageNet-C"),
+        (
+            "resize-256+crop-224+",
+            4,
+            "not all severities were measured, from resize-256+crop-224+imagenetc-jpeg-1+jpeg-85",
+        ),
+    ],
+)
+def test_severities_of_another_geometry_are_refused_with_the_view_that_is_meant(tmp_path, chain, last, reason):
+    figure = replace(next(load("imagenet-c").all_figures()), images=50_000, encoder="ViT-B-32")
+    views = [f"{chain}imagenetc-jpeg-{severity}" for severity in range(1, last + 1)]
+    record = made_up.record_of_figures([replace(figure, view=view) for view in views])
+    made_up.write_run(tmp_path / "run", record)
+    section = references.section(groups_of(tmp_path), "imagenet-c")
+    assert tables(section) == {}
+    assert next(iter(terms(section).values())).startswith(reason)
 
 
 @pytest.mark.parametrize(("name", "ending"), [("imagenet-c", "+jpeg-85-optimise"), ("imagenet-testbed", "")])
@@ -278,4 +305,12 @@ def test_the_command_counts_what_runs_can_be_checked_against(tmp_path, capsys):
     assert "paper: 4 cells of the same experiment" in lines
     assert "  not so 1 cells: no figure for the view" in lines
     assert f'openclip: 1 of another (the prompt "{TEMPLATE}" instead of 18 prompts)' in lines
-    assert "cifar10-c: nothing" in lines
+    place = lines.index("cifar10-c: nothing")
+    assert (
+        lines[place + 1]
+        == "  not so 5 cells: not all severities were measured, from cifar10c-jpeg-1 to cifar10c-jpeg-5"
+    )
+    printed = [line for line in printed_attributions() if line.where == "Table 3"]
+    write_attributions(tmp_path / "explained", printed)
+    main([str(tmp_path)])
+    assert "10 of the 44 printed attributions" in capsys.readouterr().out
