@@ -16,8 +16,7 @@ import torch
 from bench.metrics import measure, support
 from bench.outcomes import Outcomes
 from bench.paper import PRETRAINED, TEMPLATE, VIEWS
-from bench.references import load
-from bench.references.sources import Images
+from bench.references.sources import Images, load
 from bench.runs.folder import RunFolder
 from bench.runs.provenance import DataRecord, ModelRecord, SoftwareRecord
 from bench.runs.record import RunInfo, RunRecord
@@ -75,7 +74,12 @@ def write_run(
         outcomes[view] = Outcomes.from_logits(
             logits, torch.tensor(labels), torch.arange(images), encoded_bytes=size, bits_per_pixel=bits
         )
-    data = {"name": table.data, "split": table.splits[0], "views": list(VIEWS), "images_selected": images}
+    data: dict[str, object] = {
+        "name": table.data,
+        "split": table.splits[0],
+        "views": list(VIEWS),
+        "images_selected": images,
+    }
     data |= {
         "class_names": [f"class {place}" for place in range(_CLASSES)],
         "content": f"{table.data}-{table.splits[0]}",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bench.figures.curves import Line, Measured, Panel, quality_curves
 from bench.figures.style import look
-from bench.references import published_curves
+from bench.references.comparison import published_curves
 from bench.report.document import Block, Plot, Section
 from bench.report.groups import Entry, Group, short
 from bench.report.inputs import Choices
