@@ -23,7 +23,7 @@ FIGURES = {
     "cifar10-c": (23, 115),
     "cifar100-c": (13, 65),
     "imagenet-c": (12, 60),
-    "imagenet-testbed": (200, 1200),
+    "imagenet-testbed": (163, 978),  # 37 of 200 repeat the clean figure at severity 1
 }
 
 
@@ -84,9 +84,12 @@ def test_clean_and_corrupted_figures_equal_the_files_they_were_taken_from(shared
         rows = {row.encoder: pytest.approx(row.values) for row in load(name).rows}
         assert {canonical_encoder(model): values for model, values in taken["rows"].items()} == rows
     testbed = {canonical_encoder(model): values for model, *values in corrupted[3]["rows"]}
-    for row in load("imagenet-testbed").rows:
-        clean_value, *both = testbed[row.encoder]
-        assert row.values == pytest.approx([value / 100 for value in (clean_value, *both[::2])], abs=1e-6)
+    taken = {
+        model: pytest.approx([value / 100 for value in (clean_value, *both[::2])], abs=1e-6)
+        for model, (clean_value, *both) in testbed.items()
+        if clean_value != both[0] and (abs(clean_value - both[0]) > 0.5 or both[0] - both[2] < 1)
+    }
+    assert {row.encoder: row.values for row in load("imagenet-testbed").rows} == taken
 
 
 def test_figure_6_has_multiples_of_one_image_so_precision_is_micro_averaged():
