@@ -12,6 +12,7 @@ from bench.report.sections import (
     definitions,
     drop,
     encoders,
+    overview,
     precision,
     references,
     robustness,
@@ -38,12 +39,14 @@ def compose(title: str, inputs: Inputs, choices: Choices) -> tuple[Report, list[
             0, Chapter("Against published figures", tuple(references.section(groups, name) for name in choices.against))
         )
     about = (definitions.section(groups), sources.section(groups, inputs.unused, replaced))
-    return Report(title, _summary(groups, len(inputs.unused)), (*chapters, Chapter("About", about))), groups
+    findings = Chapter("Findings", overview.sections(groups, chapters))
+    chapters = [*([findings] if findings.sections else []), *chapters, Chapter("About", about)]
+    return Report(title, _summary(groups, len(inputs.unused)), tuple(chapters)), groups
 
 
 def _chapter(group: Group, choices: Choices) -> Chapter:
-    found = (module.section(group, choices) for module in SECTIONS)
-    return Chapter(group.title, tuple(section for section in found if section), group.name)
+    made = (module.section(group, choices) for module in SECTIONS)
+    return Chapter(group.title, tuple(section for section in made if section), group.name)
 
 
 def _summary(groups: Sequence[Group], unused: int) -> str:
