@@ -23,7 +23,17 @@ def _report(words: Sequence[str]) -> None:
     main(words)
 
 
-_OWN_COMMANDS: dict[str, Callable[[Sequence[str]], int | None]] = {"sweep": _sweep, "report": _report}
+def _references(words: Sequence[str]) -> None:
+    from bench.references.command import main
+
+    main(words)
+
+
+_OWN_COMMANDS: dict[str, Callable[[Sequence[str]], int | None]] = {
+    "sweep": _sweep,
+    "report": _report,
+    "references": _references,
+}
 
 
 def main(args: Sequence[str] | None = None) -> None:

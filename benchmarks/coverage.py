@@ -120,7 +120,7 @@ def _held(random: np.random.Generator, precisions: tuple[tuple[float, ...], ...]
     views = np.array(precisions).ravel()
     own = random.uniform(size=(n, len(views)))
     right = np.where(random.uniform(size=own.shape) < 0.8, random.uniform(size=(n, 1)), own) < views
-    sums = resampled_sums(right.astype(np.float64), seed=int(random.integers(2**31)))
+    (sums,) = resampled_sums(right.astype(np.float64), seed=int(random.integers(2**31)))
     curves = np.moveaxis(sums.reshape(len(sums), *np.array(precisions).shape) / n, 1, 0)
     x = np.broadcast_to(np.arange(curves.shape[-1], dtype=np.float64), curves.shape[1:])
     low, high = x[:, 0], x[:, -1]

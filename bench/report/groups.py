@@ -4,7 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,11 +41,19 @@ DROP = "drop_points"
 
 @dataclass(frozen=True)
 class Entry:
-    """One model of a group, and the newest run that measured each view."""
+    """One model of a group.
+
+    Attributes:
+        label: For readers.
+        model: What its records say.
+        runs: The newest that measured each view, by view.
+        place: Of its label among those of all groups, which decides its look.
+    """
 
     label: str
     model: ModelRecord
     runs: Mapping[str, FinishedRun]
+    place: int = 0
 
     @property
     def encoder(self) -> str:
@@ -178,7 +186,11 @@ def group_runs(runs: Sequence[FinishedRun]) -> tuple[list[Group], dict[Path, str
         name = _slug(same[0]) + (f"-{rivals.index(same) + 1}" if len(rivals) > 1 else "")
         others = [other[0] for other in rivals if other is not same]
         groups.append(_group(name, _title(same[0], others), same, replaced))
-    return groups, replaced
+    places = {label: place for place, label in enumerate(dict.fromkeys(e.label for g in groups for e in g.entries))}
+    return [
+        replace(group, entries=tuple(replace(entry, place=places[entry.label]) for entry in group.entries))
+        for group in groups
+    ], replaced
 
 
 def _place(run: FinishedRun) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
+import numpy.typing as npt
 
 from bench.report.groups import Entry
 from bench.runs.images import read_columns
@@ -103,8 +104,8 @@ def measure_rates(
     pairs: list[CodecPair] = []
     problems: dict[str, str] = {}
     resampled: list[Floats] = []
-    for entry in filter(_long_curves, entries):
-        sums, problem = _resample(entry, images)
+    drawn = [entry for entry in entries if _long_curves(entry)]
+    for entry, (sums, problem) in zip(drawn, _resample(drawn, images), strict=True):
         curves += _curves(entry, sums, images, points)
         for pair, differences in _pairs(entry, sums, images):
             pairs.append(pair)
@@ -118,23 +119,35 @@ def _long_curves(entry: Entry) -> dict[str, list[str]]:
     return {name: views for name, views in codec_curves(bits_per_pixel(entry)).items() if len(views) > 1}
 
 
-def _resample(entry: Entry, images: int) -> tuple[Sums, str]:
+def _resample(entries: Sequence[Entry], images: int) -> list[tuple[Sums, str]]:
     """Sums of `correct`, `encoded_bytes` and `bits_per_pixel`; and why there are no bootstrap samples, if so."""
-    try:
-        return _from_images(entry), ""
-    except FileNotFoundError:
-        problem = "no images.csv beside a result file"
-    except (OSError, ValueError) as error:
-        problem = " ".join(str(error).split())
+    found: list[tuple[Sums, str]] = []
+    tables: list[dict[tuple[str, str], npt.NDArray[np.float32]]] = []
+    for entry in entries:
+        try:
+            tables.append(_read(entry))
+            found.append(({}, ""))
+        except FileNotFoundError:
+            found.append((_means(entry, images), "no images.csv beside a result file"))
+        except (OSError, ValueError) as error:
+            found.append((_means(entry, images), " ".join(str(error).split())))
+    stacked = [np.stack(list(columns.values()), axis=1) for columns in tables]
+    resampled = resampled_sums(*stacked) if stacked else []
+    known = iter([dict(zip(columns, sums.T, strict=True)) for columns, sums in zip(tables, resampled, strict=True)])
+    return [(means, problem) if problem else (next(known), "") for means, problem in found]
+
+
+def _means(entry: Entry, images: int) -> Sums:
+    """What the records alone say, [1]: nothing to resample."""
     sums = {(view, "correct"): np.array([float(entry.view(view).correct or 0)]) for view in entry.runs}
     for view in bits_per_pixel(entry):
         means = entry.view(view).metrics
         sums |= {(view, name): np.array([means[name] * images]) for name in ("encoded_bytes", "bits_per_pixel")}
-    return sums, problem
+    return sums
 
 
-def _from_images(entry: Entry) -> Sums:
-    """Read and resample.
+def _read(entry: Entry) -> dict[tuple[str, str], npt.NDArray[np.float32]]:
+    """Columns [N] by view and quantity.
 
     Raises:
         ValueError: A table is damaged, or two tables are of other images.
@@ -147,13 +160,12 @@ def _from_images(entry: Entry) -> Sums:
     if len(prints) > 1:
         raise ValueError("its views were measured by several runs, whose images.csv have other indices or labels")
     encoded = bits_per_pixel(entry)
-    columns = {
+    return {
         (view, name): values
         for view, run in entry.runs.items()
         for name, values in tables[run.folder.path][view].items()
         if view in encoded or (view, name) == (ORIGINAL, "correct")
     }
-    return dict(zip(columns, resampled_sums(np.stack(list(columns.values()), axis=1)).T, strict=True))
 
 
 def _log(sums: Sums, name: str, views: Sequence[str], images: int) -> Floats:

@@ -13,25 +13,26 @@ IMAGE_RESAMPLES = 2_000
 _ROWS_AT_ONCE = 64
 
 
-def resampled_sums(values: npt.NDArray[np.floating], resamples: int = IMAGE_RESAMPLES, seed: int = 0) -> Floats:
-    """Sums over images, and those of bootstrap samples of the images: float64 [1 + resamples, K].
+def resampled_sums(*tables: npt.NDArray[np.floating], resamples: int = IMAGE_RESAMPLES, seed: int = 0) -> list[Floats]:
+    """Sums over images, and those of bootstrap samples of the images: float64 [1 + resamples, K] per table.
 
-    An image is drawn with all its columns, so that whatever is made of several of them is paired. The draws depend on
-    nothing but the seed and the number of images. Sums of whole numbers are whole numbers.
+    An image is drawn with all its columns in all tables, so that whatever is made of several of them is paired. The
+    draws depend on nothing but the seed and the number of images. Sums of whole numbers are whole numbers.
 
     Args:
-        values: [N, K], a row per image.
+        tables: At least one, [N, K] each, a row per image.
         resamples: Number of samples of N images drawn with replacement.
         seed: Of the draws.
     """
-    n, columns = len(values), values.astype(np.float64)
+    n, columns = len(tables[0]), [table.astype(np.float64) for table in tables]
     random = np.random.default_rng([seed, n])
-    sums = [columns.sum(0, keepdims=True)]
+    sums = [[column.sum(0, keepdims=True)] for column in columns]
     for first in range(0, resamples, _ROWS_AT_ONCE):
         draws = (random.integers(n, size=n) for _ in range(min(_ROWS_AT_ONCE, resamples - first)))
         counts = np.stack([np.bincount(draw, minlength=n) for draw in draws]).astype(np.float64)
-        sums.append(counts @ columns)
-    return np.concatenate(sums)
+        for parts, column in zip(sums, columns, strict=True):
+            parts.append(counts @ column)
+    return [np.concatenate(parts) for parts in sums]
 
 
 def percentiles(resampled: Floats, level: float = LEVEL) -> Interval:

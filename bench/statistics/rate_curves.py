@@ -38,6 +38,15 @@ def codec_curves(bits: Mapping[str, float]) -> dict[str, list[str]]:
     return found
 
 
+def setting(view: str) -> str:
+    """The number that tells an encoded view from the others of its codec's curve, as text.
+
+    >>> setting("resize-0.5+jpeg-50")
+    '50'
+    """
+    return f"{parse(view).settings[0].value:g}"
+
+
 def common_range(curves: Sequence[Floats]) -> tuple[Floats, Floats]:
     """The range of x that several curves have in common, [...] each; it is empty where the first is not less.
 

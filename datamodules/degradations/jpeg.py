@@ -142,8 +142,13 @@ class Cifar10CJpeg(OneNumber):
     formats = (JPEG,)
     qualities: ClassVar[tuple[int, ...]] = (80, 65, 58, 50, 40)
 
+    @property
+    def plain(self) -> Jpeg:
+        """The same by its quality."""
+        return Jpeg(self.qualities[self.severity - 1])
+
     def __call__(self, image: Image.Image) -> Degraded:
-        return Jpeg(self.qualities[self.severity - 1])(image)
+        return self.plain(image)
 
 
 @dataclass(frozen=True)
@@ -163,5 +168,10 @@ class ImageNetCJpeg(OneNumber):
     formats = (JPEG,)
     qualities: ClassVar[tuple[int, ...]] = (25, 18, 15, 10, 7)
 
+    @property
+    def plain(self) -> Jpeg:
+        """The same by its quality."""
+        return Jpeg(self.qualities[self.severity - 1])
+
     def __call__(self, image: Image.Image) -> Degraded:
-        return Jpeg(self.qualities[self.severity - 1])(image)
+        return self.plain(image)

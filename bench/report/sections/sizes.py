@@ -1,21 +1,24 @@
 """Precision against bytes: the practitioner's answer, curves, and codecs two by two."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import pandas as pd
 
 from bench.figures.curves import Line, Panel, rate_curves
+from bench.figures.style import codec_looks, look
 from bench.report.answers import Answer, Setting, answers_of, limit_in_words
 from bench.report.document import Block, Plot, Section
-from bench.report.groups import Group, short
+from bench.report.groups import Entry, Group, short
 from bench.report.inputs import Choices
 from bench.report.rates import CodecCurve, CodecPair, bits_per_pixel, measure_rates
 from bench.report.sections.precision import precisions
+from bench.report.size_findings import size_findings
 from bench.report.tables import Column, Table, metric_column
 from bench.statistics.bootstrap import IMAGE_RESAMPLES
-from bench.statistics.rate_curves import codec_curves
+from bench.statistics.rate_curves import codec_curves, setting
 from datamodules.degradations import ORIGINAL
 
 _MOST_ROWS = 120
@@ -39,8 +42,8 @@ def section(group: Group, choices: Choices) -> Section | None:
         blocks += ["Where no setting is surely under the limit:", unsure]
     if panels := rate_panels(group):
         note = (
-            "Bands: Wilson's 95% intervals, pointwise. Dashed: the original. The scale of precision does not start at "
-            "0."
+            "Bars: Wilson's 95% intervals, pointwise; beside each point the setting. Dotted: the original. The scale "
+            "of precision does not start at 0."
         )
         blocks.append(
             Plot(f"{group.name}-rate", "Precision against bits per pixel", partial(rate_curves, panels), note)
@@ -49,19 +52,31 @@ def section(group: Group, choices: Choices) -> Section | None:
     blocks += [_curve_table(group, curves, choices.points)] if curves else []
     blocks += [_pair_table(group, pairs)] if pairs else []
     blocks += ["Without intervals, which need the images one by one:", problems] if problems else []
-    return Section("Bytes", (*blocks, _view_table(group)))
+    return Section("Bytes", (*blocks, _view_table(group)), tuple(size_findings(found, pairs)))
 
 
 def rate_panels(group: Group) -> list[Panel]:
-    """A panel per encoder with a line per codec."""
-    known, panels = precisions(group), []
-    for entry in group.entries:
+    """A panel per encoder with a line per codec; where there is one codec only, one panel with a line per encoder."""
+    known = precisions(group)
+    found = [(entry, codec_curves(bits_per_pixel(entry))) for entry in group.entries]
+    codecs = {codec for _, curves in found for codec in curves}
+
+    def line(entry: Entry, label: str, settings: Sequence[str], style: Mapping[str, Any]) -> Line:
         bits, views = bits_per_pixel(entry), known[entry.label]
+        return Line(label, [(bits[view], replace(views[view], name=setting(view))) for view in settings], look=style)
+
+    if len(codecs) == 1 < len(group.entries):
         lines = [
-            Line(name, [(bits[view], views[view]) for view in settings])
-            for name, settings in codec_curves(bits).items()
+            line(entry, entry.label, settings, look(entry.place))
+            for entry, curves in found
+            for settings in curves.values()
         ]
-        panels += [Panel(entry.label, lines, original=views[ORIGINAL])] if lines else []
+        return [Panel(codecs.pop(), lines)]
+    panels = []
+    for entry, curves in found:
+        looks = codec_looks(list(curves), entry.place)
+        lines = [line(entry, codec, settings, looks[codec]) for codec, settings in curves.items()]
+        panels += [Panel(entry.label, lines, original=known[entry.label][ORIGINAL])] if lines else []
     return panels
 
 
