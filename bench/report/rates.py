@@ -213,7 +213,8 @@ def _pairs(entry: Entry, sums: Sums, images: int) -> list[tuple[CodecPair, Float
         refused = _refusal(x, right)
         means = [mean_on_range(bits, y, low, high) for bits, y in zip(x, right, strict=True)]
         difference = means[0] - means[1] if not refused else np.full_like(low, np.nan)
-        rate, no_rate = _rate([_log(sums, "encoded_bytes", views, images) for views in (one, other)], right)
+        weights = [_log(sums, "encoded_bytes", views, images) for views in (one, other)]
+        rate, no_rate = _rate((first, second), weights, right)
         bits = Interval(float(np.exp2(low[0])), float(np.exp2(high[0]))) if low[0] < high[0] else _UNKNOWN
         value = Estimate(float(difference[0]), _UNKNOWN)
         pairs.append((CodecPair(entry.label, first, second, bits, value, refused, rate, no_rate), difference))
@@ -235,12 +236,12 @@ def _too_narrow(ranges: Sequence[float], shared: float, name: str) -> str:
     return f"only {share:.0%} of the narrower curve's {name} in common" if share < LEAST_SHARE * (1 - 1e-9) else ""
 
 
-def _rate(x: Sequence[Floats], right: Sequence[Floats]) -> tuple[Estimate, str]:
+def _rate(codecs: Sequence[str], x: Sequence[Floats], right: Sequence[Floats]) -> tuple[Estimate, str]:
     """Bjøntegaard's rate in percent, or why there is none; of logarithms of bytes and precisions, [1 + R, P] each."""
     none = Estimate(_NAN, _UNKNOWN)
-    falling = [name for name, y in zip(("first", "second"), right, strict=True) if not rises(y[0])]
+    falling = [name for name, y in zip(codecs, right, strict=True) if not rises(y[0])]
     if falling:
-        return none, f"precision does not rise along the {' and the '.join(falling)}"
+        return none, f"precision does not rise with every setting of {' and '.join(falling)}"
     low, high = (float(end[0]) for end in common_range(right))
     if low >= high:
         return none, "no precision in common"
