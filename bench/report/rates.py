@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from bench.report.groups import Entry
 from bench.runs.images import read_columns
-from bench.statistics.bjontegaard import log_rate_difference, rises
+from bench.statistics.bjontegaard import log_rate_difference, rising_points
 from bench.statistics.bootstrap import Floats, estimate, joint_estimates, percentiles, resampled_sums
 from bench.statistics.intervals import LEVEL, Estimate, Interval
 from bench.statistics.paired import drop_limits
@@ -239,17 +239,18 @@ def _too_narrow(ranges: Sequence[float], shared: float, name: str) -> str:
 def _rate(codecs: Sequence[str], x: Sequence[Floats], right: Sequence[Floats]) -> tuple[Estimate, str]:
     """Bjøntegaard's rate in percent, or why there is none; of logarithms of bytes and precisions, [1 + R, P] each."""
     none = Estimate(_NAN, _UNKNOWN)
-    falling = [name for name, y in zip(codecs, right, strict=True) if not rises(y[0])]
-    if falling:
-        return none, f"precision does not rise with every setting of {' and '.join(falling)}"
-    low, high = (float(end[0]) for end in common_range(right))
+    rising = [y[0, : rising_points(y[0])] for y in right]
+    flat = [name for name, y in zip(codecs, rising, strict=True) if len(y) < 2]
+    if flat:
+        return none, f"precision does not rise from the smallest setting of {' and '.join(flat)} to the next"
+    low, high = (float(end) for end in common_range(rising))
     if low >= high:
         return none, "no precision in common"
-    if narrow := _too_narrow([np.ptp(values[0]) for values in right], high - low, "precision"):
+    if narrow := _too_narrow([np.ptp(y) for y in rising], high - low, "precision"):
         return none, narrow
     rates = 100 * (np.exp2(log_rate_difference((x[0], right[0]), (x[1], right[1]))) - 1)
     if len(rates) > 1 and np.isnan(rates[1:]).mean() > (1 - LEVEL) / 2:
-        return none, "whether precision rises, and how far the curves share it, is within the noise of these images"
+        return none, "whether the curves rise and share a range of precision is within the noise of these images"
     return estimate(rates), ""
 
 

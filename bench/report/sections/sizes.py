@@ -171,11 +171,10 @@ def _pair_table(group: Group, pairs: Sequence[CodecPair]) -> Table:
         | {"not_at_equal_precision": pair.not_at_equal_precision or None}
         for pair in pairs
     ]
-    given = sum(not pair.not_at_equal_bits for pair in pairs)
     note = (
         "At equal bits: mean precision of the first minus that of the second in percentage points, over the logarithm "
-        "of the bits per pixel that both span, with the paired bootstrap's 95% interval, joint for "
-        f"the {given:,} differences of this table ({IMAGE_RESAMPLES:,} resamples). Bold: the interval excludes 0. At "
+        "of the bits per pixel that both span, with the paired bootstrap's 95% interval, joint for all differences of "
+        f"this table ({IMAGE_RESAMPLES:,} resamples). Bold: the interval excludes 0. At "
         "equal precision: percent of bytes that the first needs more than the second (Bjøntegaard's rate), with the "
         "paired bootstrap's 95% interval, pointwise."
     )
