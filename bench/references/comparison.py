@@ -69,7 +69,9 @@ def compare(source: Source, model: ModelRecord, data: DataRecord, images: int, v
     if not tagged:
         known = " or ".join(dict.fromkeys(row.weights for row in rows))
         return Comparison(f"weights {model.pretrained}, {source.title} has {known}")
-    row = next((row for row in tagged if row.activation in (None, model.activation)), tagged[0])
+    row = _with_activation(tagged, model.activation)
+    if row is None:
+        return Comparison(f"activation {model.activation}, {source.title} has {tagged[0].activation}")
     published: dict[str, Published] = {}
     for table in tables:
         if reason := _refusal(source, table, model, data, images):
@@ -109,8 +111,8 @@ def _caveat(source: Source, table: Images, model: ModelRecord) -> tuple[str, Bar
 def prompt_bar(source: Source, table: Images) -> Bar | None:
     """How far the seed paper's figures are above a source's, where both print one of the same model and images.
 
-    Both are published, and nothing but the prompts differs: it is what the prompt is worth, measured on the encoders
-    that the paper has. None where there is no such pair.
+    Nothing but the prompts is known to differ between the two, so it is about what the prompt is worth, on the
+    encoders that the paper has. None where there is no such pair.
     """
     paper = load("paper")
     same = [own for own in paper.tables if own.data == table.data and own.splits[0] in table.splits]

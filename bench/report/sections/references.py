@@ -157,9 +157,9 @@ def _distances(source: Source, frames: Mapping[str, pd.DataFrame]) -> list[Block
         )
     if loose:
         notes.append(
-            "Where the prompts are others, the two numbers are not meant to be equal. What the prompts alone are worth "
-            "is known from print: where the paper and this source have a figure of the same encoder, weights and "
-            "images, the paper's is higher by these amounts. The bar is the range of those pairs, all of OpenAI's "
+            "Where the prompts are others, the two numbers are not meant to be equal. How far apart they lie is "
+            "known from print: where the paper and this source have a figure of the same encoder, weights and images, "
+            "the paper's minus the source's is within these bounds. They are the range of those pairs, all of OpenAI's "
             "encoders, and no interval."
         )
     farthest = whole.assign(distance=whole["difference"].abs()).sort_values("distance", ascending=False, kind="stable")
@@ -204,8 +204,8 @@ _COLUMNS = (
 )
 _OUTSIDE = Column("outside", "outside the 95% interval", ",.0f", marked=lambda frame: frame["outside"] > 0)
 _BAR = (
-    Column("bar", "measured minus published, from print"),
-    Column("outside_bar", "outside this bar", ",.0f", marked=lambda frame: frame["outside_bar"] > 0),
+    Column("bar", "bounds of measured minus published, from print"),
+    Column("outside_bar", "outside these bounds", ",.0f", marked=lambda frame: frame["outside_bar"] > 0),
 )
 _CELLS = (
     *(Column("label", "encoder"), Column("data"), Column("split"), Column("view"), Column("where")),
