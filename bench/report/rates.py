@@ -85,8 +85,8 @@ class CodecPair:
 
 
 def bits_per_pixel(entry: Entry) -> dict[str, float]:
-    """Mean bits per pixel of the encoded views."""
-    means = {view: entry.view(view).metrics for view in entry.runs}
+    """Mean bits per pixel of the encoded views, without the originals' own files."""
+    means = {view: entry.view(view).metrics for view in entry.runs if view != ORIGINAL}
     return {view: metrics["bits_per_pixel"] for view, metrics in means.items() if "bits_per_pixel" in metrics}
 
 

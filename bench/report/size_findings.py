@@ -42,6 +42,7 @@ def _answer(same: Sequence[Answer], encoders: int) -> str:
     if first.smallest is None:
         return f"{before}For {names} no measured setting has a drop under {limit}."
     drop, size = first.smallest.drop_points, f"{first.smallest.encoded_bytes:,.0f} bytes"
+    size += "" if first.smallest.saved is None else f", {first.smallest.saved:.0f}% less than the files as they are"
     text = f"For {names} the smallest setting with a drop under {limit} is {first.smallest.view} ({size}"
     if len(same) == 1:
         text += f", drop {drop.value:.2f} points [{drop.interval.low:.2f}, {drop.interval.high:.2f}]"
