@@ -95,7 +95,8 @@ def _line(answer: Answer) -> str:
         )
     else:
         parts.append(_NONE)
-    parts.append(answer.certainty)
+    same = answer.smallest and answer.surely and answer.smallest.view == answer.surely.view
+    parts.append("surely so" if same else answer.certainty)
     return f"{answer.label}, {answer.images:,} images: {'; '.join(parts)}"
 
 
@@ -114,7 +115,7 @@ def _answer_table(group: Group, found: Sequence[Answer], points: float) -> Table
         "2.5% to be wrong about any; pointwise over encoders."
     )
     title = f"Smallest bytes per image with a drop under {limit_in_words(points)}"
-    frame = pd.DataFrame([_answer_row(answer) for answer in found])
+    frame = pd.DataFrame([_answer_row(answer) for answer in found]).astype({"images_needed": "Int64"})
     return Table(f"{group.name}-smallest", title, frame, tuple(columns), note=note, data="smallest_settings.csv")
 
 

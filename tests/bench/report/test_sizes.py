@@ -56,7 +56,7 @@ class TestAnswer:
         built = group()
         (line,) = answers(built, 2)
         assert line.startswith("RN50, 1,000 images: webp-50, 512 bytes, drop 1.00 points [0.54, 1.83]; ")
-        assert line.endswith("; surely webp-50, 512 bytes")
+        assert line.endswith("; surely so")
         (line,) = answers(built, 1.2)
         assert "webp-50, 512 bytes, drop 1.00 points" in line
         assert line.endswith("; surely webp-75, 1,024 bytes")
@@ -79,6 +79,7 @@ class TestAnswer:
         assert answers(built, 1)[0].endswith("; 35 images cannot show a drop under 1 point; about 490 can")
         # two codecs, so 1.25% each, for which 0.99^437 would do if no image could be repaired
         assert answer.images_needed == 490
+        assert answer.chance == 4 / 35  # classes 0 to 4 have four images, the others three
         assert terms(section_of(built, 1)) == {
             "RN50": "35 images cannot show a drop under 1 point; about 490 can.",
         }
