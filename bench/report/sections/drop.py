@@ -52,7 +52,9 @@ def section(group: Group, choices: Choices) -> Section | None:
 def _findings(group: Group) -> list[str]:
     """What the views cost that cost most and least, and which drops could be chance."""
     frame = group.cells[_degraded(group.cells)]
-    means = frame.groupby("view", observed=True)[DROP].mean()
+    means = frame[frame["flipped"] > 0].groupby("view", observed=True)[DROP].mean()
+    if means.empty:
+        return ["No view changes a prediction."]
     worst, mildest = means.idxmax(), means.idxmin()
     if worst == mildest:
         sentences = [_cost(frame, worst)]
