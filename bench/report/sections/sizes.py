@@ -98,7 +98,7 @@ def _answer_table(group: Group, found: Sequence[Answer], points: float) -> Table
         names = f"all {len(found)}" if len(without) == len(found) else listed(without, _MOST_NAMES)
         note += f" Encoders of which no setting that was measured is: {names}."
     title = f"Smallest bytes per image with a drop under {limit_in_words(points)}"
-    frame = pd.DataFrame([_answer_row(answer) for answer in found])
+    frame = pd.DataFrame([_answer_row(answer) for answer in found]).astype({"images_needed": "Int64"})
     return Table(
         f"{group.name}-smallest", title, frame, tuple(columns), note=note, data="smallest_settings.csv",
         where=partial(_is_there, "smallest"),

@@ -83,6 +83,7 @@ class TestAnswer:
         assert answers(built, 1)[0].endswith("; 35 images cannot show a drop under 1 point; about 490 can.")
         # two codecs, so 1.25% each, for which 0.99^437 would do if no image could be repaired
         assert answer.images_needed == 490
+        assert answer.chance == 4 / 35  # classes 0 to 4 have four images, the others three
         assert terms(section_of(built, 1)) == {
             "RN50": "35 images cannot show a drop under 1 point; about 490 can.",
         }
