@@ -22,7 +22,13 @@ def _report(words: Sequence[str]) -> None:
     main(words)
 
 
-_OWN_COMMANDS: dict[str, Callable[[Sequence[str]], int | None]] = {"sweep": _sweep, "report": _report}
+def _audit(words: Sequence[str]) -> None:
+    from bench.audit.command import main
+
+    main(words)
+
+
+_OWN_COMMANDS: dict[str, Callable[[Sequence[str]], int | None]] = {"sweep": _sweep, "report": _report, "audit": _audit}
 
 
 def main(args: Sequence[str] | None = None) -> None:

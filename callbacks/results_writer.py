@@ -13,6 +13,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info
 
+from bench.audit.dataset import sample_summary
 from bench.evaluation import WholeRun, ZeroShotEvaluation
 from bench.metrics import support
 from bench.outcomes import Outcomes
@@ -22,9 +23,12 @@ from bench.runs.provenance import DataRecord, ModelRecord, software
 from bench.runs.record import RunInfo, RunRecord, Skipped
 from bench.runs.table import per_image_csv, screen_table
 from callbacks.outcome_callback import OutcomeCallback, evaluation, run_folder
+from datamodules.base import DegradedDataModule
 from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
 from datamodules.views import Batch
+
+_MOST_AUDITED, _RUN_PER_AUDITED = 64, 100  # images
 
 
 @runtime_checkable
@@ -172,7 +176,7 @@ class ResultsWriter(OutcomeCallback):
             views=module.measured,
             class_images=support(original, len(module.data.class_names)) if labelled else None,
             model=ModelRecord.of(module.describe()),
-            data=DataRecord.of(module.data.describe()),
+            data=DataRecord.of(module.data.describe() | {"audit": _audit(module.data)}),
             software=software(module.data.degradations),
             skipped=tuple(Skipped(image.index, image.path, image.reason) for image in run.skipped),
             run=RunInfo(
@@ -185,6 +189,12 @@ class ResultsWriter(OutcomeCallback):
             ),
             **further,
         )
+
+
+def _audit(data: DegradedDataModule) -> dict[str, Any]:
+    """What the pixels of a sample tell about their past; so few images that it takes less than a hundredth of a run."""
+    positions = data.positions
+    return sample_summary(data.chosen, positions, max(1, min(_MOST_AUDITED, len(positions) // _RUN_PER_AUDITED)))
 
 
 def _subject(module: ZeroShotEvaluation) -> dict[str, Any]:

@@ -18,6 +18,7 @@ COMMANDS: Mapping[str, str] = {
     "validate": "measure on the held-out images of a fit",
     "sweep": "a grid of test or fit runs, resumable and shared by any number of processes",
     "report": "tables, figures and statistics from the results of any number of runs",
+    "audit": "which images of a data set were lossy before, by their headers and their pixels",
 }
 LIGHTNING_COMMANDS = ("test", "predict", "fit", "validate")
 _MODELS = {"fit": "bench.RobustFineTuning", "validate": "bench.RobustFineTuning"}
