@@ -1,6 +1,7 @@
 """How well does the audit tell images with a lossy past from others? On images whose past was made, and is known.
 
     python -m benchmarks.audit CIFAR.png --quick     # a sprite, a row per RGB image of 32 x 32 pixels; minutes
+    python -m benchmarks.audit CIFAR.png --lossless  # false positives and speed, and nothing else
     python -m benchmarks.audit CIFAR.png --bias      # what is seen of a view, for docs/findings.md's sources
 
 Sources: CIFAR-10 at 32 pixels; this project's rendered textures, and dead leaves (Lee, Mumford and Huang 2001), which
@@ -153,12 +154,16 @@ def main() -> None:
     parser.add_argument("cifar", type=Path, help="PNG whose rows are 32 x 32 RGB images")
     parser.add_argument("--quick", action="store_true", help="fewer images")
     parser.add_argument("--bias", action="store_true", help="the share of views that is seen, and nothing else")
+    parser.add_argument("--lossless", action="store_true", help="false positives and speed, and nothing else")
     options = parser.parse_args()
     cifar = list(np.asarray(Image.open(options.cifar)).reshape(-1, 32, 32, 3))
     if options.bias:
         _bias(cifar[:: max(1, len(cifar) // 1000)])
         return
     scale = 1 if options.quick else 4
+    if options.lossless:
+        _false_positives(cifar, scale)
+        return
     kinds: dict[str, list[Bytes]] = {
         "cifar 32": cifar[:: max(1, len(cifar) // (100 * scale))],
         "textures 32": textures(32, 40 * scale),
@@ -186,6 +191,7 @@ def main() -> None:
 def _false_positives(cifar: list[Bytes], scale: int) -> None:
     sets: dict[str, Iterator[Bytes]] = {
         "cifar 32, the whole split": iter(cifar),
+        "textures 96": iter(textures(96, 250 * scale)),
         "leaves 500x375": dead_leaves(500, 375, 100 * scale, seed=1),
     }
     print("\nuntouched images, a verdict of jpeg or lossy")
@@ -196,7 +202,8 @@ def _false_positives(cifar: list[Bytes], scale: int) -> None:
         spent = time.process_time() - start
         print(
             f"{name}: jpeg {verdicts['jpeg']}, lossy {verdicts['lossy']} of {len(held)}: "
-            f"{(verdicts['jpeg'] + verdicts['lossy']) / len(held):.4f}; {spent:.1f} s of CPU"
+            f"{(verdicts['jpeg'] + verdicts['lossy']) / len(held):.4f}; {spent:.1f} s of CPU",
+            flush=True,
         )
     [large] = dead_leaves(4000, 3000, 1)
     start = time.process_time()

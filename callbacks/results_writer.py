@@ -28,7 +28,7 @@ from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
 from datamodules.views import Batch
 
-_MOST_AUDITED, _RUN_PER_AUDITED = 64, 100  # images
+_LEAST_AUDITED, _MOST_AUDITED, _RUN_PER_AUDITED = 8, 64, 100  # images
 
 
 @runtime_checkable
@@ -194,7 +194,9 @@ class ResultsWriter(OutcomeCallback):
 def _audit(data: DegradedDataModule) -> dict[str, Any]:
     """What the pixels of a sample tell about their past; so few images that it takes less than a hundredth of a run."""
     positions = data.positions
-    return sample_summary(data.chosen, positions, max(1, min(_MOST_AUDITED, len(positions) // _RUN_PER_AUDITED)))
+    return sample_summary(
+        data.chosen, positions, max(_LEAST_AUDITED, min(_MOST_AUDITED, len(positions) // _RUN_PER_AUDITED))
+    )
 
 
 def _subject(module: ZeroShotEvaluation) -> dict[str, Any]:

@@ -38,7 +38,6 @@ WORST_TOLD, BEST_TOLD = 5, 98
 
 _NOISE = 0.32  # standard deviation; 1/sqrt(12) and what a decoder's own arithmetic adds
 _OUTLIERS = 0.004  # share of coefficients off the lattice for whatever reason
-_MOST_OF_A_ZERO = 1.0  # nats
 
 
 @dataclass(frozen=True)
@@ -141,7 +140,8 @@ def _ratios(step: int) -> Floats:
     """Log-likelihood ratio of a magnitude under a step, by scale of the control and bin, float32 [levels * bins].
 
     A multiple other than 0 is compared with the uniform density over one step, which is what coefficients have that
-    know nothing of it; 0 with the Laplacian of the control, which is steep itself where an image is smooth.
+    know nothing of it; 0 with the Laplacian of the control, which is steep itself where an image is smooth. A 0 never
+    counts for a save: flat and periodic textures have them, too.
     """
     magnitude = (np.arange(_BINS, dtype=np.float32) / _PER_UNIT)[None]
     scale = _LEVELS[:, None]
@@ -151,7 +151,7 @@ def _ratios(step: int) -> Floats:
     noise = np.exp(-0.5 * (residual / _NOISE) ** 2) + np.exp(-0.5 * ((step - residual) / _NOISE) ** 2)
     lattice = (1 - _OUTLIERS) * noise / (_NOISE * np.sqrt(2 * np.pi)) + _OUTLIERS / step
     control = np.exp(-magnitude / scale) / (2 * scale * (1 - np.exp(-step / (2 * scale))))
-    zero = np.minimum(np.log(lattice / np.maximum(control, 1e-12)), _MOST_OF_A_ZERO)
+    zero = np.minimum(np.log(lattice / np.maximum(control, 1e-12)), 0)
     found = np.where(multiple == 0, zero, np.log(lattice * step))
     found[:, -1] = 0  # beyond the bins
     return np.asarray(found, np.float32).reshape(-1)

@@ -113,3 +113,34 @@ def test_the_share_that_is_seen_is_that_of_two_round_trips(leaves):
     direct = ((np.asarray(jpeg(20)(leaves[0]), float) - leaves[0]) ** 2).mean()
     assert seen_share([image], "jpeg-50", "jpeg-20") == pytest.approx(((again - once) ** 2).mean() / direct)
     assert seen_share([image], "original", "jpeg-20") == 1
+
+
+def test_a_runs_record_says_what_a_sample_of_its_originals_shows(folder, tiny_clip, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["lightning"])
+    main(
+        [
+            *(
+                "test",
+                "--config",
+                "demo",
+                "--data",
+                "ImageFolder",
+                "--data.root",
+                str(folder),
+                "--data.num_workers",
+                "0",
+            ),
+            *("--data.indices", str(list(range(12))), "--data.degradations", "jpeg-50"),
+        ]
+    )
+    [record] = Path("runs").rglob("results.json")
+    found = json.loads(record.read_text())["data"]["audit"]
+    assert found == {
+        "images": 8, "lossy": 8, "beyond_chance": True, "unreadable": 0, "verdicts": {"jpeg": 8}, "qualities": {"75": 8}
+    }  # fmt: skip
+    with pytest.raises(SystemExit):
+        main(["report", "runs"])
+    assert (
+        "Of 8 originals that were looked at, 8 show a lossy past (JPEG quality 75)"
+        in Path("report/report.md").read_text()
+    )
