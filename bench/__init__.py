@@ -3,7 +3,7 @@
 >>> import bench
 >>> encoder = bench.load_encoder("configs/models/demo-rn.json", "configs/models/demo-rn.safetensors")
 >>> encoder.image_size
-32
+64
 """
 
 from typing import TYPE_CHECKING

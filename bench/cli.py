@@ -8,6 +8,7 @@ from bench.command_line.ending import ended_by_signals, fail, mistakes_in_one_li
 from bench.command_line.help import COMMANDS, LIGHTNING_COMMANDS, command_help, installed_version, overview
 
 _HELP = ("-h", "--help")
+_RESUMED = ("test", "predict", "sweep")  # given again, they go on where they stopped
 
 
 def _sweep(words: Sequence[str]) -> int:
@@ -51,7 +52,7 @@ def main(args: Sequence[str] | None = None) -> None:
         close = get_close_matches(command, COMMANDS, n=1)
         hint = f": did you mean {close[0]}?" if close else ""
         fail(f"{command!r} is no command{hint or ''}; choose from {', '.join(COMMANDS)}")
-    with mistakes_in_one_line(), ended_by_signals():
+    with mistakes_in_one_line(resumes=command in _RESUMED), ended_by_signals():
         if command in _OWN_COMMANDS:
             raise SystemExit(_OWN_COMMANDS[command](words[1:]))
         assert command in LIGHTNING_COMMANDS

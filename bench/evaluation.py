@@ -48,22 +48,19 @@ def classify_views(
         classify: From unit embeddings [N, D] to class logits, float [N, C].
         with_fidelity: Whether PSNR and SSIM of the degraded views are measured.
     """
-    views, originals, size = list(batch.views), batch.views[ORIGINAL], len(batch)
-    embeddings = [embed(images) for images in batch.views.values()]
+    views, originals = list(batch.views), batch.views[ORIGINAL]
+    embeddings = torch.stack([embed(images) for images in batch.views.values()])
     encoded_bytes = torch.stack([batch.encoded_bytes[view] for view in views])
-    unknown = torch.full((size,), torch.nan, device=batch.labels.device)
-    own = embeddings[views.index(ORIGINAL)]
+    original = views.index(ORIGINAL)
+    cosine = (embeddings * embeddings[original]).sum(2).clamp_(-1, 1)
+    cosine[original] = torch.nan
     measured = {
         "encoded_bytes": encoded_bytes.flatten(),
         "bits_per_pixel": bits_per_pixel(encoded_bytes, originals).flatten(),
-        "cosine": torch.cat(
-            [
-                unknown if view == ORIGINAL else (found * own).sum(1).clamp(-1, 1)
-                for view, found in zip(views, embeddings, strict=True)
-            ]
-        ),
+        "cosine": cosine.flatten(),
     }
     if with_fidelity:
+        unknown = torch.full((len(batch),), torch.nan, device=batch.labels.device)
         pairs = [
             (unknown, unknown) if view == ORIGINAL else fidelity(originals, images)
             for view, images in batch.views.items()
@@ -71,7 +68,7 @@ def classify_views(
         measured |= {
             name: torch.cat(column) for name, column in zip(("psnr", "ssim"), zip(*pairs, strict=True), strict=True)
         }
-    logits = classify(torch.cat(embeddings))
+    logits = classify(embeddings.flatten(0, 1))
     return Outcomes.from_logits(logits, batch.labels.repeat(len(views)), batch.indices.repeat(len(views)), **measured)
 
 

@@ -127,15 +127,14 @@ class Outcomes:
 
         logits = logits.float()
         labels = labels.long()
-        prediction = logits.argmax(1)
+        best, classes = logits.topk(2, dim=1)
+        tied = best[:, :1] == best[:, 1:]  # of two equal ones the first, as argmax says; topk says nothing
+        prediction, runner_up = torch.where(tied, classes.sort(1).values, classes).unbind(1)
         columns = torch.stack([labels.clamp_min(0), prediction], dim=1)
-        (true_logit, _), (true_log, log_confidence) = (
-            values.gather(1, columns).unbind(1) for values in (logits, logits.log_softmax(1))
-        )
-        larger = (logits - true_logit[:, None]).sign_().clamp_min_(0).sum(1)
+        true_log, log_confidence = logits.log_softmax(1).gather(1, columns).unbind(1)
+        larger = (logits - logits.gather(1, columns[:, :1])).sign_().clamp_min_(0).sum(1)
         wrong = prediction != labels
-        runner_up = logits.scatter(1, prediction[:, None], -math.inf).argmax(1)
-        unlabelled, finite = labels < 0, (logits.amax(1) - logits.amin(1)).isfinite()
+        unlabelled, finite = labels < 0, logits.amin(1).isfinite()  # an infinite one has no log-probabilities
         found = {
             "index": indices,
             "label": labels,

@@ -30,6 +30,7 @@ from bench.runs.table import align
 from callbacks.outcome_callback import run_folder
 from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
+from datamodules.text import printable
 
 
 class FineTuningWriter(Callback):
@@ -141,7 +142,7 @@ class FineTuningWriter(Callback):
         write_atomically(folder.card, card)
         record.write(folder.path)
         folder.unfinished.rmdir()
-        print(f"\n{_table(record)}\n\nwritten to {folder.path / record.exports[-1].file}")
+        print(f"\n{_table(record)}\n\nwritten to {printable(str(folder.path / record.exports[-1].file))}")
 
     def _draw(self, logger: TensorBoardLogger, curve: Mapping[float, Measures], card: str) -> None:
         writer = logger.experiment
@@ -156,6 +157,7 @@ class FineTuningWriter(Callback):
         figure = interpolation_curves(ways, "precision on the view")
         writer.add_image("interpolation/curve", to_pixels(figure), dataformats="HWC")
         writer.add_text("model_card", card)
+        writer.flush()  # what its thread could not write is raised here
 
 
 def _trial(trainer: Trainer) -> bool:

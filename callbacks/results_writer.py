@@ -3,6 +3,7 @@
 import os
 import time
 import warnings
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -14,6 +15,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info
 
 from bench.audit.dataset import sample_summary
+from bench.command_line.checks import check_trainer
 from bench.evaluation import WholeRun, ZeroShotEvaluation
 from bench.metrics import support
 from bench.outcomes import Outcomes
@@ -22,10 +24,11 @@ from bench.runs.folder import RunFolder, find_unfinished
 from bench.runs.provenance import DataRecord, ModelRecord, software
 from bench.runs.record import RunInfo, RunRecord, Skipped
 from bench.runs.table import per_image_csv, screen_table
-from callbacks.outcome_callback import OutcomeCallback, evaluation, run_folder
+from callbacks.outcome_callback import OutcomeCallback, evaluation, run_folder, tensorboard_loggers
 from datamodules.base import DegradedDataModule
 from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
+from datamodules.text import printable
 from datamodules.views import Batch
 
 _LEAST_AUDITED, _MOST_AUDITED, _RUN_PER_AUDITED = 8, 64, 100  # images
@@ -51,7 +54,7 @@ class ResultsWriter(OutcomeCallback):
         flush_seconds: Time between two flushes in seconds, and so the work that a kill may cost; 0 flushes every batch.
 
     Raises:
-        UserError: The folder holds another run.
+        UserError: The folder holds another run, or the trainer limits batches, which the record would not say.
     """
 
     def __init__(self, flush_seconds: float = 10.0) -> None:
@@ -83,6 +86,7 @@ class ResultsWriter(OutcomeCallback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage not in ("test", "predict"):
             return
+        check_trainer(trainer, stage)
         module = evaluation(pl_module)
         if trainer.is_global_zero and not self._claimed:  # without the command line nobody prepares
             self.prepare(trainer, module)
@@ -157,13 +161,15 @@ class ResultsWriter(OutcomeCallback):
         if run is None:
             return
         self._whole = None
+        for logger in tensorboard_loggers(trainer):
+            logger.experiment.flush()  # what its thread could not write is raised here
         module = evaluation(pl_module)
         record = self._record(trainer, module, run)
         names = module.data.class_names if stage == "predict" else ()
         write_atomically(self._folder.table, per_image_csv(run.outcomes, module.data.path, names))
         record.write(self._folder.path)
         self._folder.journal.close()
-        print(f"\n{screen_table(record)}\n\nwritten to {self._folder.path}")
+        print(f"\n{screen_table(record)}\n\nwritten to {printable(str(self._folder.path))}")
 
     def _record(self, trainer: Trainer, module: ZeroShotEvaluation, run: WholeRun) -> RunRecord:
         further: dict[str, Any] = {}
@@ -176,7 +182,9 @@ class ResultsWriter(OutcomeCallback):
             views=module.measured,
             class_images=support(original, len(module.data.class_names)) if labelled else None,
             model=ModelRecord.of(module.describe()),
-            data=DataRecord.of(module.data.describe() | {"audit": _audit(module.data)}),
+            data=DataRecord.of(
+                module.data.describe() | {"audit": _audit(module.data, {image.index for image in run.skipped})}
+            ),
             software=software(module.data.degradations),
             skipped=tuple(Skipped(image.index, image.path, image.reason) for image in run.skipped),
             run=RunInfo(
@@ -191,9 +199,9 @@ class ResultsWriter(OutcomeCallback):
         )
 
 
-def _audit(data: DegradedDataModule) -> dict[str, Any]:
+def _audit(data: DegradedDataModule, skipped: Collection[int]) -> dict[str, Any]:
     """What the pixels of a sample tell about their past; so few images that it takes less than a hundredth of a run."""
-    positions = data.positions
+    positions = [index for index in data.positions if index not in skipped]  # a decoder may die of those
     return sample_summary(
         data.chosen, positions, max(_LEAST_AUDITED, min(_MOST_AUDITED, len(positions) // _RUN_PER_AUDITED))
     )

@@ -16,6 +16,7 @@ from bench.cli import main
 from datamodules import Synthetic
 from datamodules.degradations import curves
 from tests.support.archives import write_cifar10, write_stl10
+from tests.support.options import WITHOUT_PICTURES
 from tests.support.results import read_record
 
 RATES = ("encoded_bytes", "bits_per_pixel", "psnr", "ssim")
@@ -38,8 +39,9 @@ def run(repository, tmp_path, monkeypatch, tiny_clip, capsys):
     """Runs a command in an empty folder; gives its run folder and what it printed."""
     monkeypatch.chdir(tmp_path)
 
-    def run(command, config, *options, encoder=tiny_clip):
-        main([command, "--config", str(repository / "configs" / f"{config}.yaml"), *encoder, *QUICK, *options])
+    def run(command, config, *options, encoder=tiny_clip, pictures=False):
+        quick = QUICK if pictures else [*QUICK, WITHOUT_PICTURES]
+        main([command, "--config", str(repository / "configs" / f"{config}.yaml"), *encoder, *quick, *options])
         return max((tmp_path / "runs" / config).iterdir()), capsys.readouterr().out
 
     return run
@@ -64,7 +66,7 @@ def test_a_compiled_encoder_predicts_the_same(run, repository, tmp_path, monkeyp
     monkeypatch.chdir(repository)
     tables = {}
     for choice in ("true", "false"):
-        options = ["--data.limit=40", f"--model.compile={choice}", f"--trainer.logger.save_dir={tmp_path / 'runs'}"]
+        options = ["--data.limit=33", f"--model.compile={choice}", f"--trainer.logger.save_dir={tmp_path / 'runs'}"]
         folder, _ = run("test", "demo", *options, encoder=[])
         tables[choice] = pd.read_csv(folder / "images.csv")
     assert tables["true"]["prediction"].equals(tables["false"]["prediction"])
@@ -77,7 +79,7 @@ class TestConfigs:
     def test_demo_runs_as_it_is(self, run, repository, tmp_path, monkeypatch):
         monkeypatch.chdir(repository)  # whose files the config names
         options = ["--data.limit=40", f"--trainer.logger.save_dir={tmp_path / 'runs'}"]
-        folder, printed = run("test", "demo", *options, encoder=[])
+        folder, printed = run("test", "demo", *options, encoder=[], pictures=True)
         assert read_record(folder)["images"] == 40
         assert "original  jpeg-75  jpeg-50  jpeg-25" in printed
 
@@ -95,7 +97,7 @@ class TestConfigs:
 
     def test_codecs(self, run, tmp_path):
         write_cifar10(tmp_path / "data", count=3)
-        folder, _ = run("test", "codecs", "--data.verify_checksums=false")
+        folder, _ = run("test", "codecs", "--data.verify_checksums=false", pictures=True)
         record = read_record(folder)
         assert list(curves(record["metrics"])) == ["jpeg", "webp", "avif", "jp2-psnr"]
         assert len(record["metrics"]) == 21
@@ -246,7 +248,7 @@ class TestMistakes:
         def refusal(*arguments, **options):
             before = sorted(tmp_path.rglob("*"))
             with pytest.raises(SystemExit) as caught:
-                run(*arguments, **options)
+                run(*arguments, pictures=True, **options)
             assert caught.value.code == 2
             errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
             assert len(errors) == 1

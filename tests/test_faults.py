@@ -14,6 +14,8 @@ from bench.cli import main
 from bench.runs import locks
 from bench.runs.folder import UNFINISHED
 from bench.runs.provenance import SoftwareRecord
+from tests.support.options import WITHOUT_PICTURES
+from tests.support.processes import Command
 from tests.support.results import read_record
 
 QUICK = [
@@ -21,7 +23,14 @@ QUICK = [
     *("--data.num_workers=0", "--data.limit=50", "--data.batch_size=8"),
 ]
 FLUSH = "{class_path: callbacks.ResultsWriter, init_args: {flush_seconds: 0}}"
-CALLBACKS = f"--trainer.callbacks=[{FLUSH}, {{class_path: callbacks.TensorBoardReport}}]"
+FLUSHING = f"--trainer.callbacks=[{FLUSH}]"
+SLOW = """
+import time
+from bench.evaluation import ZeroShotEvaluation
+step = ZeroShotEvaluation.test_step
+ZeroShotEvaluation.test_step = lambda self, batch, index: (time.sleep(0.2), step(self, batch, index))[1]
+"""
+PICTURES = f"--trainer.callbacks=[{FLUSH}, {{class_path: callbacks.TensorBoardReport}}]"
 
 
 class Killed(BaseException):
@@ -60,7 +69,7 @@ def interrupt(run, monkeypatch, tmp_path):
             patched.setattr(ZeroShotEvaluation, "predict_step", step)
             patched.setattr("callbacks.ResultsWriter.on_exception", lambda *_: None)
             with pytest.raises(Killed):
-                run(CALLBACKS, *options, **choice)
+                run(FLUSHING, *options, **choice)
         [folder] = (tmp_path / "runs" / choice.get("config", "demo")).iterdir()
         for file in folder.rglob("lock"):
             locks.release(file)
@@ -95,7 +104,7 @@ class TestTakingUp:
     def test_the_same_command_completes_a_killed_run(self, run, interrupt, undisturbed, batch):
         folder = interrupt(batch)
         assert {"results.json", "images.csv"}.isdisjoint(file.name for file in folder.iterdir())
-        run(CALLBACKS)
+        run(FLUSHING)
         assert [file.name for file in folder.parent.iterdir()] == [folder.name]
         assert_complete(folder, undisturbed, taken_up=8 * batch)
 
@@ -108,19 +117,19 @@ class TestTakingUp:
         with monkeypatch.context() as patched:
             patched.setattr("bench.runs.record.RunRecord.write", kill)
             folder = interrupt(None)
-        run(CALLBACKS)
+        run(FLUSHING)
         assert_complete(folder, undisturbed, taken_up=50)
 
     def test_killed_again_and_again(self, run, interrupt, undisturbed):
         folder = interrupt(1)
         for _ in range(3):
             interrupt(1)
-        run(CALLBACKS)
+        run(FLUSHING)
         assert_complete(folder, undisturbed, taken_up=32)
 
     def test_batches_of_another_size_may_finish_it(self, run, interrupt, undisturbed):
         folder = interrupt(3)
-        run(CALLBACKS, "--data.batch_size=5")
+        run(FLUSHING, "--data.batch_size=5")
         assert read_record(folder)["run"]["images_taken_up"] == 24
         found, expected = (read_record(path)["metrics"]["jpeg-25"] for path in (folder, undisturbed))
         assert found["precision"] == expected["precision"]
@@ -129,8 +138,8 @@ class TestTakingUp:
     def test_figures_show_flips_of_images_classified_before(self, run, interrupt, undisturbed):
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-        folder = interrupt(5)
-        run(CALLBACKS)
+        folder = interrupt(5, PICTURES)
+        run(PICTURES)
         pictures = []
         for path in (folder, undisturbed):
             events = EventAccumulator(str(path))
@@ -140,7 +149,7 @@ class TestTakingUp:
 
     def test_predicting_takes_up_too(self, run, interrupt):
         folder = interrupt(2, command="predict")
-        run(CALLBACKS, command="predict")
+        run(FLUSHING, command="predict")
         assert read_record(folder)["run"]["images_taken_up"] == 16
 
     def test_an_exception_keeps_what_was_measured(self, run, monkeypatch, tmp_path):
@@ -155,8 +164,8 @@ class TestTakingUp:
         with monkeypatch.context() as patched:
             patched.setattr(ZeroShotEvaluation, "test_step", step)
             with pytest.raises(KeyError):
-                run()
-        run()
+                run(WITHOUT_PICTURES)
+        run(WITHOUT_PICTURES)
         assert read_record(tmp_path / "runs/demo/version_0")["run"]["images_taken_up"] == 32
 
 
@@ -166,19 +175,19 @@ class TestNotTakingUp:
     )
     def test_a_run_that_measures_something_else_gets_a_folder_of_its_own(self, run, interrupt, change):
         folder = interrupt(3)
-        run(CALLBACKS, change)
+        run(FLUSHING, change)
         assert read_record(folder.parent / "version_1")["run"]["images_taken_up"] == 0
         assert (folder / UNFINISHED).exists()
 
     def test_a_run_with_other_software_neither(self, run, interrupt, monkeypatch):
         folder = interrupt(3)
         monkeypatch.setattr("callbacks.results_writer.software", lambda *_: SoftwareRecord(python="2.7"))
-        run(CALLBACKS)
+        run(FLUSHING)
         assert (folder.parent / "version_1/results.json").exists()
 
     def test_a_finished_run_is_left_alone(self, run, tmp_path):
-        run()
-        run()
+        run(WITHOUT_PICTURES)
+        run(WITHOUT_PICTURES)
         assert len(list(tmp_path.rglob("results.json"))) == 2
 
     def test_a_folder_where_another_process_is_at_work_is_refused(self, repository, run, tmp_path, capsys):
@@ -221,12 +230,12 @@ class TestDisk:
             for module in ("bench.runs.shards", "bench.runs.journal", "bench.runs.record", "callbacks.results_writer"):
                 patched.setattr(f"{module}.write_atomically", full)
             with pytest.raises(SystemExit, match="2"):
-                run(CALLBACKS)
+                run(FLUSHING)
         [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
         assert "No space left on device" in line
         assert "the same command goes on where it stopped" in line
         assert not list(tmp_path.rglob("results.json"))
-        run(CALLBACKS)
+        run(FLUSHING)
         assert (tmp_path / "runs/demo/version_0/results.json").exists()
 
     def test_a_disk_that_is_full_once_all_is_measured_costs_nothing_that_was_measured(self, run, tmp_path, monkeypatch):
@@ -236,8 +245,34 @@ class TestDisk:
         with monkeypatch.context() as patched:
             patched.setattr("callbacks.TensorBoardReport.finish", full)
             with pytest.raises(SystemExit, match="2"):
-                run(CALLBACKS)
-        run(CALLBACKS)
+                run(PICTURES)
+        run(PICTURES)
+        [folder] = (tmp_path / "runs/demo").iterdir()
+        assert read_record(folder)["run"]["images_taken_up"] == 50
+
+    @pytest.mark.parametrize("room", [1, 12])
+    def test_a_disk_that_is_full_for_the_thread_of_tensorboard_is_one_line_before_any_result(
+        self, run, tmp_path, monkeypatch, capsys, room
+    ):
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        write, written = RecordWriter.write, []
+
+        def full(self, data):
+            if len(written) >= room:
+                raise OSError(28, "No space left on device")
+            written.append(data)
+            write(self, data)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(RecordWriter, "write", full)
+            with pytest.raises(SystemExit, match="2"):
+                run(PICTURES)
+        errors = capsys.readouterr().err
+        assert errors.count("No space left on device") == errors.count("error: ") == 1
+        assert "Exception in thread" not in errors
+        assert not list(tmp_path.rglob("results.json"))
+        run(PICTURES)
         [folder] = (tmp_path / "runs/demo").iterdir()
         assert read_record(folder)["run"]["images_taken_up"] == 50
 
@@ -258,7 +293,7 @@ class TestDisk:
 
         monkeypatch.setattr(ZeroShotEvaluation, "test_step", step)
         with pytest.raises(SystemExit, match="2"):
-            run(CALLBACKS)
+            run(FLUSHING)
         [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
         assert ("is gone" if what == "folder" else "is a folder in the place of a file: delete it") in line
 
@@ -266,45 +301,36 @@ class TestDisk:
 class TestManyProcesses:
     @pytest.fixture
     def start(self, repository, tmp_path, tiny_clip):
-        """Starts two ranks under Lightning's ddp; gives the process."""
+        """Starts two ranks under Lightning's ddp, the second by the first."""
         started = []
 
-        def start(*options):
-            command = [
-                *(sys.executable, "-m", "bench", "test", "--config", repository / "configs/demo.yaml", *tiny_clip),
-                *QUICK, f"--trainer.logger.save_dir={tmp_path}", "--trainer.devices=2", "--trainer.strategy=ddp",
-                CALLBACKS, *options,
+        def start(before=""):
+            words = [
+                *("test", "--config", repository / "configs/demo.yaml", *tiny_clip), *QUICK, FLUSHING,
+                *(f"--trainer.logger.save_dir={tmp_path}", "--trainer.devices=2", "--trainer.strategy=ddp"),
+                *("--data.limit=160", "--data.batch_size=8", "--model.fidelity=false"),
             ]  # fmt: skip
-            environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(repository)}
-            process = subprocess.Popen(
-                command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-                start_new_session=True,
-            )  # fmt: skip
-            started.append(process)
-            return process
+            started.append(Command(words, tmp_path, before, environment={"PYTHONPATH": str(repository)}))
+            return started[-1]
 
         yield start
-        for process in started:
-            with process:
-                if process.poll() is None:
-                    os.killpg(process.pid, signal.SIGKILL)
+        for command in started:
+            command.__exit__()
 
     @pytest.mark.parametrize("victim", [pytest.param("first", marks=pytest.mark.slow), "second"])
     def test_the_death_of_a_rank_ends_the_job_and_the_next_completes_it(self, start, tmp_path, undisturbed, victim):
-        process = start("--data.limit=800", "--data.batch_size=8")
+        job = start(SLOW)
         folder = tmp_path / "demo/version_0"
-        wait_for(lambda: len(list((folder / UNFINISHED).glob("*.safetensors"))) > 4, process)
-        children = ranks_below(process.pid)
-        os.kill(process.pid if victim == "first" else children[0], signal.SIGKILL)
-        _, errors = process.communicate(timeout=60)
-        assert process.returncode not in (0, None), errors
+        job.wait_for(lambda: len(list((folder / UNFINISHED).glob("*.safetensors"))) > 4)
+        children = ranks_below(job.pid)
+        os.kill(job.pid if victim == "first" else children[0], signal.SIGKILL)
+        assert job.wait(60) != 0, job.errors
         wait_for(lambda: not any(alive(child) for child in children))
         assert not (folder / "results.json").exists()
         assert not list(folder.glob(".*"))
-        again = start("--data.limit=800", "--data.batch_size=8")
-        assert again.wait(timeout=120) == 0
+        assert start().wait(120) == 0
         record = read_record(folder)
-        assert record["images"] == 800
+        assert record["images"] == 160
         assert record["run"]["images_taken_up"] > 0
 
 
@@ -321,9 +347,8 @@ def alive(process):
     return state.stdout.strip() not in ("", "Z", "Zl")
 
 
-def wait_for(condition, process=None, seconds=60):
+def wait_for(condition, seconds=60):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
-        assert process is None or process.poll() is None, process.communicate()
         time.sleep(0.05)

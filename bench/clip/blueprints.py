@@ -12,6 +12,7 @@ from bench.paper import OPENAI_ENCODERS
 from datamodules.errors import UserError
 
 _HUB = "hf-hub:"
+_OPTION = "model.pretrained"
 _FILE_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 
 
@@ -83,7 +84,9 @@ def _from_name(encoder: str, pretrained: str | None) -> Blueprint:
     known = f"its tags are {', '.join(tags)}" if tags else "it has no published weights"
     if pretrained is None:
         if "openai" not in tags:
-            raise UserError(f"encoder {encoder!r} needs `pretrained`: {known}; or give a local weights file")
+            raise UserError(
+                f"encoder {encoder!r} needs `pretrained`: {known}; or give a local weights file", option=_OPTION
+            )
         pretrained = "openai"
     declarations: tuple[Declaration, ...] = ()
     if config.get("quick_gelu"):
@@ -96,11 +99,15 @@ def _from_name(encoder: str, pretrained: str | None) -> Blueprint:
     path = Path(pretrained).expanduser()
     if not path.is_file():
         if path.suffix in _FILE_SUFFIXES:
-            raise UserError(f"weights file {pretrained} does not exist: check the path")
+            raise UserError(f"weights file {pretrained} {_why_unread(path)}: check the path")
         raise UserError(f"{pretrained!r} is neither a tag of {encoder} ({known}) nor a weights file: correct it")
     if not declarations and not _comes_with_quickgelu(name, tags):
         declarations = (Declaration("gelu", f"the name {name}"),)
     return Blueprint(name, config, preprocessing({}), pretrained, lambda: path, declarations, built_in=True)
+
+
+def _why_unread(path: Path) -> str:
+    return "is no regular file" if path.exists() else "does not exist"
 
 
 def _comes_with_quickgelu(name: str, tags: Sequence[str]) -> bool:
@@ -117,7 +124,8 @@ def _from_hub(encoder: str, pretrained: str | None) -> Blueprint:
     path = None if pretrained is None else Path(pretrained).expanduser()
     if path is not None and not path.is_file():
         raise UserError(
-            f"weights file {pretrained} does not exist: set `pretrained` to null to use the weights of {encoder}"
+            f"weights file {pretrained} {_why_unread(path)}: set `pretrained` to null to use the weights of {encoder}",
+            option=_OPTION,
         )
     config, preprocess = read_config(_download_hub(repository, "open_clip_config.json", f"{encoder}'s configuration")())
     fetch = _download_hub(repository, None, f"{encoder}'s weights") if path is None else lambda: path
@@ -128,10 +136,15 @@ def _from_hub(encoder: str, pretrained: str | None) -> Blueprint:
 def _from_json(encoder: str, pretrained: str | None) -> Blueprint:
     plan = untrained_blueprint(encoder)
     if pretrained is None:
-        raise UserError(f"model configuration {encoder} needs weights: set `pretrained` to a local weights file")
+        raise UserError(
+            f"model configuration {encoder} needs weights: set `pretrained` to a local weights file", option=_OPTION
+        )
     path = Path(pretrained).expanduser()
     if not path.is_file():
-        raise UserError(f"weights file {pretrained} for {encoder} does not exist: set `pretrained` to a local file")
+        raise UserError(
+            f"weights file {pretrained} for {encoder} {_why_unread(path)}: set `pretrained` to a local file",
+            option=_OPTION,
+        )
     return replace(plan, pretrained=pretrained, fetch=lambda: path)
 
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn
+from typing import NoReturn, TypeGuard
 
 import yaml
 
@@ -51,10 +51,15 @@ def causes(error: BaseException) -> list[BaseException]:
 
 
 @contextmanager
-def mistakes_in_one_line() -> Iterator[None]:
-    """Whatever the user can mend ends in one line and status 2; everything else is raised as it is."""
+def mistakes_in_one_line(*, resumes: bool = True) -> Iterator[None]:
+    """Whatever the user can mend ends in one line and status 2; everything else is raised as it is.
+
+    Args:
+        resumes: Whether the command, given again, goes on where the disk stopped it.
+    """
     try:
-        yield
+        with _disk_trouble_of_threads():
+            yield
     except Exception as error:
         chain = causes(error)
         if mistakes := [cause for cause in chain if isinstance(cause, UserError)]:
@@ -67,14 +72,43 @@ def mistakes_in_one_line() -> Iterator[None]:
             fail(f"a value is no YAML ({malformed[-1]}): quote it")
         if isinstance(error, RecursionError):
             fail("a value is nested too deeply: write it with fewer levels")
-        if (
-            isinstance(error, OSError)
-            and error.errno in _DISK_TROUBLE
-            and (error.filename or error.errno != errno.ENOENT)
-        ):
+        if _is_disk_trouble(error):
             where = f"{str(error.filename)!r}: " if error.filename else ""
-            fail(f"{where}{error.strerror}; once that is mended, the same command goes on where it stopped")
+            mend = "the same command goes on where it stopped" if resumes else "give the same command again"
+            fail(f"{where}{error.strerror}; once that is mended, {mend}")
         raise
+
+
+def _is_disk_trouble(error: BaseException | None) -> TypeGuard[OSError]:
+    return (
+        isinstance(error, OSError)
+        and error.errno in _DISK_TROUBLE
+        and bool(error.filename or error.errno != errno.ENOENT)
+    )
+
+
+@contextmanager
+def _disk_trouble_of_threads() -> Iterator[None]:
+    """Trouble that a thread has with the disk, such as TensorBoard's, is raised once all else is done.
+
+    Python would print the thread's traceback and go on.
+    """
+    met: list[OSError] = []
+    before = threading.excepthook
+
+    def keep(thread: threading.ExceptHookArgs) -> None:
+        if _is_disk_trouble(thread.exc_value):
+            met.append(thread.exc_value)
+        else:
+            before(thread)
+
+    threading.excepthook = keep
+    try:
+        yield
+    finally:
+        threading.excepthook = before
+    if met:
+        raise met[0]
 
 
 @contextmanager

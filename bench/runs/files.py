@@ -1,5 +1,6 @@
 """Files of a run: written whole or not at all, read only where they are files of a bearable size."""
 
+import errno
 import os
 import stat
 from collections.abc import Iterable
@@ -7,6 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from datamodules.errors import UserError
+
+_ODD = (errno.ELOOP, errno.EISDIR, errno.ENXIO)  # what opening a link, a folder or a pipe says
 
 
 class FileError(UserError, ValueError):
@@ -63,6 +66,30 @@ def require_regular(path: Path) -> None:
     """
     if not stat.S_ISREG(path.stat().st_mode):
         raise FileError(path, "it is not a regular file")
+
+
+def open_regular(path: Path, access: int) -> int:
+    """The descriptor of a regular file that is to be changed in its place, made if need be; no link is followed.
+
+    Args:
+        path: The file.
+        access: Flags of `os.open`.
+
+    Raises:
+        FileError: What is there is no regular file, such as a link, a folder or a pipe.
+        OSError: The file cannot be made.
+    """
+    flags = access | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        descriptor = os.open(path, flags, 0o666)
+    except OSError as error:
+        if error.errno in _ODD:
+            raise FileError(path, "it is not a regular file: delete it") from error
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise FileError(path, "it is not a regular file: delete it")
+    return descriptor
 
 
 def write_atomically(path: Path, content: str | bytes | Iterable[str]) -> None:

@@ -2,11 +2,10 @@
 
 import errno
 import os
-import stat
 import warnings
 from pathlib import Path
 
-from bench.runs.files import FileError
+from bench.runs.files import open_regular
 
 try:
     import fcntl
@@ -24,8 +23,6 @@ else:
 
 
 _TAKEN = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
-_ODD = (errno.ELOOP, errno.EISDIR, errno.ENXIO)  # what opening a link, a folder or a socket says
-_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _held: dict[Path, int] = {}
 
 
@@ -41,15 +38,7 @@ def acquire(file: Path) -> bool:
     file = _place(file)
     if file in _held:
         return True
-    try:
-        descriptor = os.open(file, _FLAGS, 0o666)
-    except OSError as error:
-        if error.errno in _ODD:
-            raise FileError(file, "it is not a regular file: delete it") from error
-        raise
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise FileError(file, "it is not a regular file: delete it")
+    descriptor = open_regular(file, os.O_RDWR)
     try:
         _lock(descriptor)
     except OSError as error:

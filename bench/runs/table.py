@@ -76,7 +76,7 @@ def _cells(quantity: Quantity, column: Tensor) -> list[str]:
 
 def screen_table(record: RunRecord) -> str:
     """A run's headline metrics, a column per view, as in Figure 1 of Chen, Namboodiri and Padget (2023)."""
-    rows = [["", *record.views]]
+    rows = [["", *map(printable, record.views)]]
     for metric in METRICS:
         values = [view.metrics.get(metric.name) for view in record.views.values()]
         if metric.decimals is not None and any(value is not None for value in values):
@@ -88,7 +88,7 @@ def screen_table(record: RunRecord) -> str:
         f"{model.encoder} ({Path(model.pretrained).name}) on {data.name}/{data.split}, "
         f"{record.images} images{skipped}, {len(data.class_names)} classes"
     )
-    return f"{head}\n\n{align(rows)}"
+    return f"{printable(head)}\n\n{align(rows)}"
 
 
 def align(rows: Sequence[Sequence[str]]) -> str:

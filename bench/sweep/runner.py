@@ -1,6 +1,7 @@
 """Runs the cells of a sweep one after the other, each in a process of its own, beside any number of other sweeps."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from bench.command_line.ending import one_line
 from bench.runs import locks
-from bench.runs.files import FileError, write_atomically
+from bench.runs.files import FileError, open_regular, write_atomically
 from bench.runs.folder import RunFolder
 from bench.runs.json_values import read_json
 from bench.sweep.grid import Cell
@@ -143,7 +144,10 @@ def _attempt(cell: Cell, retry: bool, starting: Callable[[], None]) -> tuple[Sta
             return State.ELSEWHERE, "", None
         starting()
         began = time.monotonic()
-        code = _run(cell)
+        try:
+            code = _run(cell)
+        except FileError as error:
+            return State.FAILED, one_line(str(error)), None
         seconds = time.monotonic() - began
         now, reason = state(cell)
         if now is State.DONE:
@@ -161,7 +165,7 @@ def _attempt(cell: Cell, retry: bool, starting: Callable[[], None]) -> tuple[Sta
 
 def _run(cell: Cell) -> int:
     command = [sys.executable, "-m", "bench", *cell.arguments()]
-    with (cell.folder / LOG).open("ab") as log:
+    with open(open_regular(cell.folder / LOG, os.O_WRONLY | os.O_APPEND), "ab") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
         try:
             return process.wait()

@@ -1,9 +1,5 @@
 """The callback through the command line: what it writes, and that it is the same however it runs."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,6 +11,7 @@ from bench.attribution.statistics import attribution_statistics
 from bench.cli import main
 from datamodules import Synthetic
 from tests.support.archives import write_cifar10
+from tests.support.processes import run_ranks
 from tests.support.results import read_record
 
 TARGETS = ["jpeg-75", "jpeg-50", "jpeg-25"]
@@ -44,6 +41,10 @@ def explain(repository, tmp_path_factory, tiny_clip):
         return folder
 
     return explain
+
+
+# the report's own pictures, which take most of the time, left out
+ONLY_THESE = "--trainer.callbacks=[callbacks.ResultsWriter, callbacks.IntegratedGradients]"
 
 
 def option(name, value):
@@ -171,7 +172,7 @@ class TestReport:
 
 
 CHOICE = (
-    *("--data.limit=5", option("images", "First"), option("images.n", 5)),
+    *(ONLY_THESE, "--data.limit=5", option("images", "First"), option("images.n", 5)),
     *(option("figures", 1), option("save_maps", "true")),
 )
 
@@ -198,12 +199,7 @@ class TestHoweverItRuns:
             *("--trainer.enable_progress_bar=false", f"--trainer.logger.save_dir={tmp_path}"),
             *("--data.num_workers=0", f"--data.limit={images}"),
         ]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(repository)}
-        done = subprocess.run(
-            [sys.executable, "-m", "bench", *options],
-            env=environment, capture_output=True, text=True, timeout=240, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr[-3000:]
+        run_ranks(options, tmp_path, 2)
         [folder] = (tmp_path / "demo_ig").iterdir()
         table, measured = pd.read_csv(folder / "attributions/table.csv"), maps(folder)
         assert table["index"].tolist() == list(range(images))
@@ -224,19 +220,23 @@ class TestHoweverItRuns:
 
 class TestOptions:
     def test_only_so_many_figures_but_a_table_of_all(self, explain):
-        folder = explain("demo_ig", "--data.limit=4", option("images", "First"), option("figures", 1))
+        folder = explain("demo_ig", ONLY_THESE, "--data.limit=4", option("images", "First"), option("figures", 1))
         assert [file.name for file in (folder / "attributions").glob("*.png")] == ["0.png"]
         assert len(pd.read_csv(folder / "attributions/table.csv")) == 4
 
     def test_a_rule_that_hits_its_cap_says_so(self, explain):
         rule = (option("rule.tolerance", 1e-12), option("rule.smooth_tolerance", 1e-12), option("rule.max_points", 9))
         with pytest.warns(UserWarning, match="6 of 6 maps hit the rule's cap"):
-            folder = explain("demo_ig", "--data.limit=2", option("images", "First"), option("figures", 0), *rule)
+            folder = explain(
+                "demo_ig", ONLY_THESE, "--data.limit=2", option("images", "First"), option("figures", 0), *rule
+            )
         assert read_record(folder)["attribution"]["views"]["jpeg-25"]["not_converged"] == 2
         assert "raise its max_points" in text(events(folder), "attribution/warning")
 
     def test_nothing_chosen_is_one_line(self, explain, caplog):
-        folder = explain("demo_ig", "--data.limit=2", "--data.degradations=[jpeg-100]", option("images", "Flipped"))
+        folder = explain(
+            "demo_ig", ONLY_THESE, "--data.limit=2", "--data.degradations=[jpeg-100]", option("images", "Flipped")
+        )
         assert "chooses none of this run's images" in caplog.text
         assert "attribution" not in read_record(folder)
         assert not (folder / "attributions").exists()

@@ -245,11 +245,14 @@ def test_missing_files_are_named(tmp_path):
     for encoder, pretrained, match in (
         ("RN50", "no/where.pt", r"weights file no/where\.pt does not exist"),
         (config, "no/where.pt", r"weights file no/where\.pt for .* does not exist"),
+        ("RN50", f"{tmp_path}.pt/../", "is neither a tag"),
+        (config, str(tmp_path), "is no regular file: set `pretrained` to a local file"),
         (config, None, "needs weights"),
         ("no/where.json", "x.pt", r"model configuration no/where\.json does not exist"),
     ):
-        with pytest.raises(UserError, match=match):
+        with pytest.raises(UserError, match=match) as caught:
             load_encoder(encoder, pretrained)
+        assert "`pretrained`" not in caught.value.on_command_line()
 
 
 @pytest.mark.parametrize(

@@ -1,20 +1,19 @@
 """How commands end, in processes of their own."""
 
-import os
 import signal
-import subprocess
-import sys
+import threading
 
 import pytest
 import yaml
 
 from bench.command_line.ending import LONGEST_LINE, ended_by_signals, fail, mistakes_in_one_line, one_line
 from datamodules.errors import UserError
+from tests.support.processes import Command
 
 QUICK = ("--trainer.accelerator=cpu", "--trainer.devices=1", "--data.num_workers=0")
 MARK = "waiting to be ended"
 HELD = f"""
-import sys, time
+import time
 from bench.evaluation import ZeroShotEvaluation
 from bench.finetuning.robust import RobustFineTuning
 def held(step):
@@ -27,31 +26,15 @@ def held(step):
 ZeroShotEvaluation.test_step = held(ZeroShotEvaluation.test_step)
 ZeroShotEvaluation.predict_step = held(ZeroShotEvaluation.predict_step)
 RobustFineTuning.training_step = held(RobustFineTuning.training_step)
-from bench.cli import main
-main(sys.argv[1:])
 """
 
 
-@pytest.fixture
-def end(repository, tmp_path, tiny_clip):
-    """Starts a command, ends it by a signal in its third batch; gives status, error lines and how to run it again."""
-
-    def end(number, command, config, *options):
-        words = [command, "--config", config, *tiny_clip, *QUICK, "--data.limit=60", "--data.batch_size=8", *options]
-        environment = {**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"}
-        process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-c", HELD, *words], cwd=tmp_path, env=environment, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
-        with process:
-            for line in process.stdout:
-                if MARK in line:
-                    break
-            process.send_signal(number)
-            _, errors = process.communicate(timeout=60)
-        return process.returncode, errors
-
-    return end
+def ended_by(number, words, folder, before):
+    """The status and the error lines of a command that a signal ends once it waits."""
+    with Command(words, folder, before) as command:
+        command.wait_for(lambda: MARK in command.printed)
+        command.send(number)
+        return command.wait(60), command.errors
 
 
 @pytest.mark.parametrize(
@@ -64,8 +47,11 @@ def end(repository, tmp_path, tiny_clip):
         pytest.param(signal.SIGINT, "fit", "demo_finetune", marks=pytest.mark.slow),
     ],
 )
-def test_a_signal_ends_a_run_with_its_status_and_what_was_measured_is_kept(end, tmp_path, number, command, config):
-    status, errors = end(number, command, config)
+def test_a_signal_ends_a_run_with_its_status_and_what_was_measured_is_kept(
+    tiny_clip, tmp_path, number, command, config
+):
+    words = [command, "--config", config, *tiny_clip, *QUICK, "--data.limit=60", "--data.batch_size=8"]
+    status, errors = ended_by(number, words, tmp_path, HELD)
     assert status == 128 + number
     assert "Traceback" not in errors
     [folder] = (tmp_path / "runs" / config).iterdir()
@@ -75,23 +61,13 @@ def test_a_signal_ends_a_run_with_its_status_and_what_was_measured_is_kept(end, 
         assert len(list((folder / "unfinished").glob("*.safetensors"))) == 1
 
 
-def test_a_signal_ends_a_sweep_and_its_cell_with_its_status(repository, tmp_path):
-    program = (
-        "import sys, time\nfrom bench.sweep import runner\n"
-        "runner._run = lambda cell: (print('waiting', flush=True), time.sleep(60))\n"
-        "from bench.cli import main\nmain(sys.argv[1:])"
+def test_a_signal_ends_a_sweep_and_its_cell_with_its_status(tmp_path):
+    waits = (
+        "import time\nfrom bench.sweep import runner\n"
+        f"runner._run = lambda cell: (print({MARK!r}, flush=True), time.sleep(60))"
     )
     words = ["sweep", "--config", "demo_sweep", "--only", "encoder=demo-rn"]
-    process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", program, *words], cwd=tmp_path, text=True, stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    with process:
-        while "waiting" not in process.stdout.readline():
-            assert process.poll() is None
-        process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=60)
-    assert (process.returncode, errors) == (143, "")
+    assert ended_by(signal.SIGTERM, words, tmp_path, waits) == (143, "")
     assert not list(tmp_path.rglob("failed.json"))
 
 
@@ -116,6 +92,34 @@ def test_mistakes_are_one_printable_line(capsys, error, said):
     with pytest.raises(SystemExit, match="2"), mistakes_in_one_line():
         raise error
     assert capsys.readouterr().err.startswith(said)
+
+
+def run_in_a_thread(work):
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    ("resumes", "mend"), [(True, "the same command goes on where it stopped"), (False, "give the same command again")]
+)
+def test_trouble_that_a_thread_has_with_the_disk_is_one_line(capsys, resumes, mend):
+    def write():
+        raise OSError(28, "No space left on device", "events")
+
+    before = threading.excepthook
+    with pytest.raises(SystemExit, match="2"), mistakes_in_one_line(resumes=resumes):
+        run_in_a_thread(write)
+    assert capsys.readouterr().err == f"error: 'events': No space left on device; once that is mended, {mend}\n"
+    assert threading.excepthook is before
+
+
+def test_a_defect_of_a_thread_keeps_its_traceback(monkeypatch):
+    told = []
+    monkeypatch.setattr(threading, "excepthook", told.append)
+    with mistakes_in_one_line():
+        run_in_a_thread(lambda: {}["x"])
+    assert [type(found.exc_value) for found in told] == [KeyError]
 
 
 def test_a_defect_keeps_its_traceback():

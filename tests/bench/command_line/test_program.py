@@ -45,8 +45,8 @@ def meanwhile(monkeypatch):
 @pytest.mark.parametrize(
     ("action", "said"),
     [
-        (shutil.rmtree, "No such file or directory"),
-        (lambda folder: (folder / "results.json").mkdir(), "Is a directory"),
+        (shutil.rmtree, "is gone, and what it held"),
+        (lambda folder: (folder / "results.json").mkdir(), "is a folder in the place of a file"),
     ],
 )
 def test_a_folder_that_changes_in_mid_run_ends_in_one_line(run, meanwhile, capsys, action, said):

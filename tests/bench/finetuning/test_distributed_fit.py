@@ -1,12 +1,10 @@
 """Two processes tune as one does: the same pairs make up each step."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 import yaml
 from safetensors.torch import load_file
+
+from tests.support.processes import run_ranks
 
 
 @pytest.fixture
@@ -26,10 +24,7 @@ def fit(repository, tmp_path, clip):
             *("--trainer.enable_progress_bar=false", f"--trainer.logger.save_dir={tmp_path}/{world}"),
             *(["--trainer.strategy=ddp"] if world > 1 else []),
         ]
-        command = [sys.executable, "-m", "bench", "fit", "--config", f"{tmp_path}/{method}-{world}.yaml", *options]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(repository)}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280, check=False)
-        assert done.returncode == 0, done.stderr[-3000:]
+        run_ranks(["fit", "--config", f"{tmp_path}/{method}-{world}.yaml", *options], tmp_path, world)
         return load_file(tmp_path / f"{world}" / "finetune" / method / "version_0" / f"{method}.safetensors")
 
     return fit

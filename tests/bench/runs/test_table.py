@@ -176,6 +176,14 @@ class TestReadingForTheReport:
             read_columns(run, ())
 
 
+def test_names_on_the_screen_are_printable():
+    views = {"original": ViewRecord({"precision": 0.75}), "x\x1b[2J": ViewRecord({"precision": 0.5})}
+    model, data = ModelRecord("R\u202eN", "a/\x1b]0;b.pt"), DataRecord("c\x07", "t\u2028", ("a", "b"))
+    table = screen_table(RunRecord(10, views, model, data, SoftwareRecord(), RunInfo("test")))
+    assert table.replace("\n", "").isprintable()
+    assert table.startswith("R\\u202eN (\\x1b]0;b.pt) on c\\x07/t\\u2028, 10 images, 2 classes\n\n")
+
+
 def test_screen_table_has_a_column_per_view():
     views = {
         "original": ViewRecord({"precision": 0.75}),

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -129,6 +130,16 @@ def test_a_damaged_note_of_a_failure_is_a_failure(cells, content):
 def test_a_folder_where_a_file_should_be_is_a_failure(cells, name):
     (cells[0].folder / name).mkdir(parents=True)
     assert state(cells[0])[0] is State.FAILED
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("victim", path)])
+def test_what_is_no_regular_file_in_the_place_of_the_log_is_a_failure(cells, tmp_path, monkeypatch, make):
+    monkeypatch.chdir(tmp_path)
+    cells[0].folder.mkdir()
+    make(cells[0].folder / LOG)
+    outcome = run_cells(cells[:1], retry=False, wait=False, work=lambda cell: 1.0, say=lambda line: None)
+    assert "it is not a regular file: delete it" in outcome.failed["a"]
+    assert not list(tmp_path.rglob("victim"))
 
 
 def test_the_reason_of_a_failure_is_printable(sweep):
