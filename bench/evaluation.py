@@ -18,9 +18,9 @@ from bench.metrics import measure, scalars
 from bench.outcomes import Outcomes
 from bench.paper import TEMPLATE
 from bench.runs.checkpoints import load_weights_only
-from bench.runs.gathering import gather
-from bench.runs.record import ViewRecord
-from datamodules.base import DegradedDataModule
+from bench.runs.gathering import gather, gather_outcomes
+from bench.runs.view_record import ViewRecord
+from datamodules.base import DegradedDataModule, degraded_data
 from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
 from datamodules.views import Batch, Images, Unreadable
@@ -84,7 +84,7 @@ class ZeroShotEvaluation(LightningModule):
         normalise: Whether the encoder sees pixels normalised with the mean and standard deviation it was trained with.
             Without, results are worse; it is there to follow the Integrated Gradients code of Chen, Namboodiri and
             Padget (2023).
-        fidelity: Whether PSNR and SSIM of the views are measured, which takes about half a second per megapixel and
+        fidelity: Whether PSNR and SSIM of the views are measured, which takes under half a second per megapixel and
             view on one CPU core: little for thumbnails, much for photographs.
         compile: Whether the encoder is compiled, which changes the last digits of what it says.
 
@@ -125,10 +125,7 @@ class ZeroShotEvaluation(LightningModule):
         Raises:
             UserError: The data module is of another kind.
         """
-        data = getattr(self.trainer, "datamodule", None)
-        if not isinstance(data, DegradedDataModule):
-            raise UserError(f"--data {type(data).__name__} has no degraded views: choose a class of `datamodules`")
-        return data
+        return degraded_data(self.trainer)
 
     def check_run(self, trainer: Trainer, data: DegradedDataModule) -> None:
         """Refuse a precision that would keep the model in another type; see `bench.command_line.checks.Checks`."""
@@ -225,11 +222,10 @@ class ZeroShotEvaluation(LightningModule):
             self._gathered = True
             self.merge_parts()
             (own,) = self.parts
-            ranks = gather((own, self.skipped))
-            if ranks:
-                whole = {view: Outcomes.concatenate([rank[0][view] for rank in ranks]).unique() for view in own}
-                skipped = sorted((image for rank in ranks for image in rank[1]), key=lambda image: image.index)
-                self._whole = WholeRun(whole, skipped)
+            whole, skipped = gather_outcomes(own), gather(self.skipped)
+            if whole is not None:
+                unreadable = sorted((image for rank in skipped for image in rank), key=lambda image: image.index)
+                self._whole = WholeRun(whole, unreadable)
         return self._whole
 
     def on_test_epoch_end(self) -> None:

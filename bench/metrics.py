@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.outcomes import MEASURED, QUANTITIES, Outcomes, Quantity, is_known
-from bench.runs.record import ClassCounts, Confusion, ViewRecord
+from bench.runs.view_record import MOST_CONFUSIONS, ClassCounts, Confusion, ViewRecord
 from datamodules.degradations import ORIGINAL
 
 if TYPE_CHECKING:  # what only reads results back, such as the report, starts without torch
@@ -17,7 +17,6 @@ if TYPE_CHECKING:  # what only reads results back, such as the report, starts wi
 
 CALIBRATION_BINS = 15
 TOP_K = 5
-MOST_CONFUSIONS = 10
 
 
 class Metric(NamedTuple):
@@ -83,10 +82,18 @@ def measure(outcomes: Mapping[str, Outcomes], classes: int, *, labelled: bool) -
         labelled: Whether the images have labels; without them only what needs none is measured.
     """
     original = outcomes[ORIGINAL]
-    return {view: _view(rows, original, classes, labelled, view != ORIGINAL) for view, rows in outcomes.items()}
+    before = _confusions(original, classes) if labelled else {}
+    views = {}
+    for view, rows in outcomes.items():
+        metrics, changes = _view(rows, original, classes, labelled, view != ORIGINAL)
+        views[view] = ViewRecord(metrics, **changes, classes=class_counts(rows, before, classes) if labelled else None)
+    return views
 
 
-def _view(rows: Outcomes, original: Outcomes, classes: int, labelled: bool, paired: bool) -> ViewRecord:
+def _view(
+    rows: Outcomes, original: Outcomes, classes: int, labelled: bool, paired: bool
+) -> tuple[dict[str, float], dict[str, int]]:
+    """Metrics by name, and the numbers of images whose prediction or correctness changed."""
     images = len(rows)
     counts = {"flipped": 0, "broken": 0, "repaired": 0}
     found: dict[str, float] = {}
@@ -109,8 +116,7 @@ def _view(rows: Outcomes, original: Outcomes, classes: int, labelled: bool, pair
         column = getattr(rows, quantity.name)
         if (known := column[is_known(column)]).numel():
             found[quantity.name] = _float64_mean(known)
-    ordered = {metric.name: found[metric.name] for metric in METRICS if metric.name in found}
-    return ViewRecord(ordered, **counts, classes=class_counts(rows, original, classes) if labelled else None)
+    return {metric.name: found[metric.name] for metric in METRICS if metric.name in found}, counts
 
 
 def scalars(views: Mapping[str, ViewRecord]) -> dict[str, float]:
@@ -151,10 +157,10 @@ def calibration_error(rows: Outcomes) -> float:
     )
 
 
-def class_counts(rows: Outcomes, original: Outcomes, classes: int) -> ClassCounts:
-    """Images by class, and the confusions that grew most over the original."""
+def class_counts(rows: Outcomes, before: Mapping[int, int], classes: int) -> ClassCounts:
+    """Images by class, and the confusions that grew most over those of the original, `before`."""
     label, prediction = rows.label.numpy(), rows.prediction.numpy()
-    before, after = (_confusions(found, classes) for found in (original, rows))
+    after = _confusions(rows, classes)
     growth = {pair: count - before.get(pair, 0) for pair, count in after.items()}
     largest = sorted((pair for pair, grown in growth.items() if grown > 0), key=lambda pair: (-growth[pair], pair))
     return ClassCounts(

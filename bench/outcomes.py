@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import Field, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
@@ -162,11 +162,6 @@ class Outcomes:
         import torch
 
         return cls(**{name: torch.cat([getattr(part, name) for part in parts]) for name in NAMES})
-
-    @classmethod
-    def from_columns(cls, columns: Mapping[str, Tensor], prefix: str = "") -> Self:
-        """Outcomes of columns by name, with a prefix before each name."""
-        return cls(**{name: columns[prefix + name] for name in NAMES})
 
     def columns(self) -> dict[str, Tensor]:
         """The columns by name."""

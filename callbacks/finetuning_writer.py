@@ -27,7 +27,7 @@ from bench.runs.gathering import gather
 from bench.runs.provenance import DataRecord, ModelRecord, software
 from bench.runs.record import RunInfo, Skipped
 from bench.runs.table import align
-from callbacks.outcome_callback import run_folder
+from callbacks.outcome_callback import run_folder, tensorboard_loggers
 from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
 from datamodules.text import printable
@@ -136,9 +136,8 @@ class FineTuningWriter(Callback):
             skipped=skipped,
         )
         card = model_card(record, with_configuration=configuration(encoder) is not None)
-        for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                self._draw(logger, curve, card)
+        for logger in tensorboard_loggers(trainer):
+            self._draw(logger, curve, card)
         write_atomically(folder.card, card)
         record.write(folder.path)
         folder.unfinished.rmdir()

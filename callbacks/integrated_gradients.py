@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from tqdm import tqdm
 
@@ -21,7 +20,7 @@ from bench.attribution.sharing import Share
 from bench.evaluation import ZeroShotEvaluation
 from bench.outcomes import Outcomes
 from bench.runs.folder import RunFolder
-from callbacks.outcome_callback import evaluation, run_folder
+from callbacks.outcome_callback import evaluation, run_folder, tensorboard_loggers
 from datamodules.base import DegradedDataModule
 from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
@@ -94,7 +93,8 @@ class IntegratedGradients(Callback):
         if not chosen:
             rank_zero_info(f"IntegratedGradients: {self.images} chooses none of this run's images, nothing to explain")
             return
-        report = AttributionReport(self._folder, _tensorboard(trainer) if trainer.is_global_zero else None)
+        loggers = tensorboard_loggers(trainer) if trainer.is_global_zero else []
+        report = AttributionReport(self._folder, loggers[0].experiment if loggers else None)
         found = self._explain(trainer, module, chosen, outcomes, report)
         if not found:
             return
@@ -143,8 +143,3 @@ class IntegratedGradients(Callback):
         found = share.explain(chosen, outcomes, report)
         counted = tqdm(found, total=len(chosen), desc="Integrated Gradients", unit="image", disable=quiet)
         return {explanation.index: explanation for explanation in counted}
-
-
-def _tensorboard(trainer: Trainer) -> Any:
-    """The SummaryWriter of the run's first TensorBoardLogger, or None."""
-    return next((logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)), None)

@@ -21,7 +21,7 @@ from bench.outcomes import Outcomes
 from bench.runs.folder import RunFolder
 from bench.runs.json_values import plain
 from bench.runs.provenance import software
-from bench.runs.record import ViewRecord
+from bench.runs.view_record import ViewRecord
 from callbacks.outcome_callback import OutcomeCallback, evaluation, tensorboard_loggers
 from datamodules.base import DegradedDataModule
 from datamodules.degradations import ORIGINAL, curves

@@ -300,3 +300,17 @@ class DegradedDataModule(LightningDataModule):
                 )
             self.unreadable[image.index] = image
         return batch
+
+
+def degraded_data(trainer: Any) -> DegradedDataModule:
+    """The data module of a trainer, which owns class names and views.
+
+    Raises:
+        UserError: It is of another kind.
+    """
+    data = getattr(trainer, "datamodule", None)
+    if not isinstance(data, DegradedDataModule):
+        raise UserError(
+            f"`data` {type(data).__name__} has no degraded views: choose a class of `datamodules`", option="data"
+        )
+    return data

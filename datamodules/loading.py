@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from multiprocessing import active_children
 from multiprocessing.process import BaseProcess
 from multiprocessing.sharedctypes import RawArray
+from types import FrameType
 from typing import Any, Literal
 
 from torch.utils.data import DataLoader, Dataset, get_worker_info
@@ -249,8 +250,17 @@ class _HeldBack:
         self.handler = handler
 
     def __call__(self, number: int, frame: Any) -> None:
-        if _HeldBack.waiting:
+        if _HeldBack.waiting and not _is_shutting_down(frame):
             self.handler(number, frame)
+
+
+def _is_shutting_down(frame: FrameType | None) -> bool:
+    """Whether another iterator, collected at this moment, is waiting for its own processes: nothing to raise into."""
+    while frame is not None:
+        if frame.f_code.co_name == "_shutdown_workers":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _hold_back_deaths() -> None:

@@ -11,7 +11,7 @@ _LIMITS = {
     "test": ("fast_dev_run", "limit_test_batches"),
     "predict": ("fast_dev_run", "limit_predict_batches"),
     "validate": ("fast_dev_run", "overfit_batches", "limit_val_batches"),
-    "fit": ("overfit_batches",),
+    "fit": ("overfit_batches", "limit_train_batches", "limit_val_batches"),
 }
 """Options of the trainer that change which images a command measures, unseen by its record."""
 
@@ -40,6 +40,8 @@ def check_trainer(trainer: Trainer, command: str) -> None:
     Raises:
         UserError: The trainer has such a setting.
     """
+    if command == "fit" and trainer.fast_dev_run:  # type: ignore[attr-defined]  # Lightning sets it elsewhere
+        return  # a trial leaves no record that could be wrong
     for name in _LIMITS.get(command, ()):
         value = getattr(trainer, name)
         unlimited = _UNLIMITED.get(name, 1.0)

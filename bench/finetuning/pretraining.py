@@ -20,7 +20,7 @@ from bench.finetuning.export import save_weights
 from bench.finetuning.optimisation import adamw, check_precision, no_loss, total_steps
 from bench.paper import TEMPLATE
 from bench.runs.checkpoints import load_weights_only
-from datamodules.base import DegradedDataModule
+from datamodules.base import DegradedDataModule, degraded_data
 from datamodules.errors import UserError
 from datamodules.views import Batch, Images
 
@@ -105,12 +105,7 @@ class ClipPretraining(LightningModule):
 
     @property
     def _data(self) -> DegradedDataModule:
-        data = getattr(self.trainer, "datamodule", None)
-        if not isinstance(data, DegradedDataModule):
-            raise UserError(
-                f"`data` {type(data).__name__} has no class names: choose a class of `datamodules`", option="data"
-            )
-        return data
+        return degraded_data(self.trainer)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Cross-entropy of the originals, a scalar in nats; of a batch without a readable image a 0."""

@@ -23,7 +23,7 @@ from bench.finetuning.trainable import merged_state
 from bench.finetuning.validation import Measures, Validation, mean_precision
 from bench.paper import TEMPLATE
 from bench.runs.checkpoints import load_weights_only
-from datamodules.base import DegradedDataModule
+from datamodules.base import DegradedDataModule, degraded_data
 from datamodules.errors import UserError
 from datamodules.views import Batch, Images
 
@@ -100,12 +100,7 @@ class EncoderTuning(LightningModule):
         Raises:
             UserError: The data module is of another kind.
         """
-        data = getattr(self.trainer, "datamodule", None)
-        if not isinstance(data, DegradedDataModule):
-            raise UserError(
-                f"`data` {type(data).__name__} has no degraded views: choose a class of `datamodules`", option="data"
-            )
-        return data
+        return degraded_data(self.trainer)
 
     def check_run(self, trainer: Trainer, data: DegradedDataModule) -> None:
         """Refuse data without random views and precisions that round weights; see `bench.command_line.checks`."""

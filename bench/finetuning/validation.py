@@ -10,7 +10,7 @@ from bench.clip.zero_shot import ZeroShotClassifier
 from bench.evaluation import classify_views
 from bench.metrics import measure
 from bench.outcomes import Outcomes
-from bench.runs.gathering import gather
+from bench.runs.gathering import gather_outcomes
 from datamodules.views import Batch, Images
 
 REPORTED = ("precision", "loss", "drop", "flip_rate", "calibration_error")
@@ -42,13 +42,12 @@ class Validation:
         """
         own = {view: Outcomes.concatenate([part[view] for part in self.parts]) for view in self.parts[0]}
         measures: Measures = {}
-        if ranks := gather(own):
-            whole = {view: Outcomes.concatenate([rank[view] for rank in ranks]).unique() for view in own}
-            if all(map(len, whole.values())):
-                measures = {
-                    view: {name: found.metrics[name] for name in REPORTED if name in found.metrics}
-                    for view, found in measure(whole, self.classes, labelled=True).items()
-                }
+        whole = gather_outcomes(own)
+        if whole is not None and all(map(len, whole.values())):
+            measures = {
+                view: {name: found.metrics[name] for name in REPORTED if name in found.metrics}
+                for view, found in measure(whole, self.classes, labelled=True).items()
+            }
         shared = [measures]
         if torch.distributed.is_initialized():
             torch.distributed.broadcast_object_list(shared)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bench.paper import ENCODERS, PRETRAINED, canonical_encoder
 from bench.runs.folder import FinishedRun
 from bench.runs.provenance import DataRecord, ModelRecord
-from bench.runs.record import ViewRecord
+from bench.runs.view_record import ViewRecord
 from bench.statistics.bootstrap import paired_bootstrap
 from bench.statistics.intervals import Estimate, relative_drop, wilson
 from bench.statistics.significance import holm, mcnemar_exact

@@ -11,7 +11,6 @@ import numpy as np
 
 from bench.report.groups import Entry, Group
 from bench.runs.finetuning_record import FineTuningRecord, TrainingViews
-from bench.runs.images import read_correctness
 from bench.statistics.bootstrap import Floats, resampled_sums
 from bench.statistics.recovery import Recovery, recover
 from datamodules.degradations import ORIGINAL
@@ -206,7 +205,7 @@ def _resample(entries: Sequence[Entry]) -> dict[tuple[str, str], Floats]:
     prints = set()
     for entry in entries:
         for run in entry.all_runs:
-            table = read_correctness(run)
+            table = run.correctness
             prints.add(table.fingerprint)
             for view in (view for view, other in entry.runs.items() if other is run):
                 columns[entry.label, view] = np.unpackbits(table.bits[view], count=run.record.images).astype(np.float64)

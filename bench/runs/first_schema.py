@@ -6,10 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.runs.json_values import Value
-from bench.runs.record import SCHEMA, whole_count
+from bench.runs.record import SCHEMA
+from bench.runs.view_record import MOST_CONFUSIONS, whole_count
 from datamodules.degradations import ORIGINAL
-
-MOST_CONFUSIONS = 10
 
 _GONE = ("confusion", "precision_per_class", "recall_per_class")
 

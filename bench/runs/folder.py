@@ -18,6 +18,8 @@ from datamodules.errors import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bench.runs.images import Correctness
+
 TABLE = "images.csv"
 CONFIG = "config.yaml"
 CARD = "MODEL_CARD.md"
@@ -230,6 +232,13 @@ class FinishedRun:
     def images(self) -> pd.DataFrame:
         """The per-image table, read when it is asked for; see `RunFolder.images`."""
         return self.folder.images()
+
+    @cached_property
+    def correctness(self) -> Correctness:
+        """Which images were classified right, read once; see `bench.runs.images.read_correctness`."""
+        from bench.runs.images import read_correctness
+
+        return read_correctness(self)
 
 
 def load_run(path: Path | str) -> FinishedRun:

@@ -1,9 +1,11 @@
 """Bringing together what the processes of a run have found."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch.distributed
+
+from bench.outcomes import Outcomes
 
 
 def gather(value: Any) -> Sequence[Any]:
@@ -14,6 +16,16 @@ def gather(value: Any) -> Sequence[Any]:
     values: list[Any] | None = [None] * torch.distributed.get_world_size() if first else None
     torch.distributed.gather_object(value, values)
     return values if values is not None else []
+
+
+def gather_outcomes(own: Mapping[str, Outcomes]) -> dict[str, Outcomes] | None:
+    """The outcomes of all processes by view, every image once, sorted by index, on the first one; None on the others.
+
+    Args:
+        own: Those of this process, by view.
+    """
+    ranks = gather(own)
+    return {view: Outcomes.concatenate([rank[view] for rank in ranks]).unique() for view in own} if ranks else None
 
 
 def gather_everywhere(value: Any) -> Sequence[Any]:

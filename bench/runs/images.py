@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 _ROWS_AT_ONCE = 500_000
 _PLACES = ("index", "label", "prediction")
-_SIZES = ("encoded_bytes", "bits_per_pixel")
 _TYPES = {quantity.name: quantity.dtype for quantity in QUANTITIES}
 
 Columns = dict[str, npt.NDArray[np.float32]]
@@ -46,59 +45,25 @@ def read_correctness(run: FinishedRun) -> Correctness:
         FileError: It is damaged, or does not belong to the result file beside it; the message says why.
         OSError: It cannot be read.
     """
-    fingerprint, columns = _read(run, ())
+    fingerprint, columns = read_columns(run, ())
     return Correctness(fingerprint, {view: np.packbits(found["correct"] > 0) for view, found in columns.items()})
 
 
-def read_sizes(run: FinishedRun) -> tuple[str, dict[str, Columns]]:
-    """Fingerprint as in `Correctness`, and per view `correct` (1 or 0), `encoded_bytes` and `bits_per_pixel`.
+def read_columns(run: FinishedRun, names: Sequence[str]) -> tuple[str, dict[str, Columns]]:
+    """Read columns of a run's `images.csv`, a block of rows at a time.
 
-    Each column is float32 [n]; a size is NaN where nothing was encoded.
+    Args:
+        run: Whose table it is.
+        names: Of `bench.outcomes.QUANTITIES`.
 
-    Raises:
-        FileError: As `read_correctness`.
-        OSError: As `read_correctness`.
-    """
-    return _read(run, _SIZES)
-
-
-def read_columns(run: FinishedRun, names: Sequence[str]) -> dict[str, Columns]:
-    """Per view `correct` (1 or 0) and columns of `bench.outcomes.QUANTITIES` by name, float32 [n]; NaN is unknown.
+    Returns:
+        The fingerprint as in `Correctness`; and by view `correct` (1 or 0) and the columns by name, float32 [n] each,
+        where NaN is unknown.
 
     Raises:
         FileError: As `read_correctness`, or the table is an older one that has not all of them.
         OSError: As `read_correctness`.
     """
-    return _read(run, names)[1]
-
-
-def read_images(file: Path) -> pd.DataFrame:
-    """A whole per-image table, older ones without the newer columns too.
-
-    Args:
-        file: An `images.csv`.
-
-    Returns:
-        A row per image and view, with the columns that `bench.runs.table.per_image_csv` says; whole numbers are pandas'
-        Int32, where what is not known is missing, and measurements float32, where it is NaN.
-
-    Raises:
-        FileError: It is damaged.
-        OSError: It cannot be read.
-    """
-    import pandas as pd
-
-    require_regular(file)
-    types = {name: "Int32" if dtype == "int32" else dtype for name, dtype in _TYPES.items()}
-    try:
-        return pd.read_csv(file, dtype={**types, "path": "str", "view": "str"})
-    except OverflowError as error:
-        raise FileError(file, "it has a number of too many digits") from error
-    except (ValueError, TypeError) as error:
-        raise FileError(file, " ".join(str(error).split())[:200]) from error
-
-
-def _read(run: FinishedRun, names: Sequence[str]) -> tuple[str, dict[str, Columns]]:
     views = run.record.views
     fingerprints = {view: hashlib.sha256() for view in views}
     parts: dict[str, list[Columns]] = {view: [] for view in views}
@@ -126,6 +91,32 @@ def _read(run: FinishedRun, names: Sequence[str]) -> tuple[str, dict[str, Column
                 f"of {run.record.images}",
             )
     return next(iter(fingerprints.values())).hexdigest(), whole
+
+
+def read_images(file: Path) -> pd.DataFrame:
+    """A whole per-image table, older ones without the newer columns too.
+
+    Args:
+        file: An `images.csv`.
+
+    Returns:
+        A row per image and view, with the columns that `bench.runs.table.per_image_csv` says; whole numbers are pandas'
+        Int32, where what is not known is missing, and measurements float32, where it is NaN.
+
+    Raises:
+        FileError: It is damaged.
+        OSError: It cannot be read.
+    """
+    import pandas as pd
+
+    require_regular(file)
+    types = {name: "Int32" if dtype == "int32" else dtype for name, dtype in _TYPES.items()}
+    try:
+        return pd.read_csv(file, dtype={**types, "path": "str", "view": "str"})
+    except OverflowError as error:
+        raise FileError(file, "it has a number of too many digits") from error
+    except (ValueError, TypeError) as error:
+        raise FileError(file, " ".join(str(error).split())[:200]) from error
 
 
 def _blocks(run: FinishedRun, names: Sequence[str]) -> Iterator[pd.DataFrame]:

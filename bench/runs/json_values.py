@@ -115,10 +115,6 @@ class Value:
             self.fail(f"is no list of whole numbers from {least} to {most}")
         return tuple(numbers)
 
-    def reals(self) -> tuple[float, ...]:
-        """A list of finite numbers."""
-        return tuple(one.real() for one in self.elements())
-
     def texts(self, longest: int = LONGEST_TEXT) -> tuple[str, ...]:
         """A list of texts."""
         texts = self.sequence()

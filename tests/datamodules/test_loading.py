@@ -1,5 +1,6 @@
 import os
 import signal
+import sys
 import time
 
 import numpy as np
@@ -171,3 +172,17 @@ def test_lightning_builds_the_loader_anew_for_predict_and_keeps_what_it_does(tmp
     steps = trainer.predict(Predictor(), datamodule=data)
     assert [index for step in steps for index in step] == [index for index in range(20) if index != 7]
     assert sorted(data.unreadable) == [7]
+
+
+def test_no_death_is_raised_into_the_end_of_another_iterator():
+    seen = []
+
+    def _shutdown_workers():  # torch's name
+        return sys._getframe()
+
+    with loading._deaths_are_raised():
+        held = loading._HeldBack(lambda number, frame: seen.append(number))
+        held(signal.SIGCHLD, _shutdown_workers())
+        assert seen == []
+        held(signal.SIGCHLD, sys._getframe())
+    assert seen == [signal.SIGCHLD]

@@ -9,7 +9,8 @@ from bench.paper import PRECISION, TEMPLATE, VIEWS, find_table
 from bench.runs.finetuning_record import Export, FineTuningRecord, Training, TrainingViews
 from bench.runs.folder import RunFolder
 from bench.runs.provenance import DataRecord, ModelRecord, SoftwareRecord
-from bench.runs.record import ClassCounts, Confusion, RunInfo, RunRecord, ViewRecord
+from bench.runs.record import RunInfo, RunRecord
+from bench.runs.view_record import ClassCounts, Confusion, ViewRecord
 
 CLASSES = 10
 

@@ -11,7 +11,7 @@ from bench.report.groups import Group
 from bench.report.inputs import Choices
 from bench.report.tables import Column, Table
 from bench.runs.folder import RunFolder
-from bench.runs.images import Correctness, read_correctness
+from bench.runs.images import Correctness
 from bench.statistics.significance import holm, mcnemar_exact, pairwise_discordance
 from datamodules.degradations import ORIGINAL
 
@@ -57,7 +57,7 @@ def _read(group: Group) -> tuple[dict[RunFolder, Correctness], dict[str, str]]:
     problems: dict[str, str] = {}
     for run in {run.folder: run for entry in group.entries for run in entry.all_runs}.values():
         try:
-            tables[run.folder] = read_correctness(run)
+            tables[run.folder] = run.correctness
         except FileNotFoundError:
             problems[str(run.folder.results)] = "no images.csv beside it"
         except (OSError, ValueError) as error:

@@ -14,7 +14,7 @@ from bench.report.groups import Entry, Group, short
 from bench.report.inputs import Choices
 from bench.report.sections.precision import precisions
 from bench.report.tables import Column, Table, metric_column, write
-from bench.runs.images import read_sizes
+from bench.runs.images import read_columns
 from bench.statistics.bootstrap import IMAGE_RESAMPLES, Floats, estimate, resampled_sums
 from bench.statistics.rate_curves import codec_curves, common_range, images_of, least_x_under, mean_on_range
 from datamodules.degradations import ORIGINAL
@@ -176,7 +176,7 @@ def _from_images(entry: Entry) -> Sums:
     """
     tables, prints = {}, set()
     for run in entry.all_runs:
-        fingerprint, tables[run.folder.path] = read_sizes(run)
+        fingerprint, tables[run.folder.path] = read_columns(run, ("encoded_bytes", "bits_per_pixel"))
         prints.add(fingerprint)
     if len(prints) > 1:
         raise ValueError("its views were measured by several runs, whose images.csv have other indices or labels")

@@ -7,7 +7,9 @@ import pytest
 from lightning.pytorch import Trainer
 
 from bench.cli import main
+from bench.command_line.checks import check_trainer
 from bench.command_line.screen import ProgressLines, arrange_progress
+from datamodules.errors import UserError
 
 QUICK = ("--trainer.accelerator=cpu", "--trainer.devices=1", "--data.num_workers=0", "--data.batch_size=8")
 
@@ -122,3 +124,10 @@ def test_bars_give_way_to_lines_only_where_there_is_no_terminal(tmp_path, monkey
     assert progress_of(terminal=True) == ("TQDMProgressBar", "TQDMProgressBar")
     assert progress_of(terminal=False) == ("ProgressLines", "ProgressLines")
     assert progress_of(terminal=False, enable_progress_bar=False)[1] == "NoneType"
+
+
+@pytest.mark.parametrize("limit", ["limit_train_batches", "limit_val_batches"])
+def test_a_fit_of_some_batches_would_not_say_which_images_it_saw(limit):
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, **{limit: 2})
+    with pytest.raises(UserError, match=f"`{limit}` 2 counts batches"):
+        check_trainer(trainer, "fit")

@@ -17,7 +17,8 @@ from bench.runs.finetuning_record import Export, FineTuningRecord, Training, Tra
 from bench.runs.folder import RunFolder, load_run
 from bench.runs.json_values import Value, plain
 from bench.runs.provenance import DataRecord, ModelRecord, SoftwareRecord
-from bench.runs.record import ClassCounts, Confusion, RunInfo, RunRecord, Skipped, ViewRecord, whole_count
+from bench.runs.record import RunInfo, RunRecord, Skipped
+from bench.runs.view_record import ClassCounts, Confusion, ViewRecord, whole_count
 from tests.support import made_up
 
 PREDICTIONS = made_up.nested({"original": 90, "jpeg-50": 70}, 100)

@@ -13,8 +13,9 @@ from bench.runs.files import FileError
 from bench.runs.folder import load_run
 from bench.runs.images import read_columns, read_images
 from bench.runs.provenance import DataRecord, ModelRecord, SoftwareRecord
-from bench.runs.record import RunInfo, RunRecord, ViewRecord
+from bench.runs.record import RunInfo, RunRecord
 from bench.runs.table import per_image_csv, screen_table
+from bench.runs.view_record import ViewRecord
 from tests.support import made_up
 
 LARGE = "9" * 1_000_000
@@ -140,7 +141,7 @@ class TestReadingForTheReport:
         return load_run(made_up.write_run(folder / "run", record, self.PREDICTIONS, **options))
 
     def test_columns_are_those_of_the_images(self, tmp_path):
-        found = read_columns(self.run(tmp_path, sizes={"jpeg-50": np.arange(10) + 500}), ("encoded_bytes", "loss"))
+        found = read_columns(self.run(tmp_path, sizes={"jpeg-50": np.arange(10) + 500}), ("encoded_bytes", "loss"))[1]
         assert found["jpeg-50"]["encoded_bytes"].tolist() == list(range(500, 510))
         assert np.isnan(found["original"]["encoded_bytes"]).all()
         assert found["jpeg-50"]["correct"].tolist() == [1] * 7 + [0] * 3
