@@ -3,7 +3,7 @@
 import argparse
 import csv
 import json
-import sys
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from io import StringIO
@@ -17,13 +17,15 @@ from datamodules.text import printable
 if TYPE_CHECKING:
     from PIL import Image
 
+    from bench.audit.bias import SeenShare
     from bench.audit.dataset import Examined
     from datamodules.sources import Source
 
 _REFERENCES = 64  # images that are degraded twice
+_SIDE = 512  # pixels of them
 _MOST_PASTS = 5
 _COLUMNS = (
-    "index", "path", "class", "container", "verdict", "probability", "quality", "grid", "subsampling",
+    "index", "path", "class", "container", "verdict", "p_jpeg", "p_lossless", "quality", "grid", "subsampling",
     "earlier_quality", "half_chroma", "ruled_out", "reason",
 )  # fmt: skip
 
@@ -59,24 +61,27 @@ def main(args: Sequence[str]) -> None:
         parser.error("give a folder of images, or --config")
     if rest and options.config is None:
         parser.error(f"{rest[0]!r} is no option here")
-    from bench.audit.data import configured, folder
-    from bench.audit.dataset import examine, in_one_line, summarise
-    from bench.audit.page import audit_report
+    from tqdm import tqdm
+
+    from bench.audit.dataset import examine, summarise
+    from bench.command_line.data import configured, folder
+    from bench.report.sections.audit import audit_report, in_one_line
     from bench.report.writer import PAGE, write_report
     from bench.runs.files import write_atomically
 
     chosen = folder(options.root) if options.config is None else configured(options.config, rest)
-    _say(f"{len(chosen.indices)} images, looking at each")
-    images = list(examine(chosen.source, chosen.indices))
+    counted = tqdm(chosen.indices, desc="Audit", unit="image", disable=None)  # not where nobody looks
+    images = list(examine(chosen.source, counted))
     summary = summarise(images, chosen.classes)
     if len(images) == summary["unreadable"]:
         raise UserError(f"none of the {len(images)} images can be read; the first: {images[0].error}")
-    summary |= {"data": chosen.name, "seen_shares": _seen(chosen.source, images, chosen.views)}
+    shares = {view: vars(share) for view, share in _seen(chosen.source, images, chosen.views).items()}
+    summary |= {"data": chosen.name, "seen_shares": shares}
     line = in_one_line(summary)
     write_report(audit_report(f"Audit of {chosen.name}", f"{line}.", summary), options.output)
     write_atomically(options.output / "audit.json", json.dumps(summary, indent=2) + "\n")
     write_atomically(options.output / "audit.csv", _table(images, chosen.classes))
-    unread = [f"not read: {one.path or one.index}: {one.error}" for one in images if one.history is None]
+    unread = [f"not read: {image.path or image.index}: {image.error}" for image in images if image.history is None]
     print(*map(printable, [*unread, line, f"written to {options.output / PAGE}"]), sep="\n")
 
 
@@ -92,36 +97,34 @@ def _apart(args: Sequence[str]) -> tuple[list[str], list[str]]:
     return words, rest
 
 
-def _say(step: str) -> None:
-    """A line of progress, on the standard error stream."""
-    sys.stderr.write(f"{step} ...\n")
-    sys.stderr.flush()
-
-
-def _seen(source: "Source", images: Sequence["Examined"], views: Sequence[str]) -> dict[str, float]:
-    """The share of each view's distortion that is seen from these images; empty where none has a known past."""
+def _seen(source: "Source", images: Sequence["Examined"], views: Sequence[str]) -> dict[str, "SeenShare"]:
+    """The share of each view's drop that is seen from these images; empty where none has a known past."""
     from bench.audit.bias import halved, seen_shares
 
+    readable = [image for image in images if image.history is not None]
     known: Counter[str] = Counter(
-        f"jpeg-{one.history.quality}" for one in images if one.history is not None and one.history.quality is not None
+        f"jpeg-{image.history.quality}"
+        for image in readable
+        if image.history is not None and image.history.quality is not None
     )
     if not known:
         return {}
-    traceless = [one for one in images if one.history is not None and one.history.verdict == "no trace"]
-    used = traceless if len(traceless) >= _REFERENCES // 4 else [one for one in images if one.history is not None]
-    references = [_load(source, one.index) for one in used[:: max(1, len(used) // _REFERENCES)][:_REFERENCES]]
-    if used is not traceless:
+    clean = [image for image in readable if not image.lossy]
+    used = clean if len(clean) >= _REFERENCES // 4 else readable
+    references = [_load(source, image.index) for image in used[:: max(1, len(used) // _REFERENCES)][:_REFERENCES]]
+    if used is readable:
         references = [halved(image) for image in references]
-    pasts = dict(known.most_common(_MOST_PASTS))
-    return seen_shares(references, pasts, views, len(traceless))
+    return seen_shares(references, dict(known.most_common(_MOST_PASTS)), views, len(clean))
 
 
 def _load(source: "Source", index: int) -> "Image.Image":
     from datamodules.decoding import to_rgb
 
-    with source.load(index) as image:
-        rgb = to_rgb(image)
-    return rgb.crop((0, 0, min(rgb.width, 512), min(rgb.height, 512)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what is wrong with the file was told
+        with source.load(index) as image:
+            rgb = to_rgb(image)
+    return rgb.crop((0, 0, min(rgb.width, _SIDE), min(rgb.height, _SIDE)))
 
 
 def _table(images: Sequence["Examined"], classes: Sequence[str]) -> str:
@@ -131,22 +134,24 @@ def _table(images: Sequence["Examined"], classes: Sequence[str]) -> str:
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
-    for one in images:
-        known = {"index": one.index, "path": one.path, "container": one.container, "verdict": "unreadable"}
-        known |= {"class": classes[one.label] if classes and one.label >= 0 else None, "reason": one.error}
-        if one.history is not None:
-            known |= _known(one)
+    for image in images:
+        known = {"index": image.index, "path": image.path, "container": image.container, "verdict": "unreadable"}
+        known |= {"class": classes[image.label] if classes and image.label >= 0 else None, "reason": image.error}
+        known |= _known(image)
         writer.writerow(["" if (value := known.get(name)) is None else inert(str(value)) for name in _COLUMNS])
     return text.getvalue()
 
 
-def _known(one: "Examined") -> dict[str, Any]:
-    history, header = one.history, one.header
-    assert history is not None
+def _known(image: "Examined") -> dict[str, Any]:
+    """Columns of an image that could be read; none of others."""
+    history, header = image.history, image.header
+    if history is None:
+        return {}
     quality: Any = history.quality if history.quality is not None or header is None else "custom"
     return {
         "verdict": history.verdict,
-        "probability": f"{history.probability:.4f}" if one.container is None or history.verdict != "lossy" else None,
+        "p_jpeg": f"{history.jpeg:.4f}",
+        "p_lossless": f"{history.lossless:.4f}",
         "quality": quality,
         "grid": None if history.offset is None else f"{history.offset[0]},{history.offset[1]}",
         "subsampling": None if header is None else header.subsampling,

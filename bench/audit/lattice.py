@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.audit.tables import LARGEST_QUALITY, standard_tables, zigzag
+from bench.audit.jpeg_format import LARGEST_QUALITY, standard_tables, zigzag
 
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
@@ -226,12 +226,10 @@ def _at_offsets(
     use = _on_grid(usable[None], offsets, groups)[:, 0]
     here = _on_grid(magnitudes, offsets, groups)
     bins = np.where(use[:, None], here, _BINS - 1) + _BINS * level.T[:, :, None]  # the last bin weighs nothing
-    score = np.zeros((LARGEST_QUALITY, images), np.float32)
+    score = np.zeros((images, LARGEST_QUALITY), np.float32)
     for place in range(FREQUENCIES):
-        mine = np.ascontiguousarray(bins[:, place])
-        for step, qualities in _steps()[place]:
-            score[qualities] += _ratios(step).take(mine, mode="clip").sum(1)
-    score = score.T.copy()
+        ratios, of_quality = _tables(place)
+        score += ratios.take(bins[:, place], axis=0, mode="clip").sum(1) @ of_quality
     best = WORST_TOLD - 1 + score[:, WORST_TOLD - 1 : BEST_TOLD].argmax(1)
     return Lattice(score[np.arange(images), best], best + 1, offsets, score, use.sum(1))
 
@@ -247,10 +245,13 @@ def _on_grid(values: npt.NDArray[Any], offsets: npt.NDArray[np.int64], groups: i
 
 
 @cache
-def _steps() -> list[list[tuple[int, npt.NDArray[np.int64]]]]:
-    """Per frequency the steps that there are, each with the places of the qualities that have it."""
-    tables = standard_tables()[:, zigzag()[:FREQUENCIES]].T
-    return [[(int(step), np.nonzero(steps == step)[0]) for step in np.unique(steps)] for steps in tables]
+def _tables(place: int) -> tuple[Floats, Floats]:
+    """Ratios under the S steps that a frequency has, float32 [levels * bins, S], and which quality has which step.
+
+    The latter is 1 where a quality has a step, float32 [S, 100].
+    """
+    steps, places = np.unique(standard_tables()[:, zigzag()[place]], return_inverse=True)
+    return np.stack([_ratios(int(step)) for step in steps], 1), np.eye(len(steps), dtype=np.float32)[:, places]
 
 
 def _better(one: Lattice, other: Lattice) -> Lattice:
