@@ -17,7 +17,7 @@ demo: $(VENV)/bin/pip  ## Install, then run the demo: no download of data or wei
 
 test: $(VENV)/bin/pip  ## Install, then run the tests
 	$(INSTALL) '.[dev]'
-	$(VENV)/bin/python -m pytest
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-slow: $(VENV)/bin/pip  ## Install, then run the tests that take minutes
 	$(INSTALL) '.[dev]'

@@ -29,7 +29,18 @@ def _audit(words: Sequence[str]) -> None:
     main(words)
 
 
-_OWN_COMMANDS: dict[str, Callable[[Sequence[str]], int | None]] = {"sweep": _sweep, "report": _report, "audit": _audit}
+def _references(words: Sequence[str]) -> None:
+    from bench.references.command import main
+
+    main(words)
+
+
+_OWN_COMMANDS: dict[str, Callable[[Sequence[str]], int | None]] = {
+    "sweep": _sweep,
+    "report": _report,
+    "references": _references,
+    "audit": _audit,
+}
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -7,14 +7,15 @@ as JPEG (quality 30 to 98, 4:2:0 and 4:4:4, one in four cropped off its grid, on
 and resized by 0.5 to 2; saved as WebP or AVIF. Every kind of image and class of past weighs the same.
 
 Regressions are scikit-learn's, with its L2 penalty. Thresholds of lattice and half chroma are those that lossless
-images pass with a set frequency, from an exponential tail above their 95% quantile (Pickands 1975, of peaks over a
+images pass with a set frequency, from an exponential tail above their 99% quantile (Pickands 1975, of peaks over a
 threshold with shape 0), or from the quantile itself where that is higher; that of "lossless" lets one in a hundred
 lossy images through. `python -m benchmarks.audit` judges the result on other images.
 """
 
 import argparse
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from importlib import metadata
@@ -26,7 +27,16 @@ import numpy.typing as npt
 from PIL import Image, features
 from sklearn.linear_model import LogisticRegression
 
-from bench.audit.calibration import FILE, Logistic, expand, half_chroma_features, jpeg_features, size_of
+from bench.audit.calibration import (
+    FILE,
+    Calibration,
+    Logistic,
+    calibration,
+    expand,
+    half_chroma_features,
+    jpeg_features,
+    size_of,
+)
 from bench.audit.fine_detail import FEATURES
 from bench.audit.history import Evidence, measure
 from benchmarks.lossless_images import RENDERERS, Bytes, Part, cifar_images, mosaics, shrunken
@@ -38,8 +48,11 @@ FACTORS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.1, 1.25, 1.5, 2.0)
 _FILTERS = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS, Image.Resampling.BOX)
 _RATES = {"small": 2e-3, "medium": 1e-3, "large": 2e-4}  # of lossless images, for lattice and half chroma each
 _LEAK = 0.01  # of lossy images
-_TAIL = 0.95
+_TAIL = 0.99
+_LEAST_EXCESS = 10  # images; fewer have no tail to speak of
+_LOWEST = -20.0  # nats; what lies lower is decided, and by the number of blocks alone
 _LEAST_SCORE = 5.0  # nats; a lattice of less is none, however rare it is
+_AT_ONCE = 130
 _LEAST_BLOCKS = 4
 
 Floats = npt.NDArray[np.float64]
@@ -114,7 +127,7 @@ def pasts(make: Maker, side: int, rng: np.random.Generator) -> Iterator[tuple[st
 
 
 def examples(cifar: Bytes, scale: float) -> list[Example]:
-    """Measured images of all families and pasts, and more lossless ones, for the tails."""
+    """Measured images of all families and pasts."""
     source, found, rng = makers(cifar, "fit"), [], np.random.default_rng(0)
     counts = {
         "cifar": {18: 400, 24: 800, 32: 1200}, "photograph": {32: 600, 48: 400, 96: 400, 160: 150},
@@ -129,10 +142,19 @@ def examples(cifar: Bytes, scale: float) -> list[Example]:
                 if one is not None
             ]
             print(f"{family} {side}: {len(found)} examples so far", flush=True)
-    for side, number in {32: 2500, 96: 1500, 433: 700}.items():  # 433 x 433 pixels are as many as 500 x 375
-        more = [RENDERERS[list(RENDERERS)[n % len(RENDERERS)]](side, side, rng) for n in range(round(number * scale))]
-        more += list(cifar[: round(len(cifar) * scale)]) if side == 32 else []
-        found += [Example(f"more {side}", "more lossless", False, one) for one in measure(more) if one is not None]
+    return found
+
+
+def untouched(cifar: Bytes, scale: float) -> list[Example]:
+    """Measured images that were never lossy, for the tails: CIFAR-10, and rendered ones of each kind."""
+    found, rng, names = [], np.random.default_rng(1), list(RENDERERS)
+    for side, number in {32: 2600, 96: 2600, 433: 1300}.items():  # 433 x 433 pixels are as many as 500 x 375
+        more = list(cifar[: round(len(cifar) * scale)]) if side == 32 else []
+        for start in range(0, round(number * scale), _AT_ONCE):
+            part = [RENDERERS[names[(start + n) % len(names)]](side, side, rng) for n in range(_AT_ONCE)]
+            found += [Example(f"rendered {side}", "lossless", False, one) for one in measure(part) if one is not None]
+        found += [Example("cifar", "lossless", False, one) for one in measure(more) if one is not None]
+        print(f"lossless {side}: {len(found)} images so far", flush=True)
     return found
 
 
@@ -168,11 +190,20 @@ def balanced(families: npt.NDArray[Any], truth: npt.NDArray[Any]) -> Floats:
     return weights
 
 
-def tail(values: Floats, rate: float) -> float:
-    """The level that values pass with a frequency, by an exponential tail, or their own quantile if that is higher."""
-    start = np.quantile(values, _TAIL)
-    beyond = float((values[values > start] - start).mean())
-    return max(float(start + beyond * np.log((1 - _TAIL) / rate)), float(np.quantile(values, 1 - rate)))
+def tail(values: Floats, rate: float, lowest: float = -np.inf) -> float:
+    """The level that values pass with a frequency, by an exponential tail, or their own quantile if that is higher.
+
+    Args:
+        values: Of lossless images.
+        rate: The frequency.
+        lowest: Where the tail begins at the lowest; else it does at the 99% quantile.
+    """
+    start = max(float(np.quantile(values, _TAIL)), lowest)
+    excess = values[values > start] - start
+    level = float(np.quantile(values, 1 - rate))
+    if len(excess) < _LEAST_EXCESS:
+        return level
+    return max(level, start + float(excess.mean()) * float(np.log(len(excess) / len(values) / rate)))
 
 
 def by_size(values: Floats, sizes: npt.NDArray[Any], level: Callable[[Floats, str], float]) -> dict[str, float]:
@@ -180,53 +211,79 @@ def by_size(values: Floats, sizes: npt.NDArray[Any], level: Callable[[Floats, st
     return {size: round(level(values[sizes == size], size), 3) for size in _RATES}
 
 
+def told(found: Iterable[Example]) -> list[Example]:
+    """Those on which a verdict depends on the regressions."""
+    return [one for one in found if one.evidence.blocks >= _LEAST_BLOCKS and not one.evidence.repeated]
+
+
+def column(found: Sequence[Example], name: str) -> npt.NDArray[Any]:
+    """An attribute of the evidence of each example."""
+    return np.array([getattr(one.evidence, name) for one in found])
+
+
+def sizes_of(found: Sequence[Example]) -> npt.NDArray[Any]:
+    """The class of sizes of each."""
+    return np.array([size_of(one.evidence.pixels) for one in found])
+
+
+def regressions(found: Sequence[Example]) -> Calibration:
+    """Fit the three, with the thresholds of "lossless"; those of the others are missing."""
+    families, past = np.array([one.family for one in found]), np.array([one.past for one in found])
+    lattice, truth = jpeg_features(column(found, "score"), column(found, "blocks")), past == "jpeg"
+    jpeg = fit(lattice, truth, balanced(families, truth), linear=True, strength=1.0)
+    chroma, half = (
+        half_chroma_features(column(found, "contrast"), column(found, "floor")),
+        np.array([one.halved for one in found]),
+    )
+    use = past != "resized"
+    halved = fit(chroma[use], half[use], balanced(families[use], half[use]), linear=False, strength=1.0)
+    detail, truth = column(found, "detail").astype(np.float64), past == "lossless"
+    clean = fit(detail, truth, balanced(families, truth), linear=False, strength=0.3)
+    logits, sizes = clean.logits(detail), sizes_of(found)
+    levels = by_size(logits[~truth], sizes[~truth], lambda values, _: float(np.quantile(values, 1 - _LEAK)))
+    return Calibration(jpeg, halved, replace(clean, thresholds=levels))
+
+
+def thresholds(fitted: Calibration, found: Sequence[Example]) -> Calibration:
+    """Set the thresholds of lattice and half chroma by lossless images."""
+    sizes, score = sizes_of(found), column(found, "score")
+    logits = fitted.half_chroma.logits(half_chroma_features(column(found, "contrast"), column(found, "floor")))
+    lattice = by_size(score, sizes, lambda values, size: max(_LEAST_SCORE, tail(values, _RATES[size], _LOWEST)))
+    halved = by_size(logits, sizes, lambda values, size: tail(values, _RATES[size]))
+    jpeg, half_chroma = replace(fitted.jpeg, thresholds=lattice), replace(fitted.half_chroma, thresholds=halved)
+    return replace(fitted, jpeg=jpeg, half_chroma=half_chroma)
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cifar", type=Path, help="PNG whose rows are 32 x 32 RGB images; not those that judge")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the images (default: 1)")
+    parser.add_argument("--keep", action="store_true", help="the regressions, and fit the two thresholds only")
     parser.add_argument("--output", type=Path, default=FILE)
     options = parser.parse_args()
-    found = examples(cifar_images(options.cifar), options.scale)
-    told = [one for one in found if one.evidence.blocks >= _LEAST_BLOCKS and not one.evidence.repeated]
-    families, past = np.array([one.family for one in told]), np.array([one.past for one in told])
-    sizes = np.array([size_of(one.evidence.pixels) for one in told])
-    half = np.array([one.halved for one in told])
-    score, blocks, contrast, floor = (
-        np.array([getattr(one.evidence, name) for one in told]) for name in ("score", "blocks", "contrast", "floor")
-    )
-    detail = np.stack([one.evidence.detail for one in told]).astype(np.float64)
-    lossless, made = np.isin(past, ["lossless", "more lossless"]), past != "more lossless"
-
-    lattice, truth = jpeg_features(score, blocks), past == "jpeg"
-    jpeg = fit(lattice[made], truth[made], balanced(families[made], truth[made]), linear=True, strength=1.0)
-    levels = by_size(score[lossless], sizes[lossless], lambda v, s: max(_LEAST_SCORE, tail(v, _RATES[s])))
-    jpeg = replace(jpeg, thresholds=levels)
-
-    chroma, use = half_chroma_features(contrast, floor), made & (past != "resized")
-    halved = fit(chroma[use], half[use], balanced(families[use], half[use]), linear=False, strength=1.0)
-    logits = halved.logits(chroma)
-    halved = replace(halved, thresholds=by_size(logits[lossless], sizes[lossless], lambda v, s: tail(v, _RATES[s])))
-
-    untouched = past == "lossless"
-    clean = fit(detail[made], untouched[made], balanced(families[made], untouched[made]), linear=False, strength=0.3)
-    logits, lossy = clean.logits(detail), made & ~untouched
-    levels = by_size(logits[lossy], sizes[lossy], lambda v, s: float(np.quantile(v, 1 - _LEAK)))
-    clean = replace(clean, thresholds=levels)
-
+    cifar = cifar_images(options.cifar)
+    counts: dict[str, int] = {}
+    if options.keep:
+        fitted, counts = calibration(), json.loads(FILE.read_text(encoding="utf-8"))["examples"]
+    else:
+        found = told(examples(cifar, options.scale))
+        fitted, counts = regressions(found), dict(Counter(one.past for one in found))
+    clean = told(untouched(cifar, options.scale))
+    fitted = thresholds(fitted, clean)
     content = {
         "made_by": f"python -m benchmarks.audit_fit {options.cifar.name} --scale {options.scale}",
         "date": date.today().isoformat(),
         "software": {name: metadata.version(name) for name in ("numpy", "Pillow", "scikit-learn", "scikit-image")}
         | {name: features.version(name) for name in ("jpg", "webp", "avif")},
-        "examples": {name: int((past == name).sum()) for name in np.unique(past)},
+        "examples": counts | {"lossless, for thresholds": len(clean)},
         "false_positive_rates_aimed_at": _RATES,
         "leak_aimed_at": _LEAK,
         "features": {"lossless": list(FEATURES)},
-        **{name: vars(part) for name, part in (("jpeg", jpeg), ("half_chroma", halved), ("lossless", clean))},
+        **{name: vars(getattr(fitted, name)) for name in ("jpeg", "half_chroma", "lossless")},
     }
     options.output.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps({name: content[name]["thresholds"] for name in ("jpeg", "half_chroma", "lossless")}))  # type: ignore[index]
+    print({name: vars(getattr(fitted, name))["thresholds"] for name in ("jpeg", "half_chroma", "lossless")})
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from bench.figures.classes import ClassPanel, class_maps
 from bench.figures.confusion import confusion_matrices
 from bench.figures.curves import Line, Measured, Panel, quality_curves, rate_curves
 from bench.figures.flips import Flip, flip_gallery
-from bench.figures.style import to_pixels
+from bench.figures.style import codec_looks, to_pixels
 from bench.metrics import confusion_matrix
 from bench.outcomes import Outcomes
 from bench.runs.folder import RunFolder
@@ -126,7 +127,7 @@ class TensorBoardReport(OutcomeCallback):
 
     def _write_curves(self, writer: SummaryWriter, views: Mapping[str, ViewRecord], encoder: str, images: int) -> None:
         from bench.statistics.intervals import wilson  # imports statsmodels and pandas
-        from bench.statistics.rate_curves import codec_curves
+        from bench.statistics.rate_curves import codec_curves, setting
 
         metrics = {view: found.metrics for view, found in views.items()}
 
@@ -161,8 +162,10 @@ class TensorBoardReport(OutcomeCallback):
                 size = round(metrics[view]["encoded_bytes"])
                 writer.add_scalar(f"rate/precision/{codec}", metrics[view]["precision"], size)
         if rates:
+            looks = codec_looks(list(rates))
             lines = [
-                Line(codec, [(bits[view], measured(view)) for view in settings]) for codec, settings in rates.items()
+                Line(codec, [(bits[view], replace(measured(view), name=setting(view))) for view in settings], look=look)
+                for (codec, settings), look in zip(rates.items(), looks.values(), strict=True)
             ]
             panel = Panel(encoder, lines, original=measured(ORIGINAL))
             writer.add_image("report/rate", to_pixels(rate_curves([panel])), dataformats="HWC")

@@ -61,6 +61,7 @@ def photos(tmp_path):
     return tmp_path / "photos"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch compiles for CPUs with g++")
 def test_a_compiled_encoder_predicts_the_same(run, repository, tmp_path, monkeypatch):
     monkeypatch.chdir(repository)

@@ -15,7 +15,7 @@ from bench.attribution.quadrature import Quadrature
 from bench.clip.encoders import Encoder
 from bench.clip.images import AnyImage, to_images
 from bench.clip.zero_shot import ZeroShotClassifier
-from datamodules.degradations import degrade
+from datamodules.degradations import degrade, framing, parse
 from datamodules.errors import UserError
 
 
@@ -77,8 +77,8 @@ def explain(
         max_batch: Images per forward and backward pass, the bound on memory.
 
     Raises:
-        UserError: The label is none of the classes, there are no classes, the view is unknown, or an image is of
-            another kind.
+        UserError: The label is none of the classes, there are no classes, the view is unknown or crops, or an image is
+            of another kind.
 
     >>> from bench import load_encoder
     >>> encoder = load_encoder("configs/models/demo-vit.json", "configs/models/demo-vit.safetensors")
@@ -91,6 +91,11 @@ def explain(
     position = _position(label, classifier.class_names)
     classifier = for_gradients(classifier)
     device = classifier.text.device
+    if isinstance(degraded, str) and (frame := framing(parse(degraded))):
+        raise UserError(
+            f"view {degraded!r} shows another part of the image than the image itself, so that no pixel has a path: "
+            f"explain `bench.degrade(image, {'+'.join(frame)!r}).image` and a view without these"
+        )
     target = degrade(_pil(original), degraded).image if isinstance(degraded, str) else degraded
     start, end = (classifier.pixels(to_images(image, device)) for image in (original, target))
     with full_float32():

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bench.outcomes import Outcomes
-from datamodules.degradations import ORIGINAL
+from datamodules.degradations import ORIGINAL, framing, parse
 from datamodules.errors import UserError
 
 
@@ -154,6 +154,13 @@ def require_comparable(selection: Selection, baseline: str, views: Sequence[str]
     if set(views) <= {ORIGINAL, baseline}:
         raise UserError(
             f"IntegratedGradients has nothing to compare with {baseline!r}: add a view to --data.degradations"
+        )
+    frames = {view: framing(parse(view)) for view in views if view not in (ORIGINAL, baseline)}
+    otherwise = [view for view, frame in frames.items() if frame != framing(parse(baseline))]
+    if otherwise:
+        raise UserError(
+            f"IntegratedGradients: {otherwise[0]!r} shows another part of the image than its baseline {baseline!r}, so "
+            "that no pixel has a path: choose a baseline with the same crop, or leave the view out"
         )
     if isinstance(selection, Indices):
         seen = set(positions)

@@ -1,5 +1,6 @@
 """How a command ends: one line for a user's mistake, and the status that a signal asks for."""
 
+import argparse
 import errno
 import signal
 import sys
@@ -38,6 +39,13 @@ def fail(message: str) -> NoReturn:
     """Exit with status 2 and one line on the standard error stream."""
     sys.stderr.write(f"error: {one_line(message)}\n")
     raise SystemExit(USAGE_ERROR)
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """Says what is wrong with the command line in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        fail(f"{message}; `{self.prog} --help` lists what there is")
 
 
 def causes(error: BaseException) -> list[BaseException]:

@@ -17,6 +17,7 @@ COMMANDS: Mapping[str, str] = {
     "fit": "fine-tune an encoder so that compression costs it less, or train one",
     "validate": "measure on the held-out images of a fit",
     "sweep": "a grid of test or fit runs, resumable and shared by any number of processes",
+    "references": "published figures, and how many cells of some runs can be checked against them",
     "report": "tables, figures and statistics from the results of any number of runs",
     "audit": "which images of a data set were lossy before, by their headers and their pixels",
 }
@@ -39,7 +40,7 @@ _OTHERS = (
 def overview() -> str:
     """All commands, a line each."""
     lines = ["usage: lightning COMMAND [--config NAME|FILE] [--option VALUE ...]", "", "commands:"]
-    lines += [f"  {name:10}{text}" for name, text in COMMANDS.items()]
+    lines += [f"  {name:12}{text}" for name, text in COMMANDS.items()]
     lines += [
         "", "for example:", "  lightning test --config demo", "  lightning report runs/demo",
         "", "`lightning COMMAND --help` lists the options of a command; --version prints the version", "",

@@ -19,6 +19,7 @@ MOST_VIEWS = 24
 _PANELS_ACROSS = 3
 _COLUMNS_ACROSS = 24
 _CELL_INCHES = (0.62, 0.26)
+_MOST_WITH_NUMBERS = 4  # panels
 _LEAST_BOUND = 0.05
 _NAME_CHARACTERS = 24
 _TICK_CHARACTERS = 12  # in an inch
@@ -35,7 +36,7 @@ class ClassPanel:
 def class_maps(
     panels: Sequence[ClassPanel], class_names: Sequence[str], views: Sequence[str], label: str, *, drops: bool
 ) -> "Figure":
-    """Heat maps with one colour scale, whose numbers are written where there is room.
+    """Heat maps with one colour scale, and their numbers where there are few of them.
 
     Of many classes those are drawn that are worst on average: the largest drops, or the smallest shares.
 
@@ -64,7 +65,8 @@ def class_maps(
         axes.set_yticks(range(len(rows)), [plain(class_names[row], _NAME_CHARACTERS) if named else "" for row in rows])
         axes.set_xticks(range(len(names)), names, rotation=0 if level else 90)
         axes.tick_params(labelsize=8)
-        write_numbers(axes, image)
+        if len(shown) <= _MOST_WITH_NUMBERS:
+            write_numbers(axes, image)
     figure.colorbar(image, ax=grid, shrink=0.8, aspect=30, label=label)
     told, kind = "", "largest drops" if drops else "smallest shares"
     if len(rows) < len(class_names):

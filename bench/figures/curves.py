@@ -1,13 +1,13 @@
 """What is left at which setting: lines over quality, and over bits per pixel."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby
-from math import ceil, floor, inf, isfinite, log2, nan
+from math import inf, isfinite, log2, nan
 from typing import TYPE_CHECKING, Any
 
 from bench.figures.lettering import plain
-from bench.figures.style import MOST_COLOURS, add_legend, finish, first_of, look, new_panels, nothing, spread
+from bench.figures.style import GREY, add_legend, finish, first_of, look, new_panels, nothing, spread
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,15 +17,19 @@ _ACROSS = 3
 _PANEL_INCHES = (4.6, 4.0)
 _LEVEL_TICKS = 6
 _MOST_TICKS = 20
+_BITS_TICKS = 8
+_ORIGINAL, _PUBLISHED = "original", "published"
+_PUBLISHED_LOOK = {"color": "0.6", "linewidth": 0.8, "marker": "_", "markersize": 6, "zorder": 2}
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A value and the ends of its interval, NaN where it has none."""
+    """A value, the ends of its interval, NaN where it has none, and what stands beside its point."""
 
     value: float
     low: float = nan
     high: float = nan
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -33,14 +37,16 @@ class Line:
     """A line of a panel.
 
     Attributes:
-        label: Lines of one label look alike in all panels.
+        label: What the legend says; lines of one label have one look.
         points: (x, what was measured there) in increasing x.
         original: Of the original, which has no x; it is drawn where x is a quality.
+        look: Of `bench.figures.style.look` or `codec_looks`.
     """
 
     label: str
     points: Sequence[tuple[float, Measured]]
     original: Measured | None = None
+    look: Mapping[str, Any] = field(default_factory=lambda: look(0))
 
 
 @dataclass(frozen=True)
@@ -51,17 +57,19 @@ class Panel:
         title: Above it.
         lines: On it.
         quantity: What y is; panels of one quantity share its scale and stand together.
-        original: The original of all lines, a dashed line.
+        original: The original of all lines, a dotted line.
+        published: Curves in print, (x, precision) with the original's x as infinity; thin and grey, without intervals.
     """
 
     title: str
     lines: Sequence[Line]
     quantity: str = "precision"
     original: Measured | None = None
+    published: Sequence[Sequence[tuple[float, float]]] = ()
 
 
 def quality_curves(panels: Sequence[Panel]) -> "Figure":
-    """Lines over quality, a panel per codec; the original stands at the right of its highest quality.
+    """Lines over quality, one scale per panel; the original stands at the right of its highest quality.
 
     Args:
         panels: The first `MOST_PANELS` are drawn.
@@ -71,22 +79,24 @@ def quality_curves(panels: Sequence[Panel]) -> "Figure":
     if not shown:
         return nothing("no view has a quality")
     figure, grid = _panels(shown)
-    places = _places(shown)
     for panel, axes in zip(shown, grid, strict=True):
         qualities = sorted({x for line in panel.lines for x, _ in _finite(line)})
         step = (qualities[-1] - qualities[0]) / (len(qualities) - 1) if len(qualities) > 1 else 1
         far = qualities[-1] + step
         for line in panel.lines:
             end = [] if line.original is None else [(far, line.original)]
-            _draw(axes, Line(line.label, [*line.points, *end]), places[line.label])
+            _draw(axes, replace(line, points=[*line.points, *end]))
+        for published in panel.published:
+            x, y = zip(*((min(at, far), value) for at, value in published), strict=True)
+            axes.plot(x, y, label=_PUBLISHED, **_PUBLISHED_LOOK)
         axes.axvline(far - step / 2, color="0.8", linewidth=0.8)
         ticks = spread(qualities, _MOST_TICKS)
-        axes.set_xticks([*ticks, far], [*(f"{value:g}" for value in ticks), "original"])
+        axes.set_xticks([*ticks, far], [*(f"{value:g}" for value in ticks), _ORIGINAL])
         axes.tick_params(axis="x", rotation=90 if len(ticks) > _LEVEL_TICKS else 0)
         axes.set_xlabel("quality")
     best = {line.label: line.original.value for panel in shown for line in panel.lines if line.original}
-    _legend(figure, grid, dict(sorted(places.items(), key=lambda place: -best.get(place[0], inf))))
-    return finish(figure, first_of(len(shown), len(known), "codecs"))
+    _legend(figure, grid, sorted(_labels(shown), key=lambda label: -best.get(label, inf)))
+    return finish(figure, first_of(len(shown), len(known), "panels"))
 
 
 def rate_curves(panels: Sequence[Panel]) -> "Figure":
@@ -100,24 +110,21 @@ def rate_curves(panels: Sequence[Panel]) -> "Figure":
     if not shown:
         return nothing("no view was encoded")
     figure, grid = _panels(shown)
-    places, others = _places(shown), {}
     bits = sorted({x for panel in shown for line in panel.lines for x, _ in line.points})
     for panel, axes in zip(shown, grid, strict=True):
         axes.set_xscale("log", base=2)
         for line in panel.lines:
-            _draw(axes, line, places[line.label])
+            _draw(axes, line)
         if panel.original is not None and isfinite(panel.original.value):
-            others["original"] = axes.axhline(
-                panel.original.value, color="black", linestyle="--", linewidth=1, label="original"
-            )
+            axes.axhline(panel.original.value, color="black", linestyle=":", linewidth=1, label=_ORIGINAL)
         _label_bits(axes, bits)
-    _legend(figure, grid, places, **others)
+    _legend(figure, grid, _labels(shown))
     return finish(figure, first_of(len(shown), len(known), "encoders"))
 
 
 def _encoded(panel: Panel) -> Panel:
     """Its lines with their points of more than 0 bits, where they have any."""
-    lines = [Line(line.label, [point for point in _finite(line) if point[0] > 0]) for line in panel.lines]
+    lines = [replace(line, points=[point for point in _finite(line) if point[0] > 0]) for line in panel.lines]
     return replace(panel, lines=[line for line in lines if line.points])
 
 
@@ -145,41 +152,43 @@ def _panels(panels: list[Panel]) -> tuple["Figure", list[Any]]:
     return figure, used
 
 
-def _places(panels: Iterable[Panel]) -> dict[str, int]:
-    labels = dict.fromkeys(line.label for panel in panels for line in panel.lines if _finite(line))
-    return {label: place for place, label in enumerate(labels)}
+def _labels(panels: Iterable[Panel]) -> list[str]:
+    """Of lines that are drawn, each once."""
+    return list(dict.fromkeys(line.label for panel in panels for line in panel.lines if _finite(line)))
 
 
 def _finite(line: Line) -> list[tuple[float, Measured]]:
     return [(x, one) for x, one in line.points if isfinite(x) and isfinite(one.value)]
 
 
-def _draw(axes: Any, line: Line, place: int) -> None:
+def _draw(axes: Any, line: Line) -> None:
+    """Points, straight lines between them, and intervals where something was measured and nowhere else."""
     points = _finite(line)
     if not points:
         return
     x = [at for at, _ in points]
-    style = look(place)
-    axes.plot(x, [one.value for _, one in points], label=line.label, **style)
-    low, high = [one.low for _, one in points], [one.high for _, one in points]
-    if len(points) > 1:
-        axes.fill_between(x, low, high, color=style["color"], alpha=0.15, linewidth=0)
-    else:  # a band of no width is not seen
-        axes.vlines(x, low, high, color=style["color"], linewidth=1)
+    axes.plot(x, [one.value for _, one in points], label=line.label, **line.look)
+    axes.vlines(
+        x, [one.low for _, one in points], [one.high for _, one in points],
+        color=line.look["color"], linewidth=2.5, alpha=0.35, zorder=line.look["zorder"],
+    )  # fmt: skip
+    where = {"textcoords": "offset points", "xytext": (5, -9), "fontsize": 7, "color": line.look["color"]}
+    for at, one in points:
+        if one.name:
+            axes.annotate(one.name, (at, one.value), **where)
 
 
 def _label_bits(axes: Any, bits: Sequence[float]) -> None:
-    """Powers of two, or the measured settings where not even two powers are among them."""
-    low, high = log2(bits[0]), log2(bits[-1])
-    powers = range(ceil(low), floor(high) + 1)
-    ticks = spread(powers, 12) if len(powers) > 1 else spread([log2(value) for value in bits], 8)
-    axes.set_xticks([2**tick for tick in ticks], [f"{2**tick:.3g}" for tick in ticks])
-    axes.minorticks_off()
+    """Ticks at measured settings, so many as have room."""
+    ticks = [2**place for place in spread([log2(value) for value in bits], _BITS_TICKS)]
+    axes.set_xticks(ticks, [f"{tick:.3g}" for tick in ticks])
+    axes.set_xticks(bits, minor=True, labels=[""] * len(bits))
     axes.set_xlabel("bits per pixel")
 
 
-def _legend(figure: "Figure", grid: Iterable[Any], places: Mapping[str, int], **others: Any) -> None:
-    """Lines in the order of `places`, but the grey ones last, and then others by name."""
-    lines = {line.get_label(): line for axes in grid for line in axes.get_lines()}
-    order = sorted(places, key=lambda label: places[label] >= MOST_COLOURS)
-    add_legend(figure, [lines[label] for label in order], order, **others)
+def _legend(figure: "Figure", grid: Iterable[Any], order: Sequence[str]) -> None:
+    """Lines in this order, but the grey ones last, and then what else is on the panels."""
+    drawn = {line.get_label(): line for axes in grid for line in axes.get_lines()}
+    others = {label: drawn[label] for label in (_ORIGINAL, _PUBLISHED) if label in drawn and label not in order}
+    order = sorted((label for label in order if label in drawn), key=lambda label: drawn[label].get_color() == GREY)
+    add_legend(figure, [drawn[label] for label in order], order, **others)

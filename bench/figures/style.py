@@ -1,6 +1,8 @@
 """The look that all pictures share: colours, markers, panels, heat maps and how a picture is finished."""
 
+import re
 import textwrap
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +17,19 @@ if TYPE_CHECKING:
 COLOURS = ("#332288", "#cc6677", "#117733", "#88ccee", "#882255", "#ddcc77", "#44aa99", "#aa4499", "#999933")
 """Paul Tol's muted scheme (Colour Schemes, SRON/EPS/TN/09-002), which the colour-blind can tell apart too."""
 
+CODEC_COLOURS = {
+    "jpeg": "#4477aa", "webp": "#ee6677", "avif": "#228833", "jp2": "#ccbb44", "jxl": "#aa3377", "heic": "#66ccee",
+}  # fmt: skip
+"""Paul Tol's bright scheme (ibid.): a codec has its colour in every picture, whatever else is on it."""
+
 MOST_COLOURS = len(COLOURS)
 MOST_NUMBERED = 16
 """Rows of a heat map whose cells hold numbers."""
 
 GREY = "0.75"
 _MARKERS = "osD^vP*Xh"
+_OTHER_CODECS = "#222222"
+_DASHES = ("-", "--", "-.", ":")
 _LEGEND_CHARACTERS = 40
 _MARGIN_CHARACTERS = 16  # have room beside the panels
 _TEXT_CHARACTERS = 13  # of a legend in an inch
@@ -29,10 +38,30 @@ _WIDEST = 60  # inches, at most 2**16 pixels at the report's resolution
 
 
 def look(place: int) -> dict[str, Any]:
-    """Colour and marker of a line by its place; those after the last colour are grey."""
+    """Colour and marker of an encoder by its place; those after the last colour are grey."""
     if place >= MOST_COLOURS:
         return {"color": GREY, "linewidth": 0.8, "marker": ".", "markersize": 3, "zorder": 1}
     return {"color": COLOURS[place], "marker": _MARKERS[place], "markersize": 5, "linewidth": 1.5, "zorder": 3}
+
+
+def codec_looks(curves: Sequence[str], place: int = 0) -> dict[str, dict[str, Any]]:
+    """The look of the lines of codecs on one picture: a codec's colour, dashes for its variants, an encoder's marker.
+
+    Args:
+        curves: Names of the lines, such as `jpeg-444` or `resize-0.5+jpeg`.
+        place: Of the encoder.
+
+    >>> [(look["color"], look["linestyle"]) for look in codec_looks(["webp", "jpeg", "jpeg-444"]).values()]
+    [('#ee6677', '-'), ('#4477aa', '-'), ('#4477aa', '--')]
+    """
+    marker, used, looks = look(place)["marker"], Counter[str](), {}
+    for name in curves:
+        words = re.split(r"[-+]", name)
+        colour = next((CODEC_COLOURS[word] for word in reversed(words) if word in CODEC_COLOURS), _OTHER_CODECS)
+        dashes = _DASHES[used[colour] % len(_DASHES)]
+        used[colour] += 1
+        looks[name] = {**look(0), "color": colour, "linestyle": dashes, "marker": marker}
+    return looks
 
 
 def new_figure(width: float, height: float) -> "Figure":

@@ -5,19 +5,12 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
 
-from bench.command_line.ending import fail
+from bench.command_line.ending import OneLineParser
+from bench.references.names import NAMES, require_names
 from datamodules.text import printable
 
 TITLE = "Zero-shot precision of CLIP under image compression"
-
-
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong with the command line in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        fail(f"{message}; `{self.prog} --help` lists what there is")
 
 
 def main(args: Sequence[str]) -> None:
@@ -29,26 +22,37 @@ def main(args: Sequence[str]) -> None:
     Raises:
         UserError: Nothing can be read, or the output folder cannot be used.
     """
-    parser = _Parser(prog="lightning report", description="Tables, figures, statistics and a page from result files.")
+    parser = OneLineParser(
+        prog="lightning report", description="Tables, figures, statistics and a page from result files."
+    )
     parser.add_argument(
         "runs", nargs="+", type=Path, help="folders with runs, searched recursively, or results.json files"
     )
     parser.add_argument("--output", type=Path, default=Path("report"), help="folder to write into (default: report)")
-    parser.add_argument("--against", choices=["paper"], help="compare with the numbers of Chen et al. (2023)")
+    parser.add_argument(
+        "--against",
+        action="append",
+        default=[],
+        metavar="SOURCE",
+        help=f"compare with published figures, of one or several of {', '.join(NAMES)}; `lightning references` says "
+        "what they are and what they can check",
+    )
     parser.add_argument(
         "--drop", type=_points, default=1.0, help="drop that is too much, in percentage points (default: 1)"
     )
     parser.add_argument("--title", default=TITLE, help="title of the report")
-    options = parser.parse_args(list(args))
+    options = parser.parse_args(_one_source_each(args))
+    require_names(options.against)
     # --help can do without torch, pandas and matplotlib
+    from bench.report.answers import limit_in_words
     from bench.report.contents import compose
     from bench.report.inputs import Choices, read_inputs
-    from bench.report.sections.sizes import answers, limit_in_words
+    from bench.report.sections.sizes import answers
     from bench.report.writer import PAGE, write_report
 
     inputs = read_inputs(options.runs)
     _say(f"{len(inputs.runs)} results read, computing")
-    choices = Choices(options.drop, options.against == "paper", inputs.fits)
+    choices = Choices(options.drop, tuple(dict.fromkeys(options.against)), inputs.fits)
     report, groups = compose(options.title, inputs, choices)
     _say("drawing and writing")
     write_report(report, options.output)
@@ -60,6 +64,24 @@ def main(args: Sequence[str]) -> None:
             )
             lines += [f"  {line}" for line in found]
     print(*map(printable, [*lines, report.summary, f"written to {options.output / PAGE}"]), sep="\n")
+
+
+def _one_source_each(args: Sequence[str]) -> list[str]:
+    """Arguments with `--against A B` written as `--against A --against B`; folders may follow the names.
+
+    >>> _one_source_each(["--against", "paper", "openclip", ".", "--drop", "2"])
+    ['--against', 'paper', '--against', 'openclip', '.', '--drop', '2']
+    """
+    apart: list[str] = []
+    naming = False
+    for word in args:
+        if naming and apart[-1] != "--against" and not word.startswith("-"):
+            naming = word in NAMES or not Path(word).exists()  # a misspelt name is no folder
+            apart += ["--against", word] if naming else [word]
+            continue
+        naming = word == "--against" or (naming and not word.startswith("-"))
+        apart.append(word)
+    return apart
 
 
 def _say(step: str) -> None:

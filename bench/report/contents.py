@@ -13,8 +13,9 @@ from bench.report.sections import (
     definitions,
     drop,
     encoders,
-    paper,
+    overview,
     precision,
+    references,
     robustness,
     sizes,
     sources,
@@ -25,7 +26,7 @@ SECTIONS = (precision, audit, sizes, drop, robustness, attribution_change, class
 
 
 def compose(title: str, inputs: Inputs, choices: Choices) -> tuple[Report, list[Group]]:
-    """A chapter per group of runs, after one on the paper if asked for, and one about what all this is.
+    """A chapter per group of runs, after one on published figures if asked for, and one about what all this is.
 
     Args:
         title: Of the page.
@@ -34,15 +35,19 @@ def compose(title: str, inputs: Inputs, choices: Choices) -> tuple[Report, list[
     """
     groups, replaced = group_runs(inputs.runs)
     chapters = [_chapter(group, choices) for group in groups]
-    if choices.against_paper:
-        chapters.insert(0, Chapter("Against the paper", (paper.section(groups),)))
+    if choices.against:
+        chapters.insert(
+            0, Chapter("Against published figures", tuple(references.section(groups, name) for name in choices.against))
+        )
     about = (definitions.section(groups), sources.section(groups, inputs.unused, replaced))
-    return Report(title, _summary(groups, len(inputs.unused)), (*chapters, Chapter("About", about))), groups
+    findings = Chapter("Findings", overview.sections(groups, chapters))
+    chapters = [*([findings] if findings.sections else []), *chapters, Chapter("About", about)]
+    return Report(title, _summary(groups, len(inputs.unused)), tuple(chapters)), groups
 
 
 def _chapter(group: Group, choices: Choices) -> Chapter:
-    found = (module.section(group, choices) for module in SECTIONS)
-    return Chapter(group.title, tuple(section for section in found if section), group.name)
+    made = (module.section(group, choices) for module in SECTIONS)
+    return Chapter(group.title, tuple(section for section in made if section), group.name)
 
 
 def _summary(groups: Sequence[Group], unused: int) -> str:

@@ -1,5 +1,6 @@
 """What a report is made of, whatever it is written as."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,16 +39,31 @@ class Gallery:
 Terms = Mapping[str, str]
 """Terms and what is said about them."""
 
-Block = str | Terms | Table | Plot | Gallery
+
+@dataclass(frozen=True)
+class Findings:
+    """Sentences that a reader has to know, each with the anchor of the section that holds its numbers."""
+
+    sentences: tuple[tuple[str, str], ...]
+
+
+Block = str | Terms | Table | Plot | Gallery | Findings
 """A text is a paragraph."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """A titled part of a report: what is shown, in order."""
+    """A titled part of a report.
+
+    Attributes:
+        title: For readers; a chapter's sections have different ones.
+        blocks: What is shown, in order.
+        findings: Sentences made from its numbers that stand at the top of the page, the most important first.
+    """
 
     title: str
     blocks: tuple[Block, ...]
+    findings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,6 +79,15 @@ class Chapter:
     title: str
     sections: tuple[Section, ...]
     group: str = ""
+
+    def anchor(self, section: Section | None = None) -> str:
+        """Where a link to the chapter, or to a section of it, leads.
+
+        >>> Chapter("cifar10/test", (), "cifar10-test").anchor(Section("Between encoders", ()))
+        'cifar10-test.between-encoders'
+        """
+        parts = [self.group or self.title, *([] if section is None else [section.title])]
+        return ".".join(re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-") for part in parts)
 
 
 @dataclass(frozen=True)

@@ -4,17 +4,19 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from bench.paper import ENCODERS, PRETRAINED, canonical_encoder
 from bench.runs.folder import FinishedRun
 from bench.runs.provenance import DataRecord, ModelRecord
 from bench.runs.view_record import ViewRecord
-from bench.statistics.bootstrap import paired_bootstrap
 from bench.statistics.intervals import Estimate, relative_drop, wilson
+from bench.statistics.paired import drop_limits
 from bench.statistics.significance import holm, mcnemar_exact
 from datamodules.degradations import ORIGINAL, curves
 
@@ -31,15 +33,27 @@ _HASH_DIGITS = 8
 _LONGEST_VALUE = 60
 _LONGEST_NAME = 80
 _COUNTS = ("broken", "repaired", "flipped")
+_ENDS = ("low", "high")
+
+DROP = "drop_points"
+"""The column of the drop from the original, in percentage points, and the beginning of those of its interval."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One model of a group, and the newest run that measured each view."""
+    """One model of a group.
+
+    Attributes:
+        label: For readers.
+        model: What its records say.
+        runs: The newest that measured each view, by view.
+        place: Of its label among those of all groups, which decides its look.
+    """
 
     label: str
     model: ModelRecord
     runs: Mapping[str, FinishedRun]
+    place: int = 0
 
     @property
     def encoder(self) -> str:
@@ -108,16 +122,20 @@ class Group:
     def cells(self) -> "pd.DataFrame":
         """A row per model and view with all that was measured and computed.
 
-        Counts are of images; `precision` has Wilson's interval, `drop` from the original the paired bootstrap's;
-        `mcnemar_p` is of the exact test of a view against the original, `mcnemar_p_holm` adjusted for all of them.
-        Metrics have their names in `bench.metrics.METRICS`.
+        Counts are of images; `precision` has Wilson's interval, `drop_points`, the drop from the original in percentage
+        points, Tango's score interval; both are pointwise. `mcnemar_p` is of the exact test of a view against the
+        original, `mcnemar_p_holm` adjusted for all of them. Metrics have their names in `bench.metrics.METRICS`, but
+        for the drop, which the counts say.
         """
         import pandas as pd
 
         frame = pd.DataFrame([self._cell(entry, view) for entry, view in self.measured])
         frame[list(_COUNTS)] = frame[list(_COUNTS)].astype("Int64")
         paired = frame["view"] != ORIGINAL
-        p = mcnemar_exact(*(frame.loc[paired, name].to_numpy(int) for name in ("broken", "repaired")))
+        broken, repaired = (frame.loc[paired, name].to_numpy(int) for name in ("broken", "repaired"))
+        for end, values in zip(_ENDS, drop_limits(broken, repaired, self.images), strict=True):
+            frame.loc[paired, f"{DROP}_{end}"] = 100 * values
+        p = mcnemar_exact(broken, repaired)
         place = frame.columns.get_loc("relative_drop") + 1
         for name, values in (("mcnemar_p_holm", holm(p)), ("mcnemar_p", p)):
             frame.insert(place, name, pd.Series(values, index=frame.index[paired]))
@@ -144,13 +162,14 @@ class Group:
             "images": n,
             "correct": correct,
             **Estimate(correct / n, wilson(correct, n)).columns("precision"),
-            **dict.fromkeys((*_COUNTS, "drop", "drop_low", "drop_high", "relative_drop")),
+            **dict.fromkeys(_COUNTS),
+            **dict.fromkeys((DROP, *(f"{DROP}_{end}" for end in _ENDS), "relative_drop"), np.nan),
         }
         if view != ORIGINAL:
             row |= {name: getattr(found, name) for name in _COUNTS}
-            drop = Estimate((found.broken - found.repaired) / n, paired_bootstrap(found.broken, found.repaired, n))
-            row |= drop.columns("drop") | {"relative_drop": relative_drop(before / n, correct / n, len(self.classes))}
-        further = {name: value for name, value in found.metrics.items() if name not in row}
+            row[DROP] = 100 * (found.broken - found.repaired) / n
+            row["relative_drop"] = relative_drop(before / n, correct / n, len(self.classes))
+        further = {name: value for name, value in found.metrics.items() if name not in row and name != "drop"}
         return row | further | {"results": str(run.folder.results)}
 
 
@@ -167,7 +186,11 @@ def group_runs(runs: Sequence[FinishedRun]) -> tuple[list[Group], dict[Path, str
         name = _slug(same[0]) + (f"-{rivals.index(same) + 1}" if len(rivals) > 1 else "")
         others = [other[0] for other in rivals if other is not same]
         groups.append(_group(name, _title(same[0], others), same, replaced))
-    return groups, replaced
+    places = {label: place for place, label in enumerate(dict.fromkeys(e.label for g in groups for e in g.entries))}
+    return [
+        replace(group, entries=tuple(replace(entry, place=places[entry.label]) for entry in group.entries))
+        for group in groups
+    ], replaced
 
 
 def _place(run: FinishedRun) -> str:

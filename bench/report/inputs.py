@@ -32,12 +32,12 @@ class Choices:
 
     Attributes:
         points: The drop that is too much, in percentage points.
-        against_paper: Whether to compare with the paper.
+        against: Names of the sources of published figures to compare with.
         fits: Tuned encoders by SHA-256 of their weights.
     """
 
     points: float = 1.0
-    against_paper: bool = False
+    against: tuple[str, ...] = ()
     fits: Mapping[str, Tuned] = field(default_factory=dict)
 
 

@@ -1,7 +1,7 @@
 """Tables: one tidy frame, and a declaration of what readers see of it, from which every format follows."""
 
 import string
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MISSING = "\N{EN DASH}"
+
+_MOST_ACROSS = 8
 
 Flags = Callable[["pd.DataFrame"], "pd.Series"]
 """Which rows of a frame are meant."""
@@ -188,6 +190,31 @@ def write(text: str, values: Mapping[str, Any], words: Mapping[float, str] | Non
         return _Formatter(words or {}).vformat(text, (), values)
     except _MissingError:
         return ""
+
+
+def crossed(frame: "pd.DataFrame", first: Column, second: Column, value: Column) -> tuple[tuple[Column, ...], str]:
+    """`columns` and `across` of a table of two ways: the second goes across, but where that is too wide, the first.
+
+    Args:
+        frame: Of the table.
+        first: What stands at the left otherwise.
+        second: What goes across otherwise.
+        value: What the cells hold.
+    """
+    wide, high = frame[second.name].nunique(), frame[first.name].nunique()
+    if wide > _MOST_ACROSS and wide > high:
+        first, second = second, first
+    return (first, value), second.name
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """Names in a sentence, and how many more there are.
+
+    >>> listed(["a", "b", "c"], 3), listed(["a", "b", "c"], 2)
+    ('a, b and c', 'a, b and 1 more')
+    """
+    shown = [*names[:most], *([f"{len(names) - most} more"] if len(names) > most else [])]
+    return " and ".join(", ".join(part) for part in (shown[:-1], shown[-1:]) if part)
 
 
 def number(value: float, form: str = ".4f") -> str:

@@ -211,4 +211,5 @@ def _resample(entries: Sequence[Entry]) -> dict[tuple[str, str], Floats]:
                 columns[entry.label, view] = np.unpackbits(table.bits[view], count=run.record.images).astype(np.float64)
     if len(prints) > 1:
         raise ValueError("their images.csv have other indices or labels")
-    return dict(zip(columns, resampled_sums(np.stack(list(columns.values()), axis=1)).T, strict=True))
+    (sums,) = resampled_sums(np.stack(list(columns.values()), axis=1))
+    return dict(zip(columns, sums.T, strict=True))

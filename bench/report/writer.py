@@ -90,9 +90,10 @@ def _draw(plot: Plot, folder: Path) -> None:
     from matplotlib import rc_context
 
     figure = plot.draw()
+    figure.draw_without_rendering()
+    figure.set_layout_engine(None)  # laid out now, which takes longer than drawing
     with rc_context({"svg.hashsalt": plot.name}):
         figure.savefig(folder / f"{plot.name}.svg", metadata={"Date": None})
-    figure.set_layout_engine("none")  # laid out already, which takes longer than drawing
     figure.savefig(folder / f"{plot.name}.png", dpi=160)
 
 

@@ -34,6 +34,14 @@ class Estimate:
         """
         return {name: self.value, f"{name}_low": self.interval.low, f"{name}_high": self.interval.high}
 
+    def scaled(self, factor: float) -> "Estimate":
+        """In another unit, of which a positive number makes one of this.
+
+        >>> Estimate(0.5, Interval(0.25, 0.75)).scaled(100)
+        Estimate(value=50.0, interval=Interval(low=25.0, high=75.0))
+        """
+        return Estimate(factor * self.value, Interval(factor * self.interval.low, factor * self.interval.high))
+
 
 def wilson(successes: int, n: int, level: float = LEVEL) -> Interval:
     """Wilson's (1927) score interval of a proportion, in [0, 1]; `n` is at least 1.

@@ -10,8 +10,10 @@ from contextlib import suppress
 from fractions import Fraction
 
 import numpy as np
+from scipy.optimize import isotonic_regression
 
 from bench.statistics.bootstrap import Floats
+from bench.statistics.intervals import Interval
 from datamodules.degradations import parse
 from datamodules.errors import UserError
 
@@ -34,6 +36,15 @@ def codec_curves(bits: Mapping[str, float]) -> dict[str, list[str]]:
                 if setting.quantity in _RATES:
                     found.setdefault(setting.curve, []).append(view)
     return found
+
+
+def setting(view: str) -> str:
+    """The number that tells an encoded view from the others of its codec's curve, as text.
+
+    >>> setting("resize-0.5+jpeg-50")
+    '50'
+    """
+    return f"{parse(view).settings[0].value:g}"
 
 
 def common_range(curves: Sequence[Floats]) -> tuple[Floats, Floats]:
@@ -93,6 +104,56 @@ def least_x_under(x: Floats, drop: Floats, limit: float) -> Floats:
     share = np.divide(limit - d1, d0 - d1, out=np.zeros_like(d0), where=d0 > d1)
     crossing = np.where(over[..., -1], np.inf, x1 + share * (x0 - x1))
     return np.where(over.any(-1), crossing, -np.inf)
+
+
+def crossing(x: Floats, drop: Floats, limit: float) -> float:
+    """Where a curve's drop falls below a limit, as x grows.
+
+    The drop of a codec does not truly rise with the size of its files; where measured ones do, the curve may reach the
+    limit several times. The monotone (isotonic) fit tells between which two settings it does, and the straight line
+    between these where. It is infinite where the fit is not under the limit at the largest x, and minus infinity where
+    it is under it at all.
+
+    Args:
+        x: [P], in any order.
+        drop: [P], best as counts of images: those are whole numbers, so that a drop of just the limit is one.
+        limit: The drop that is too much, in the unit of the drops.
+
+    >>> crossing(np.array([0.0, 1.0, 2.0, 3.0]), np.array([9.0, 5.0, 1.0, 2.0]), 2.0)
+    1.75
+    """
+    x, drop = _in_order(x, drop)
+    over = np.flatnonzero(isotonic_regression(drop, increasing=False).x.round(9) >= limit)
+    if not len(over):
+        return -np.inf
+    if over[-1] == len(x) - 1:
+        return np.inf
+    pair = slice(over[-1], over[-1] + 2)  # in which the fit makes the measured drops fall through the limit, too
+    return float(least_x_under(x[pair], drop[pair], limit))
+
+
+def crossing_interval(x: Floats, x_half: Floats, low: Floats, high: Floats, limit: float) -> Interval:
+    """Interval of where a curve's drop truly falls below a limit, from the intervals of its points.
+
+    Its ends are where the lower and the upper ends of the drops' intervals reach the limit, joined by straight lines:
+    coming from the smallest x the first place at which the drop may be less, coming from the largest the first at which
+    it may be the limit. Where the drop is the limit, either is wrong no more often than the interval at that place,
+    whatever the curve does elsewhere; so the level is that of the points' intervals, also where a curve is flat, and it
+    is not simultaneous over curves. Both ends move out by what is not known about x.
+
+    Args:
+        x: [P], in any order.
+        x_half: [P], half the width of the interval of each x; with a NaN nothing is known.
+        low: [P], the lower end of each drop's interval.
+        high: [P], the upper end.
+        limit: In the unit of the drops.
+
+    Returns:
+        In the unit of x; minus infinity for below all points and infinity for above all.
+    """
+    if np.isnan(x_half).any():
+        return Interval(np.nan, np.nan)
+    return Interval(-float(least_x_under(x_half - x, -low, -limit)), float(least_x_under(x + x_half, high, limit)))
 
 
 def images_of(points: float, n: int) -> float:

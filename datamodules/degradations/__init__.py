@@ -8,7 +8,7 @@ from datamodules.degradations.base import ORIGINAL, Degradation, Kind, OneNumber
 from datamodules.degradations.formats import Degraded, FileFormat
 from datamodules.degradations.jpeg import Jpeg
 from datamodules.degradations.registry import register, registered
-from datamodules.degradations.specs import MOST_VIEWS, Chain, codec_versions, curves, degrade, parse, parse_all
+from datamodules.degradations.specs import MOST_VIEWS, Chain, codec_versions, curves, degrade, framing, parse, parse_all
 
 DEFAULT_DEGRADATIONS = (ORIGINAL, "jpeg-75", "jpeg-50", "jpeg-25")
 """The views of Chen, Namboodiri and Padget (2023)."""
@@ -29,6 +29,7 @@ __all__ = [
     "codec_versions",
     "curves",
     "degrade",
+    "framing",
     "parse",
     "parse_all",
     "register",

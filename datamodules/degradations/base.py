@@ -16,7 +16,8 @@ class Setting(NamedTuple):
     """One number of a degradation, and the curve that it runs along.
 
     Attributes:
-        quantity: What is set: "quality", "generations", "ratio", "psnr", "severity", "factor", "sigma", "deviation".
+        quantity: What is set: "quality", "generations", "ratio", "psnr", "severity", "factor", "side",
+            "sigma", "deviation".
         value: The number.
         curve: What all views have in common that differ from this one in nothing but the number.
     """
@@ -27,7 +28,7 @@ class Setting(NamedTuple):
 
 
 class Degradation(Protocol):
-    """A pure function from an RGB image to an RGB image; all but `resize` keep the size."""
+    """A pure function from an RGB image to an RGB image; all but `resize` and `crop` keep the size."""
 
     @property
     def name(self) -> str:
@@ -42,8 +43,8 @@ class Degradation(Protocol):
         """The file formats that an image passes through."""
 
     @property
-    def size_factor(self) -> float:
-        """Side of the view per side of the image; sides are rounded."""
+    def size_factor(self) -> float | None:
+        """Pixels of the view per pixel of the image, along a side; None where that depends on the image's size."""
 
     @property
     def block_period(self) -> float | None:
@@ -87,7 +88,7 @@ class Original:
     head: ClassVar[str] = ORIGINAL
     settings: ClassVar[tuple[Setting, ...]] = ()
     formats: ClassVar[tuple[FileFormat, ...]] = ()
-    size_factor: ClassVar[float] = 1.0
+    size_factor: ClassVar[float | None] = 1.0
     block_period: ClassVar[float | None] = None
 
     @classmethod
@@ -158,7 +159,7 @@ class OneNumber:
         return (Setting(self.quantity(), self.value, self.head),)
 
     @property
-    def size_factor(self) -> float:
+    def size_factor(self) -> float | None:
         return 1.0
 
     @property

@@ -34,7 +34,7 @@ class LosslessWebP:
     head: ClassVar[str] = "webp-lossless"
     settings: ClassVar[tuple[Setting, ...]] = ()
     formats: ClassVar[tuple[FileFormat, ...]] = (WEBP,)
-    size_factor: ClassVar[float] = 1.0
+    size_factor: ClassVar[float | None] = 1.0
     block_period: ClassVar[float | None] = None
 
     @classmethod

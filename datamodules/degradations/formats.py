@@ -80,7 +80,7 @@ class FileFormat:
         if self.decoder is None:
             self.require()  # a loader worker may be a fresh process, which knows no plugin yet
         if self.longest_side is not None and max(image.size) > self.longest_side:
-            raise ValueError(f"{_size(image)}: {self.title} holds at most {self.longest_side} on a side")
+            raise ValueError(f"{in_pixels(image)}: {self.title} holds at most {self.longest_side} on a side")
         buffer = BytesIO()
         try:
             image.save(buffer, format=self.key, **options)
@@ -91,7 +91,7 @@ class FileFormat:
                 return Degraded(pixels, len(encoded))
             pixels = Image.open(buffer, formats=[self.key]).convert("RGB")
         except (OSError, RuntimeError) as error:
-            raise ValueError(f"{_size(image)}: {self.title} failed: {error}") from error
+            raise ValueError(f"{in_pixels(image)}: {self.title} failed: {error}") from error
         pixels.info = {}  # Pillow would write one codec's comment or colour profile into the next one's file
         return Degraded(pixels, len(encoded))
 
@@ -102,7 +102,8 @@ def last_block(formats: Iterable[FileFormat]) -> float | None:
     return float(sides[-1]) if sides else None
 
 
-def _size(image: Image.Image) -> str:
+def in_pixels(image: Image.Image) -> str:
+    """The size of an image in words, for messages."""
     return f"{image.width} x {image.height} pixels"
 
 

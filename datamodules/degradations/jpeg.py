@@ -47,7 +47,7 @@ class Jpeg:
 
     head: ClassVar[str] = "jpeg"
     formats: ClassVar[tuple[FileFormat, ...]] = (JPEG,)
-    size_factor: ClassVar[float] = 1.0
+    size_factor: ClassVar[float | None] = 1.0
     block_period: ClassVar[float | None] = JPEG.block
 
     @classmethod
@@ -142,15 +142,21 @@ class Cifar10CJpeg(OneNumber):
     formats = (JPEG,)
     qualities: ClassVar[tuple[int, ...]] = (80, 65, 58, 50, 40)
 
+    @property
+    def plain(self) -> Jpeg:
+        """The same by its quality."""
+        return Jpeg(self.qualities[self.severity - 1])
+
     def __call__(self, image: Image.Image) -> Degraded:
-        return Jpeg(self.qualities[self.severity - 1])(image)
+        return self.plain(image)
 
 
 @dataclass(frozen=True)
 class ImageNetCJpeg(OneNumber):
     """The JPEG corruption of ImageNet-C (Hendrycks and Dietterich 2019, make_imagenet_c.py), at native size.
 
-    The published ImageNet-C was resized and cropped to 224 x 224 before it was compressed.
+    The published ImageNet-C was resized and cropped to 224 x 224 before it was compressed, and saved once more after:
+    its files are the view `resize-256+crop-224+imagenetc-jpeg-3+jpeg-85-optimise`.
 
     Args:
         severity: 1 (best) to 5.
@@ -162,5 +168,10 @@ class ImageNetCJpeg(OneNumber):
     formats = (JPEG,)
     qualities: ClassVar[tuple[int, ...]] = (25, 18, 15, 10, 7)
 
+    @property
+    def plain(self) -> Jpeg:
+        """The same by its quality."""
+        return Jpeg(self.qualities[self.severity - 1])
+
     def __call__(self, image: Image.Image) -> Degraded:
-        return Jpeg(self.qualities[self.severity - 1])(image)
+        return self.plain(image)

@@ -8,31 +8,12 @@ from PIL import Image
 
 from datamodules.degradations.base import OneNumber
 from datamodules.degradations.formats import Degraded
-
-
-@dataclass(frozen=True)
-class Resize(OneNumber):
-    """A smaller image, as a thumbnail is, by Pillow's antialiased bicubic filter.
-
-    Args:
-        factor: of width and height, 0.01 to 0.99; sides are rounded (halves to even), to 1 at least.
-    """
-
-    factor: float
-    head = "resize"
-    lowest, highest = 0.01, 0.99
-
-    @property
-    def size_factor(self) -> float:
-        return self.factor
-
-    def __call__(self, image: Image.Image) -> Degraded:
-        return Degraded(_shrink(image, self.factor), None)
+from datamodules.degradations.geometry import shrink
 
 
 @dataclass(frozen=True)
 class DownUp(OneNumber):
-    """Detail lost, size kept: made smaller as `Resize` does, then bicubically brought back to size.
+    """Detail lost, size kept: made smaller as `Resize` by a factor does, then bicubically brought back to size.
 
     Args:
         factor: of width and height in between, 0.01 to 0.99.
@@ -43,12 +24,7 @@ class DownUp(OneNumber):
     lowest, highest = 0.01, 0.99
 
     def __call__(self, image: Image.Image) -> Degraded:
-        return Degraded(_shrink(image, self.factor).resize(image.size, Image.Resampling.BICUBIC), None)
-
-
-def _shrink(image: Image.Image, factor: float) -> Image.Image:
-    width, height = (max(1, round(side * factor)) for side in image.size)
-    return image.resize((width, height), Image.Resampling.BICUBIC)
+        return Degraded(shrink(image, self.factor).resize(image.size, Image.Resampling.BICUBIC), None)
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from typing import TypeVar
 
 from datamodules.degradations.base import Kind, Original
 from datamodules.degradations.codecs import Avif, Heic, Jpeg2000Psnr, Jpeg2000Ratio, JpegXl, LosslessWebP, WebP
+from datamodules.degradations.geometry import Crop, Resize
 from datamodules.degradations.jpeg import Cifar10CJpeg, ImageNetCJpeg, Jpeg
-from datamodules.degradations.references import Blur, DownUp, Noise, Resize
+from datamodules.degradations.references import Blur, DownUp, Noise
 from datamodules.errors import UserError
 
 AnyKind = TypeVar("AnyKind", bound=type[Kind])
@@ -31,6 +32,7 @@ _BUILT_IN: dict[str, type[Kind]] = {
         JpegXl,
         Heic,
         Resize,
+        Crop,
         DownUp,
         Blur,
         Noise,

@@ -14,6 +14,7 @@ from PIL import Image
 from datamodules.decoding import to_rgb
 from datamodules.degradations.base import ORIGINAL, Degradation, Original, Setting
 from datamodules.degradations.formats import Degraded, FileFormat
+from datamodules.degradations.geometry import Crop, Resize
 from datamodules.degradations.registry import all_kinds, kinds
 from datamodules.errors import UserError
 
@@ -53,12 +54,14 @@ class Chain:
         return tuple(chain.from_iterable(link.formats for link in self.links))
 
     @property
-    def size_factor(self) -> float:
-        return math.prod(link.size_factor for link in self.links)
+    def size_factor(self) -> float | None:
+        factors = [link.size_factor for link in self.links]
+        known = [factor for factor in factors if factor is not None]
+        return math.prod(known) if len(known) == len(factors) else None
 
     @property
     def block_period(self) -> float | None:
-        """Of the last codec if it has blocks, as large as the links after it leave them.
+        """Of the last codec if it has blocks, as large as the links after it leave them, if they do so in every image.
 
         >>> parse("jpeg-50+resize-0.5").block_period, parse("resize-0.5+jpeg-50").block_period
         (4.0, 8.0)
@@ -71,7 +74,7 @@ class Chain:
             elif link.formats:
                 period = None
             elif period is not None:
-                period *= link.size_factor
+                period = None if link.size_factor is None else period * link.size_factor
         return period
 
     def __call__(self, image: Image.Image) -> Degraded:
@@ -103,6 +106,22 @@ def parse(spec: str) -> Degradation:
     if len(spec) > _LONGEST_NAME:
         raise UserError(f"degradation {spec!r} is too long for a file name: stay within {_LONGEST_NAME} characters")
     return Chain(links)
+
+
+def framing(degradation: Degradation) -> tuple[str, ...]:
+    """The links that decide which part of an image is in the view: its crops and the resizes before them.
+
+    Views of equal framing show the same part, so that they can be compared pixel by pixel.
+
+    >>> framing(parse("resize-256+crop-224+jpeg-50")), framing(parse("resize-0.5+jpeg-50"))
+    (('resize-256', 'crop-224'), ())
+    """
+    links = degradation.links if isinstance(degradation, Chain) else (degradation,)
+    frame: tuple[str, ...] = ()
+    for end, link in enumerate(links, start=1):
+        if isinstance(link, Crop):
+            frame = tuple(one.name for one in links[:end] if isinstance(one, Crop | Resize))
+    return frame
 
 
 def _parse_link(spec: str) -> Degradation:

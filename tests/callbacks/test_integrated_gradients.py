@@ -281,6 +281,10 @@ class TestConfigs:
         ([option("images.view", "original")], "chooses images by view 'original', which is its baseline"),
         (["--data.degradations=[]"], "nothing to compare with 'original'"),
         (
+            ["--data.degradations=[crop-8+jpeg-50]"],
+            "shows another part of the image than its baseline",
+        ),
+        (
             [option("images", "{class_path: bench.attribution.selection.Indices, init_args: {indices: [3]}}")],
             "image 3 is not part",
         ),

@@ -20,6 +20,7 @@ VALID = [
     *("jp2-ratio-20", "jp2-ratio-2.5", "jp2-ratio-1000", "jp2-psnr-35", "jp2-psnr-37.5"),
     *("jxl-0", "jxl-99", "heic-0", "heic-100"),
     *("resize-0.01", "resize-0.5", "downup-0.99", "blur-0.2", "blur-20", "blur-1.5", "noise-0.001", "noise-1"),
+    *("resize-8", "resize-4096", "crop-8", "crop-4096", "resize-256+crop-224+imagenetc-jpeg-3+jpeg-85-optimise"),
     *("resize-0.5+jpeg-50", "blur-1+noise-0.05+webp-lossless", "jpeg-50+jpeg-50"),
 ]
 
@@ -76,7 +77,19 @@ def expands_or_explains(specs):
 
 PIECES = st.sampled_from(
     [
-        *("original", "jpeg", "jpg", "webp", "webp-lossless", "avif", "jp2-ratio", "jp2-psnr", "resize", "blur"),
+        *(
+            "original",
+            "jpeg",
+            "jpg",
+            "webp",
+            "webp-lossless",
+            "avif",
+            "jp2-ratio",
+            "jp2-psnr",
+            "resize",
+            "crop",
+            "blur",
+        ),
         *("noise", "cifar10c-jpeg", "-", "-", "-", "+", "+", ".", "..", "{", "}", ",", "{90,50}", "{95..5..-10}"),
         *("{1..999999999}", "{0..9}", "0", "1", "0.5", ".5", "75", "050", "100", "101", "1e5", "inf", "nan", "444"),
         *("x5", "shift3", "progressive", "optimise", " ", "\n", "٣", "²", "\0", "\ud800"),
@@ -194,7 +207,11 @@ def test_a_wrong_list_is_refused_in_one_line(specs, complaint):
         ("webp-50.5", "webp quality 50.5 is not whole, choose an integer"),
         ("jxl-100", "jxl quality 100 is out of range, choose 0 to 99"),
         ("cifar10c-jpeg-6", "cifar10c-jpeg severity 6 is out of range, choose 1 to 5"),
-        ("resize-1", "resize factor 1 is out of range, choose 0.01 to 0.99"),
+        ("resize-1", "1 is neither a factor nor a shorter side: choose 0.01 to 0.99, or 8 to 4096 whole pixels"),
+        ("resize-256.5", "256.5 is neither a factor nor a shorter side"),
+        ("resize-4097", "resize to 4097 is out of range, choose 0.01 to 4096"),
+        ("crop-7", "crop side 7 is out of range, choose 8 to 4096"),
+        ("crop-22.4", "crop side 22.4 is not whole"),
         ("blur-0", "blur sigma 0 is out of range, choose 0.2 to 20"),
         ("noise-5e-2", "malformed: write noise-DEVIATION"),
         ("noise-1.5", "noise deviation 1.5 is out of range, choose 0.001 to 1"),

@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import AvifImagePlugin, Image, ImageFile, features
+from torchvision.transforms import CenterCrop, Compose
+from torchvision.transforms import Resize as TorchvisionResize
 
 import datamodules
-from datamodules.degradations import Degraded, Jpeg, Original, codec_versions, parse, parse_all
+from datamodules.degradations import Degraded, Jpeg, Original, codec_versions, framing, parse, parse_all
 from datamodules.errors import UserError
 
 QUALITIES = (*range(1, 101, 9), 25, 50, 75, 95, 99)
@@ -36,8 +38,15 @@ CODECS = {
         {"quality": 30, "subsampling": "4:4:4", "progressive": True, "optimize": True},
     ),
 }
-REFERENCES = ["resize-0.5", "downup-0.5", "blur-1.5", "noise-0.05"]
-OTHERS = ["original", "jpeg-75-x3", "jpeg-75-x3-shift3", "cifar10c-jpeg-3", "imagenetc-jpeg-5", "resize-0.5+jpeg-50"]
+REFERENCES = ["resize-0.5", "resize-24", "downup-0.5", "blur-1.5", "noise-0.05"]
+OTHERS = [
+    "original",
+    "jpeg-75-x3",
+    "jpeg-75-x3-shift3",
+    "cifar10c-jpeg-3",
+    "imagenetc-jpeg-5",
+    "resize-0.5+jpeg-50",
+]
 ALL = [*CODECS, *REFERENCES, *OTHERS]
 
 
@@ -180,6 +189,43 @@ def test_avif_does_not_depend_on_the_number_of_cores(monkeypatch):
 )
 def test_resize_is_pillows_bicubic_and_leaves_the_image_smaller(spec, size, smaller):
     assert parse(spec)(photo(*size)) == Degraded(photo(*size).resize(smaller, Image.Resampling.BICUBIC), None)
+
+
+@pytest.mark.parametrize("size", [(500, 375), (333, 500), (256, 256), (100, 90), (301, 259)])
+@pytest.mark.parametrize("severity", [1, 5])
+def test_imagenet_c_is_made_as_its_script_makes_it(size, severity, tmp_path):
+    """Hendrycks and Dietterich (2019), make_imagenet_c.py: Resize(256), CenterCrop(224), JPEG; saved again at 85."""
+    image = photo(*size)
+    framed = Compose([TorchvisionResize(256), CenterCrop(224)])(image)
+    assert parse("resize-256+crop-224")(image) == Degraded(framed, None)
+    corrupted = by_pillow(framed, tmp_path, "JPEG", quality=[25, 18, 15, 10, 7][severity - 1])
+    view = f"resize-256+crop-224+imagenetc-jpeg-{severity}"
+    assert_same(parse(view)(image), corrupted)
+    saved = by_pillow(Image.fromarray(corrupted[0]), tmp_path, "JPEG", quality=85, optimize=True)
+    assert_same(parse(f"{view}+jpeg-85-optimise")(image), saved)
+
+
+@pytest.mark.parametrize(
+    ("spec", "size", "reason"),
+    [
+        ("crop-224", (223, 500), "223 x 500 pixels: no square of 224 can be cropped from it"),
+        (
+            "resize-4096",
+            (1, 65536),
+            "1 x 65536 pixels: 4096 x 268435456 with a shorter side of 4096, .*",
+        ),
+    ],
+)
+def test_a_geometry_that_an_image_has_not_got_is_refused_in_one_line(spec, size, reason):
+    with pytest.raises(ValueError, match=f"^{reason}$"):
+        parse(spec)(Image.new("RGB", size))
+
+
+def test_views_of_one_crop_show_the_same_part():
+    frames = [framing(parse(view)) for view in ("original", "jpeg-50", "resize-0.5+jpeg-50", "resize-256")]
+    assert frames == [()] * 4
+    cropped = ("resize-256+crop-224", "resize-256+crop-224+jpeg-50", "resize-256+blur-1+crop-224+resize-0.5+jpeg-50")
+    assert {framing(parse(view)) for view in cropped} == {("resize-256", "crop-224")}
 
 
 def test_downup_is_pillows_bicubic_both_ways():

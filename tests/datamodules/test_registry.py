@@ -84,6 +84,10 @@ def test_one_image_of_any_mode_is_degraded_as_pillow_does_and_left_as_it_is(mode
         ("jpeg-50+resize-0.5", 4, 0.5),
         ("jpeg-50+webp-50+resize-0.25", None, 0.25),
         ("resize-0.5+jpeg-50+resize-0.5+jpeg-10", 8, 0.25),
+        ("resize-256+crop-224", None, None),
+        ("resize-256+crop-224+imagenetc-jpeg-3", 8, None),
+        ("jpeg-50+crop-224", 8, 1),
+        ("jpeg-50+resize-256", None, None),
     ],
 )
 def test_a_view_knows_the_period_of_its_blocks_and_at_which_scale(view, period, factor):

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.paper import PRECISION, TEMPLATE, VIEWS, find_table
+from bench.paper import ENCODERS, TEMPLATE
+from bench.references.sources import load
 from bench.runs.finetuning_record import Export, FineTuningRecord, Training, TrainingViews
 from bench.runs.folder import RunFolder
 from bench.runs.provenance import DataRecord, ModelRecord, SoftwareRecord
@@ -157,17 +158,53 @@ def _write_table(file, predictions, sizes):
 
 def paper_counts(data, split, encoder):
     """Correct images by view of one row of the paper, as whole numbers."""
-    table = find_table(data, split)
-    return {view: round(p * table.images) for view, p in zip(VIEWS, table.rows[encoder], strict=True)}, table.images
+    paper = load("paper")
+    (row,) = paper.models(encoder)
+    (table,) = (table for table in paper.tables if (table.data, table.splits) == (data, (split,)))
+    return {one.view: round(one.value * table.images) for one in paper.figures(row, table)}, table.images
 
 
 def write_paper(folder: Path, *, change=None) -> None:
     """All 36 runs of the paper; `change(data, split, encoder, counts)` may alter the counts of a run."""
-    for table in PRECISION:
-        for encoder in table.rows:
-            counts, images = paper_counts(table.data, table.split, encoder)
+    for table in load("paper").tables:
+        (split,) = table.splits
+        for encoder in ENCODERS:
+            counts, images = paper_counts(table.data, split, encoder)
             if change:
-                counts = change(table.data, table.split, encoder, counts)
-            predictions = nested(counts, images)
-            content = run_record(predictions, encoder=encoder, data=table.data, split=table.split)
-            write_run(folder / f"{table.data}-{table.split}-{encoder}", content)
+                counts = change(table.data, split, encoder, counts)
+            content = run_record(nested(counts, images), encoder=encoder, data=table.data, split=split)
+            write_run(folder / f"{table.data}-{split}-{encoder}", content)
+
+
+def record_of_figures(figures, change=None, model=None, **data):
+    """A record of which each view's precision is a published figure, to the nearest image; images are of ten classes.
+
+    Args:
+        figures: Of one source, model and table.
+        change: Images to add to the correct ones, by view.
+        model: Attributes of its model in place of what the figures say.
+        data: Attributes of its data in place of what the figures say.
+    """
+    first = figures[0]
+    counts = {one.view: round(one.value * one.images) + (change or {}).get(one.view, 0) for one in figures}
+    counts = {"original": counts.get("original", first.images // 2), **counts}
+    base = run_record({"original": np.zeros(1, int)}, encoder=first.encoder, data=first.data, split=first.split)
+    said = {"pretrained": first.weights, "activation": first.activation, "templates": first.templates}
+    said["weights_sha256"] = f"hash of {first.encoder} {first.weights} {first.activation}"
+    return replace(
+        base,
+        images=first.images,
+        views={view: _counted(correct, counts["original"], first.images) for view, correct in counts.items()},
+        model=replace(base.model, **(said | (model or {}))),
+        data=replace(base.data, **({"views": tuple(counts), "images_in_split": first.images} | data)),
+        class_images=(first.images // CLASSES,) * CLASSES,
+    )
+
+
+def _counted(correct, before, images):
+    """What a record says about a view with so many correct images, evenly over the classes."""
+    right = [correct // CLASSES + (place < correct % CLASSES) for place in range(CLASSES)]
+    predicted = [right[0] + images - correct, *right[1:]]
+    broken, repaired = max(before - correct, 0), max(correct - before, 0)
+    classes = ClassCounts(tuple(right), tuple(predicted))
+    return ViewRecord({"precision": correct / images}, broken + repaired, broken, repaired, classes)

@@ -51,7 +51,8 @@ def section(group: Group, choices: Choices) -> Section | None:
 
 def _row(change: Change) -> dict[str, Any]:
     before, after = change.before, change.after
-    means = estimate(resampled_sums((after - before)[:, None])[:, 0] / len(before))
+    (sums,) = resampled_sums((after - before)[:, None])
+    means = estimate(sums[:, 0] / len(before))
     return {
         "tuned": change.label,
         "view": change.view,

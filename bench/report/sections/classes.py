@@ -9,13 +9,15 @@ from bench.figures.classes import ClassPanel, class_maps
 from bench.report.document import Block, Plot, Section
 from bench.report.groups import Entry, Group
 from bench.report.inputs import Choices
-from bench.report.tables import Column, Table
+from bench.report.tables import Column, Table, listed
 from bench.runs.folder import FinishedRun
 from bench.statistics.bootstrap import Floats
 from datamodules.degradations import ORIGINAL
 
 _MOST_CLASSES = 20
 _MOST_ROWS = 60
+_MOST_NAMED = 3
+_FEWEST_IMAGES = 20
 
 
 def section(group: Group, choices: Choices) -> Section | None:
@@ -24,10 +26,30 @@ def section(group: Group, choices: Choices) -> Section | None:
         return None
     panels = [ClassPanel(entry.label, class_drops(group, entry)) for entry in group.entries if len(entry.runs) > 1]
     draw = partial(class_maps, panels, group.classes, group.degraded, "drop in recall", drops=True)
-    note = "Red: the class lost recall; blue: it gained. White cells without a number: not measured."
+    note = "Red: the class lost recall; blue: it gained."
     blocks: list[Block] = [Plot(f"{group.name}-classes", "Drop in recall per class", draw, note), _recalls(group)]
     pairs = _confusions(group)
-    return Section("Classes", (*blocks, pairs) if len(pairs.frame) else tuple(blocks))
+    findings = tuple(finding for finding in (_finding(group),) if finding)
+    return Section("Classes", (*blocks, pairs) if len(pairs.frame) else tuple(blocks), findings)
+
+
+def _finding(group: Group) -> str:
+    """Where the best encoder loses most, on the view that costs it most; empty where a class has few images."""
+    entry = max((e for e in group.entries if len(e.runs) > 1), key=lambda e: e.view(ORIGINAL).correct or 0)
+    view = min((view for view in group.degraded if view in entry.runs), key=lambda view: entry.view(view).correct or 0)
+    run, images = entry.runs[view], entry.runs[view].record.class_images
+    if images is None or min(images) < _FEWEST_IMAGES:
+        return ""
+    drops = recall(run, ORIGINAL) - recall(run, view)
+    order = np.argsort(-drops, kind="stable")[:_MOST_NAMED]
+    lost = [f"{group.classes[row]} ({100 * drops[row]:.1f} points of recall)" for row in order if drops[row] > 0]
+    text = f"On {view}, {entry.label} loses most on {listed(lost, _MOST_NAMED)}" if lost else ""
+    counts = entry.view(view).classes
+    if text and counts is not None and counts.confusions:
+        pair = max(counts.confusions, key=lambda pair: pair.after - pair.before)
+        true, taken = group.classes[pair.true], group.classes[pair.predicted]
+        text += f"; most often {true} is taken for {taken} ({pair.after:,} times, {pair.before:,} on the originals)"
+    return text and f"{text}."
 
 
 def recall(run: FinishedRun, view: str) -> Floats:

@@ -3,32 +3,35 @@
 from typing import TYPE_CHECKING
 
 from bench.report.document import Section
-from bench.report.groups import Group
+from bench.report.groups import DROP, Group
 from bench.report.inputs import Choices
-from bench.report.tables import Column, Table, metric_column
-from bench.statistics.bootstrap import COUNT_RESAMPLES
+from bench.report.tables import Column, Table, crossed, listed, metric_column, write
 from datamodules.degradations import ORIGINAL
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_MOST_NAMES = 6
+_SIGNIFICANT = 0.05
 _MEASURES = ("loss_increase", "calibration_error", "cosine")
 
 
-def section(group: Group, choices: Choices) -> Section:
-    """Drops from the original, and the measures beside them."""
+def section(group: Group, choices: Choices) -> Section | None:
+    """Drops from the original, and the measures beside them; None where nothing was degraded."""
     if not group.degraded:
-        return Section("Drop", ("Only the original was measured.",))
+        return None
     frame, label = group.cells, Column("label", "encoder")
+    drop = Column(DROP, form=".2f", interval=True, details=("{mcnemar_p_holm:p}",))
+    columns, across = crossed(frame[_degraded(frame)], label, Column("view"), drop)
     drops = Table(
         f"{group.name}-drop",
-        "Drop in precision from the original",
+        "Drop in precision from the original, in percentage points",
         frame,
-        (label, Column("drop", form=".4f", interval=True, details=("{mcnemar_p_holm:p}",))),
-        across="view",
+        columns,
+        across,
         where=_degraded,
-        note=f"With the paired bootstrap's 95% interval ({COUNT_RESAMPLES:,} resamples) and McNemar's exact test "
-        f"against the original, adjusted by Holm's method for the {_degraded(frame).sum()} such tests of this table.",
+        note="With Tango's 95% score interval, pointwise, and McNemar's exact test against the original, adjusted by "
+        f"Holm's method for the {_degraded(frame).sum()} such tests of this table.",
     )
     counts = (Column("flipped", "flips", ",.0f"), *(Column(name, form=",.0f") for name in ("broken", "repaired")))
     made_of = Table(
@@ -43,7 +46,38 @@ def section(group: Group, choices: Choices) -> Section:
         note="Relative drop: share lost of what the original had over guessing. Flips, broken and repaired: numbers of "
         f"the {group.images:,} images.",
     )
-    return Section("Drop", (drops, made_of))
+    return Section("Drop", (drops, made_of), tuple(_findings(group)))
+
+
+def _findings(group: Group) -> list[str]:
+    """What the views cost that cost most and least, and which drops could be chance."""
+    frame = group.cells[_degraded(group.cells)]
+    means = frame.groupby("view", observed=True)[DROP].mean()
+    worst, mildest = means.idxmax(), means.idxmin()
+    if worst == mildest:
+        sentences = [_cost(frame, worst)]
+    else:
+        sentences = [f"{_cost(frame, worst)} {_cost(frame, mildest, 'the mildest view measured')}"]
+    unsure = frame[frame["mcnemar_p_holm"] >= _SIGNIFICANT]
+    if len(unsure):
+        names = unsure["view"].astype(str) + (" (" + unsure["label"] + ")" if len(group.entries) > 1 else "")
+        sentences.append(
+            f"{len(unsure)} of {len(frame)} drops could be chance (McNemar's exact test, Holm-adjusted p of at least "
+            f"{_SIGNIFICANT}): {listed(list(names), _MOST_NAMES)}."
+        )
+    return sentences
+
+
+def _cost(frame: "pd.DataFrame", view: str, what: str = "") -> str:
+    """What a view costs the encoder, or the one that loses least and the one that loses most."""
+    rows = frame[frame["view"] == view].sort_values(DROP, kind="stable").to_dict("records")
+    drop = "{drop_points:.1f} points [{drop_points_low:.1f}, {drop_points_high:.1f}] ({label}, {before:.4f} to "
+    drop += "{precision:.4f})"
+    least, *_, most = [write(drop, {**row, "before": row["precision"] + row[DROP] / 100}) for row in [rows[0], *rows]]
+    subject = f"{view}, {what}," if what else view
+    if len(rows) < 2:
+        return f"{subject} costs {most}."
+    return f"{subject} costs the {len(rows)} encoders between {least} and {most}."
 
 
 def _degraded(frame: "pd.DataFrame") -> "pd.Series":

@@ -1,41 +1,47 @@
 """Precision of every encoder on every view, as in the paper's Figures 1, 2, 5 and 6."""
 
+from collections.abc import Sequence
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING
 
 from bench.figures.curves import Line, Measured, Panel, quality_curves
+from bench.figures.style import look
+from bench.references.comparison import published_curves
 from bench.report.document import Block, Plot, Section
-from bench.report.groups import Group, short
+from bench.report.groups import Entry, Group, short
 from bench.report.inputs import Choices
-from bench.report.sections.paper import with_printed
-from bench.report.tables import Column, Table
+from bench.report.sections.references import outside_interval, published_lines, with_published
+from bench.report.tables import Column, Table, crossed
 from datamodules.degradations import ORIGINAL
 
 if TYPE_CHECKING:
     import pandas as pd
 
+GREY_NOTE = " Grey: as published, of the same weights and images in the source's own prompts."
+
 
 def section(group: Group, choices: Choices) -> Section:
     """The group's precision table and its curves over quality."""
-    frame = with_printed(group) if choices.against_paper else group.cells
+    frame = with_published(group, choices.against)
     note = "Precision (top-1 accuracy) with Wilson's 95% interval."
     column = Column("precision", form=".4f", interval=True)
     if len(group.entries) > 1:
-        note += " Bold: the best of each column."
+        note += " Bold: the best in each view."
         column = Column("precision", form=".4f", interval=True, bold=_best)
-    if "published" in frame:
-        note += " Marked: the paper's value is outside the interval."
-        printed = "paper {published:.4f}, {difference:+.4f}"
-        column = Column("precision", "", ".4f", True, (printed,), bold=column.bold, marked=_outside)
+    if published := published_lines(frame, choices.against):
+        note += " Marked: a published value of the same experiment is outside the interval."
+        column = Column("precision", "", ".4f", True, published, bold=column.bold, marked=outside_interval)
+    columns, across = crossed(frame, Column("label", "encoder"), Column("view"), column)
     table = Table(
-        f"{group.name}-precision", "Precision by encoder and view", frame, (Column("label", "encoder"), column),
-        across="view", note=note, data="cells.csv",
-    )  # fmt: skip
+        f"{group.name}-precision", "Precision by encoder and view", frame, columns, across, note, data="cells.csv"
+    )
     blocks: list[Block] = [*_remarks(group), table]
-    if codecs := quality_panels(group):
+    if codecs := [quality_panel(group, codec, codec) for codec in group.curves]:
         drawn = {view for points in group.curves.values() for _, view in points}
         left = [view for view in group.degraded if view not in drawn]
-        note = "Bands: Wilson's 95% interval. The scale of precision does not start at 0."
+        note = "Bars: Wilson's 95% intervals, pointwise. The scale of precision does not start at 0."
+        note += GREY_NOTE if any(panel.published for panel in codecs) else ""
         note += f" Without a quality, so not drawn: {', '.join(left)}." if left else ""
         draw = partial(quality_curves, codecs)
         blocks.append(Plot(f"{group.name}-precision", "Precision against quality", draw, note))
@@ -44,10 +50,6 @@ def section(group: Group, choices: Choices) -> Section:
 
 def _best(frame: "pd.DataFrame") -> "pd.Series":
     return frame["correct"] == frame.groupby("view", observed=True)["correct"].transform("max")
-
-
-def _outside(frame: "pd.DataFrame") -> "pd.Series":
-    return frame["published_outside_interval"] == 1
 
 
 def precisions(group: Group) -> dict[str, dict[str, Measured]]:
@@ -59,20 +61,32 @@ def precisions(group: Group) -> dict[str, dict[str, Measured]]:
     return found
 
 
-def quality_panels(group: Group) -> list[Panel]:
-    """A panel per codec with a line per encoder."""
-    known = precisions(group)
-    return [
-        Panel(
-            codec,
-            [
-                Line(label, [(x, views[view]) for x, view in points if view in views], views[ORIGINAL])
-                for label, views in known.items()
-                if any(view in views for _, view in points)
-            ],
+def quality_panel(group: Group, codec: str, title: str) -> Panel:
+    """A line per encoder over the quality of one of the group's codecs, and what is published about these models."""
+    known, points = precisions(group), group.curves[codec]
+    lines = [
+        Line(
+            entry.label,
+            [(x, known[entry.label][view]) for x, view in points if view in entry.runs],
+            known[entry.label][ORIGINAL],
+            look(entry.place),
         )
-        for codec, points in group.curves.items()
+        for entry in group.entries
+        if any(view in entry.runs for _, view in points)
     ]
+    published = [curve for entry in group.entries for curve in _published(group, entry, points)]
+    return Panel(title, lines, published=published)
+
+
+def _published(group: Group, entry: Entry, points: Sequence[tuple[float, str]]) -> list[list[tuple[float, float]]]:
+    """Published precisions over the quality, the original's at infinity; a curve per source that has two or more."""
+    places = {view: x for x, view in points} | {ORIGINAL: inf}
+    model, data = entry.model, group.data
+    sources = published_curves(model.encoder, model.pretrained, data.name, data.split, model.activation)
+    curves = [
+        sorted((places[view], value) for view, value in values.items() if view in places) for values in sources.values()
+    ]
+    return [curve for curve in curves if len(curve) > 1]
 
 
 def _remarks(group: Group) -> list[str]:

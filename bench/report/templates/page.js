@@ -1,3 +1,4 @@
+if (window.innerWidth < 1100) document.querySelector("nav details").open = false;
 for (const head of document.querySelectorAll("th")) {
   const sort = () => {
     const row = head.parentNode, body = head.closest("table").tBodies[0], column = head.cellIndex;

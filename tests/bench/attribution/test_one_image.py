@@ -71,6 +71,11 @@ def test_a_label_that_is_no_class_is_named(encoder, image, label, names, says):
         explain(encoder, image, "jpeg-10", label, names)
 
 
+def test_a_view_that_crops_has_no_path_from_the_whole_image(encoder, image):
+    with pytest.raises(UserError, match=r"'crop-16\+jpeg-10' shows another part.*degrade\(image, 'crop-16'"):
+        explain(encoder, image, "crop-16+jpeg-10", 0, class_names=["a", "b"])
+
+
 def test_the_rule_of_the_page_is_complete_short_and_as_exact_as_simpsons(repository, encoder, image):
     page = repository / "docs/extending/quadrature_rule.md"
     assert len(page.read_text(encoding="utf-8").splitlines()) <= 30

@@ -1,6 +1,7 @@
 """Oracle: the encoder itself, uncompiled."""
 
 import shutil
+from functools import partial
 
 import pytest
 import torch
@@ -9,10 +10,13 @@ from bench.clip import compilation
 from bench.clip.compilation import CompiledEncoder
 from tests.support.checkpoints import RESNET, VIT, build
 
+NEEDS_COMPILER = pytest.mark.skipif(not shutil.which("g++"), reason="torch compiles for CPUs with g++")
 
-@pytest.mark.skipif(not shutil.which("g++"), reason="torch compiles for CPUs with g++")
+
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=[pytest.mark.slow, NEEDS_COMPILER])])
 @pytest.mark.parametrize("architecture", [VIT, RESNET], ids=["vit", "resnet"])
-def test_compiled_embeddings_are_the_encoders(architecture):
+def test_compiled_embeddings_are_the_encoders(architecture, backend, monkeypatch):
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
     model, size = build(architecture).requires_grad_(False), architecture["vision_cfg"]["image_size"]
     encode = CompiledEncoder(model, images=4)
     with torch.inference_mode():

@@ -21,7 +21,7 @@ def printed(capsys, *words):
 def test_lightning_alone_lists_every_command_with_a_line(capsys):
     out = printed(capsys)
     for command, line in COMMANDS.items():
-        assert f"  {command:10}{line}\n" in out
+        assert f"  {command:12}{line}\n" in out
     assert printed(capsys, "--help") == out
 
 

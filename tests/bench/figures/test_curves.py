@@ -5,7 +5,7 @@ import pytest
 
 from bench.figures import curves
 from bench.figures.curves import Line, Measured, Panel, quality_curves, rate_curves
-from bench.figures.style import COLOURS, GREY, MOST_COLOURS, to_pixels
+from bench.figures.style import COLOURS, GREY, MOST_COLOURS, codec_looks, look, to_pixels
 
 HOSTILE = ["$\\bad{$", "_hidden", "\ud83d \n飞", "x" * 300]
 
@@ -14,9 +14,10 @@ def measured(*values):
     return [Measured(value, value - 0.1, value + 0.1) for value in values]
 
 
-def line(label, points, original=None):
+def line(label, points, original=None, place=0, **style):
     xs, values = points.keys(), measured(*points.values())
-    return Line(label, list(zip(xs, values, strict=True)), None if original is None else measured(original)[0])
+    end = None if original is None else measured(original)[0]
+    return Line(label, list(zip(xs, values, strict=True)), end, {**look(place), **style})
 
 
 def drawn(axes):
@@ -42,13 +43,13 @@ def test_lines_rise_over_the_measured_qualities_to_the_original_at_the_right(poi
     assert curve.get_ydata().tolist() == [*points.values(), 0.9]
     assert (np.diff(curve.get_xdata()) > 0).all()
     assert ticks(axes.xaxis) == labels
-    (band,) = axes.collections
-    ends = band.get_paths()[0].vertices[:, 1]
-    assert (ends.min(), ends.max()) == pytest.approx((min(points.values()) - 0.1, 1.0))
+    (bars,) = axes.collections
+    ends = [[(x, value - 0.1), (x, value + 0.1)] for x, value in zip(curve.get_xdata(), curve.get_ydata(), strict=True)]
+    assert np.array([bar.vertices for bar in bars.get_paths()]) == pytest.approx(np.array(ends))
 
 
 def test_an_encoder_looks_alike_in_all_panels_and_the_legend_is_ordered_by_the_originals():
-    first, second = line("RN50", {50: 0.7}, 0.9), line("RN101", {50: 0.8}, 0.95)
+    first, second = line("RN50", {50: 0.7}, 0.9), line("RN101", {50: 0.8}, 0.95, place=1)
     figure = quality_curves([Panel("jpeg", [first]), Panel("webp", [second, first]), Panel("gif", [])])
     assert [axes.get_title() for axes in figure.axes] == ["jpeg", "webp"]
     assert legend(figure) == ["RN101", "RN50"]
@@ -69,38 +70,55 @@ def test_quantities_begin_a_row_and_share_their_scale():
     assert grid[0, 0].get_ylim()[1] < 1.1 < 9 < grid[1, 0].get_ylim()[1]
 
 
-def test_rates_are_a_line_per_codec_over_bits_and_the_original_is_dashed():
-    panel = Panel("RN50", [line("webp", {2: 0.8, 4: 0.89, 8: 0.9}), line("jpeg", {4: 0.7})], original=Measured(0.9))
-    figure = rate_curves([panel, Panel("RN101", [line("jpeg", {4: 0.6, 16: 0.7})])])
+def test_rates_are_a_line_per_codec_over_bits_and_the_original_is_dotted():
+    looks = codec_looks(["webp", "jpeg"])
+    lines = [line("webp", {2: 0.8, 4: 0.89, 8: 0.9}, **looks["webp"]), line("jpeg", {4: 0.7}, **looks["jpeg"])]
+    panel = Panel("RN50", lines, original=Measured(0.9))
+    other = line("jpeg", {4: 0.6, 16: 0.7}, **codec_looks(["jpeg"], 1)["jpeg"])
+    figure = rate_curves([panel, Panel("RN101", [other])])
     first, second = (drawn(axes) for axes in figure.axes)
     assert first["webp"].get_xdata().tolist() == [2, 4, 8]
     assert first["webp"].get_ydata().tolist() == [0.8, 0.89, 0.9]
     assert first["jpeg"].get_color() == second["jpeg"].get_color()
-    (dashed,) = [one for one in figure.axes[0].get_lines() if one.get_linestyle() == "--"]
-    assert dashed.get_ydata() == [0.9, 0.9]
+    assert first["jpeg"].get_marker() != second["jpeg"].get_marker()
+    (dotted,) = [one for one in figure.axes[0].get_lines() if one.get_linestyle() == ":"]
+    assert dotted.get_ydata() == [0.9, 0.9]
     assert legend(figure) == ["webp", "jpeg", "original"]
     assert {axes.get_xscale() for axes in figure.axes} == {"log"}
-    _, bar = figure.axes[0].collections  # a band would have no width where there is one point
+    _, bar = figure.axes[0].collections
     assert bar.get_paths()[0].vertices.tolist() == [[4, pytest.approx(0.6)], [4, pytest.approx(0.8)]]
 
 
-@pytest.mark.parametrize(
-    ("bits", "expected"),
-    [
-        ([0.5, 1.5, 5], ["0.5", "1", "2", "4"]),
-        ([0.27, 0.3, 0.47], ["0.27", "0.3", "0.47"]),  # no power of two between
-        ([0.9, 1.1, 1.3], ["0.9", "1.1", "1.3"]),  # a single power says no scale
-        ([1.1], ["1.1"]),
-    ],
-)
-def test_bits_are_labelled_by_powers_of_two_or_else_by_the_measured_settings(bits, expected):
+@pytest.mark.parametrize("bits", [[0.5, 1.5, 5], [0.27, 0.3, 0.47], [1.1]])
+def test_bits_are_labelled_at_the_measured_settings(bits):
     (axes,) = rate_curves([Panel("RN50", [line("jpeg", dict.fromkeys(bits, 0.5))])]).axes
-    assert ticks(axes.xaxis) == expected
-    assert not axes.xaxis.get_minorticklocs().size
+    assert ticks(axes.xaxis) == [f"{value:g}" for value in bits]
+
+
+def test_where_settings_are_too_many_to_be_labelled_all_are_marked():
+    bits = [1 + place / 50 for place in range(100)]
+    (axes,) = rate_curves([Panel("RN50", [line("jpeg", dict.fromkeys(bits, 0.5))])]).axes
+    assert (ticks(axes.xaxis)[0], ticks(axes.xaxis)[-1]) == ("1", "2.98")
+    assert len(ticks(axes.xaxis)) <= 9
+    assert len({*axes.xaxis.get_ticklocs(), *axes.xaxis.get_minorticklocs()}) == len(bits)
+
+
+def test_what_stands_beside_points_and_published_curves_are_drawn():
+    panel = Panel("RN50", [Line("jpeg", [(2.0, Measured(0.5, name="25")), (4.0, Measured(0.6))], look=look(0))])
+    assert [text.get_text() for text in rate_curves([panel]).axes[0].texts] == ["25"]
+    printed = [(75, 0.65), (float("inf"), 0.8)]
+    panel = Panel("cifar10/test", [line("RN50", {25: 0.5, 75: 0.6}, 0.7)], published=[printed])
+    figure = quality_curves([panel])
+    own, published = drawn(figure.axes[0]).values()
+    assert published.get_ydata().tolist() == [0.65, 0.8]
+    assert published.get_xdata().tolist() == own.get_xdata().tolist()[1:]
+    assert legend(figure) == ["RN50", "published"]
 
 
 def test_lines_beyond_the_colours_are_grey_and_named_together():
-    encoders = [line(f"encoder {number}", {50: number / 100}, number / 50) for number in range(MOST_COLOURS + 3)]
+    encoders = [
+        line(f"encoder {number}", {50: number / 100}, number / 50, number) for number in range(MOST_COLOURS + 3)
+    ]
     figure = quality_curves([Panel("jpeg", encoders)])
     assert legend(figure) == [*(f"encoder {number}" for number in reversed(range(MOST_COLOURS))), "3 more"]
     assert [one.get_color() for one in drawn(figure.axes[0]).values()] == [*COLOURS, *[GREY] * 3]
@@ -111,7 +129,7 @@ def test_many_panels_and_many_settings_stay_legible_and_what_is_left_out_is_said
     many = {quality: 0.5 for quality in range(1, 101)}
     figure = quality_curves([Panel(f"codec {number}", [line("RN50", many)]) for number in range(3)])
     assert len([axes for axes in figure.axes if axes.get_title()]) == 2
-    assert figure.get_supxlabel() == "The first 2 of 3 codecs."
+    assert figure.get_supxlabel() == "The first 2 of 3 panels."
     labels = ticks(figure.axes[0].xaxis)
     assert (labels[0], labels[-2:]) == ("1", ["100", "original"])
     assert len(labels) <= 21

@@ -14,7 +14,7 @@ from matplotlib.font_manager import fontManager
 
 from bench.figures import lettering
 from bench.figures.lettering import CJK_FAMILIES, FAMILY, families, plain
-from bench.figures.style import COLOURS, finish, look, to_pixels, write_numbers
+from bench.figures.style import CODEC_COLOURS, COLOURS, codec_looks, finish, look, to_pixels, write_numbers
 
 ROOM = Path(__file__).parents[3] / "bench/figures"
 SIGHT = {  # Machado, Oliveira and Fernandes (2009), severity 1, on linear RGB
@@ -39,8 +39,16 @@ def least_difference(colours, sight):
 
 
 @pytest.mark.parametrize("sight", SIGHT.values(), ids=SIGHT)
-def test_colours_differ_for_the_colour_blind_too(sight):
-    assert least_difference(COLOURS, sight) > 15
+@pytest.mark.parametrize("colours", [COLOURS, [*CODEC_COLOURS.values()]], ids=["encoders", "codecs"])
+def test_colours_differ_for_the_colour_blind_too(colours, sight):
+    assert least_difference(colours, sight) > 15
+
+
+def test_a_codec_has_its_colour_and_an_encoder_its_marker_whatever_else_is_drawn():
+    alone, among = codec_looks(["jpeg"], 2)["jpeg"], codec_looks(["webp", "jpeg-444", "jpeg", "resize-0.5+jpeg"], 2)
+    assert {found["color"] for name, found in among.items() if "jpeg" in name} == {alone["color"]}
+    assert {found["marker"] for found in among.values()} == {look(2)["marker"]}
+    assert len({found["linestyle"] for name, found in among.items() if "jpeg" in name}) == 3
 
 
 def test_matplotlibs_own_colours_would_not():

@@ -100,9 +100,33 @@ def test_a_place_that_does_not_exist_is_the_users_mistake():
         main(["nowhere"])
 
 
-@pytest.mark.parametrize("args", [[], ["runs", "--against", "everyone"], ["runs", "--colour", "red"]])
+@pytest.mark.parametrize("args", [[], ["runs", "--against"], ["runs", "--colour", "red"]])
 def test_a_wrong_command_line_is_one_line_and_status_2(args, capsys):
     with pytest.raises(SystemExit) as stop:
         main(args)
     assert stop.value.code == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["--against", "paper", "openclip", "RUNS"],
+        ["RUNS", "--against", "paper", "--title", "a title", "--against=openclip"],
+    ],
+)
+def test_several_sources_may_be_named_before_and_after_the_runs(tmp_path, capsys, args):
+    made_up.write_run(tmp_path / "run", RECORD)
+    main([*(str(tmp_path) if word == "RUNS" else word for word in args), "--output", str(tmp_path / "report")])
+    titles = re.findall("^### (Against .*)$", (tmp_path / "report" / "report.md").read_text(), re.MULTILINE)
+    assert titles == ["Against the paper", "Against open\\_clip's results"]
+
+
+@pytest.mark.parametrize("args", [["RUNS", "--against", "papr"], ["--against", "papr", "RUNS"],
+                                  ["--against", "openclip", "papr", "RUNS"]])  # fmt: skip
+def test_a_misspelt_source_is_answered_with_the_likely_one(tmp_path, args):
+    made_up.write_run(tmp_path / "run", RECORD)
+    with pytest.raises(
+        UserError, match=r"^'papr' is no source of published figures: did you mean paper\?; choose from "
+    ):
+        main([str(tmp_path) if word == "RUNS" else word for word in args])

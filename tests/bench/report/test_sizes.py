@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from bench.report.answers import answers_of
 from bench.report.inputs import Choices
 from bench.report.sections import sizes
 from bench.report.sections.sizes import answers
+from bench.report.tables import lay_out
 from datamodules.errors import UserError
 from tests.support import made_up
 from tests.support.reports import Written, frame, groups_of, tables, terms, texts
@@ -26,8 +28,8 @@ SIZES = {"jpeg-25": 512, "jpeg-50": 1024, "jpeg-75": 2048, "webp-25": 256, "webp
 def group(tmp_path):
     """The group of runs by encoder: counts of right images, and sizes; `tables=False` leaves out the images."""
 
-    def build(counts=COUNTS, sizes=SIZES, *, tables=True, encoders=("RN50",), **changes):
-        rows = made_up.nested(counts, 1000)
+    def build(counts=COUNTS, sizes=SIZES, *, tables=True, encoders=("RN50",), images=1000, **changes):
+        rows = made_up.nested(counts, images)
         sizes = {view: size for view, size in sizes.items() if view in counts}
         for encoder in encoders:
             record = made_up.run_record(rows, encoder=encoder, sizes=sizes, **changes)
@@ -42,7 +44,7 @@ def curves_of(group, points=1):
 
 
 def pairs_of(group):
-    return frame(section_of(group, 1), "equal_bits.csv")
+    return frame(section_of(group, 1), "codec_pairs.csv")
 
 
 def section_of(group, points):
@@ -53,19 +55,53 @@ class TestAnswer:
     def test_smallest_setting_under_the_limit_and_surely_under_it(self, group):
         built = group()
         (line,) = answers(built, 2)
-        assert line.startswith("RN50: webp-50, 512 bytes, drop 1.00 [0.4")
-        assert "; " not in line  # the interval ends below 2 points
+        assert line.startswith("RN50, 1,000 images: webp-50, 512 bytes, drop 1.00 points [0.54, 1.83]; ")
+        assert line.endswith("; surely webp-50, 512 bytes")
         (line,) = answers(built, 1.2)
-        assert "webp-50, 512 bytes" in line
-        assert line.endswith("with the whole interval under it: webp-75, 1,024 bytes")
+        assert "webp-50, 512 bytes, drop 1.00 points" in line
+        assert line.endswith("; surely webp-75, 1,024 bytes")
 
     def test_a_drop_of_just_the_limit_is_not_under_it(self, group):
-        assert answers(group(), 1)[0].startswith("RN50: webp-75, 1,024 bytes, drop 0.00")
+        assert answers(group(), 1)[0].startswith("RN50, 1,000 images: webp-75, 1,024 bytes, drop 0.00 points")
 
     def test_none_of_the_settings(self, group):
         built = group({"original": 900, "jpeg-50": 700}, {"jpeg-50": 800})
-        assert answers(built, 1) == ["RN50: none of the settings"]
+        assert answers(built, 1) == [
+            "RN50, 1,000 images: none of the settings; these 1,000 images do not show a drop under 1 point"
+        ]
         assert "none of the settings" in texts(tables(section_of(built, 1))["smallest"])[0]
+
+    def test_what_few_images_cannot_show_and_how_many_could(self, group):
+        counts = {view: 35 for view in ("original", "jpeg-50", "jpeg-75", "webp-50")}
+        built = group(counts, {"jpeg-50": 300, "jpeg-75": 500, "webp-50": 400}, images=35)
+        (answer,) = answers_of(built, 1)
+        assert (answer.smallest.view, answer.surely, answer.possible) == ("jpeg-50", None, False)
+        assert answers(built, 1)[0].endswith("; 35 images cannot show a drop under 1 point; about 490 can")
+        # two codecs, so 1.25% each, for which 0.99^437 would do if no image could be repaired
+        assert answer.images_needed == 490
+        assert terms(section_of(built, 1)) == {
+            "RN50": "35 images cannot show a drop under 1 point; about 490 can.",
+        }
+        assert answers_of(built, 50)[0].surely.view == "jpeg-50"
+
+    def test_a_codec_that_fails_does_not_stop_another_one(self, group):
+        counts = {"original": 9000, "jpeg-50": 7000, "jpeg-75": 8000, "webp-50": 8900, "webp-75": 8990}
+        weights = {"jpeg-50": 1000, "jpeg-75": 2000, "webp-50": 500, "webp-75": 700}
+        (answer,) = answers_of(group(counts, weights, images=10_000, tables=False), 1.5)
+        assert answer.shown == ("webp-50", "webp-75")
+        assert (answer.surely.view, answer.surely.drop_points.value) == ("webp-50", 1)
+
+    def test_near_chance_is_said_first(self, group):
+        built = group({"original": 120, "jpeg-50": 118}, {"jpeg-50": 300})
+        (line,) = answers(built, 1)
+        assert line.startswith("RN50, 1,000 images: near chance: the originals' 0.1200 [0.1013, 0.1416]") is False
+        low = group({"original": 118, "jpeg-50": 118}, {"jpeg-50": 300}, encoders=("low",))
+        line = next(line for line in answers(low, 1) if line.startswith("low"))
+        assert line.startswith("low, 1,000 images: near chance: the originals' 0.1180 [")
+        assert "is not shown to be above the 0.1000 of always naming the largest class" in line
+        section = section_of(low, 1)
+        assert section.blocks[0] == "Read this first:"
+        assert set(section.blocks[1]) == {"low"}
 
     def test_views_without_a_codec_are_no_answer(self, group):
         built = group({"original": 900, "blur-1": 900}, {})
@@ -107,30 +143,71 @@ class TestCurves:
         curves = frame(section, "rate_curves.csv")
         assert all(np.isnan(one["mean_precision"]) for one in curves)
         assert all(one["bytes"] > 0 for one in curves)
-        assert not frame(section, "equal_bits.csv")
+        (pair,) = frame(section, "codec_pairs.csv")
+        assert pair["not_at_equal_bits"] == "no bits in common"
+        assert np.isnan(pair["difference_points"])
+        assert "no bits in common" in lay_out(tables(section)["codec-pairs"]).rows[0][5].details
 
     def test_single_settings_are_answers_but_no_curves(self, group):
         built = group({"original": 900, "jpeg-50": 895, "webp-50": 880}, {"jpeg-50": 900, "webp-50": 500})
         section = section_of(built, 1)
         assert not frame(section, "rate_curves.csv")
-        assert answers(built, 1)[0].startswith("RN50: jpeg-50, 900 bytes")
+        assert answers(built, 1)[0].startswith("RN50, 1,000 images: jpeg-50, 900 bytes")
 
 
 class TestEqualBits:
     def test_difference_equals_that_worked_by_hand_and_its_interval_is_paired(self, group):
         (one,) = pairs_of(group())
         assert (one["first"], one["second"], one["bits_low"], one["bits_high"]) == ("webp", "jpeg", 4, 8)
-        assert one["difference"] == pytest.approx((0.89 + 0.90) / 2 - (0.70 + 0.88) / 2)
+        assert one["difference_points"] == pytest.approx(100 * ((0.89 + 0.90) / 2 - (0.70 + 0.88) / 2))
         # per image half of (webp-50 - jpeg-25) + (webp-75 - jpeg-50): 1/2 for 190 images and for 20 others, 0 otherwise
         parts = np.repeat([0.5, 0.0], [210, 790])
-        half = 1.96 * parts.std() / np.sqrt(1000)
-        assert one["difference_low"] == pytest.approx(one["difference"] - half, abs=0.15 * half)
-        assert one["difference_high"] == pytest.approx(one["difference"] + half, abs=0.15 * half)
+        half = 100 * 1.96 * parts.std() / np.sqrt(1000)
+        assert one["difference_points_low"] == pytest.approx(one["difference_points"] - half, abs=0.15 * half)
+        assert one["difference_points_high"] == pytest.approx(one["difference_points"] + half, abs=0.15 * half)
 
-    def test_equal_codecs_differ_by_nothing_with_a_point_as_interval(self, group):
+    def test_equal_codecs_differ_by_nothing_as_surely_as_the_number_of_images_allows(self, group):
         counts = {"original": 900} | {f"{codec}-{q}": 700 + q for codec in ("jpeg", "webp") for q in (25, 50)}
-        (one,) = pairs_of(group(counts, {view: 400 + n for view, n in counts.items() if n < 900}))
-        assert (one["difference"], one["difference_low"], one["difference_high"]) == (0, 0, 0)
+        (one,) = pairs_of(group(counts, {view: 400 if view.endswith("25") else 800 for view in counts if "-" in view}))
+        assert one["difference_points"] == 0
+        assert (
+            one["difference_points_high"] == -one["difference_points_low"] == pytest.approx(100 * 3.84 / 1000, abs=1e-3)
+        )
+
+
+class TestEqualPrecision:
+    @pytest.fixture
+    def section(self, group):
+        counts = {"original": 950, "jpeg-25": 500, "jpeg-50": 700, "jpeg-75": 900, "webp-25": 600, "webp-75": 800}
+        sizes = {"jpeg-25": 400, "jpeg-50": 800, "jpeg-75": 1600, "webp-25": 300, "webp-75": 600}
+        return lambda counted=(), weighed=(): section_of(group(counts | dict(counted), sizes | dict(weighed)), 1)
+
+    def test_percent_of_bytes_equals_that_worked_by_hand(self, section):
+        (pair,) = frame(section(), "codec_pairs.csv")
+        # both double with every 0.2 of precision: 300 bytes at 0.6 against 400 * sqrt(2)
+        assert pair["rate_percent"] == pytest.approx(100 * (300 / (400 * 2**0.5) - 1))
+        assert pair["rate_percent_low"] < pair["rate_percent"] < pair["rate_percent_high"] < 0
+
+    @pytest.mark.parametrize(
+        ("changes", "reason"),
+        [
+            ({"webp-75": 600}, "precision does not rise along the first"),
+            ({"webp-25": 920, "webp-75": 940}, "no precision in common"),
+            ({"webp-25": 100, "webp-75": 600}, "only 25% of the narrower curve's precision in common"),
+            ({"webp-25": 600, "webp-75": 602}, "within the noise"),
+        ],
+    )
+    def test_where_it_is_refused_the_reason_is_said(self, section, changes, reason):
+        section = section(changes)
+        (pair,) = frame(section, "codec_pairs.csv")
+        assert np.isnan(pair["rate_percent"])
+        assert reason in pair["not_at_equal_precision"]
+        assert reason in lay_out(tables(section)["codec-pairs"]).rows[0][-1].details[0]
+
+    def test_a_narrow_range_of_common_bits_is_refused(self, section):
+        (pair,) = frame(section({}, {"webp-25": 100, "webp-75": 440}), "codec_pairs.csv")
+        assert pair["not_at_equal_bits"] == "bits in common differ by a factor of 1.10 only"
+        assert np.isnan(pair["difference_points"])
 
 
 class TestWithoutImages:
@@ -138,7 +215,10 @@ class TestWithoutImages:
         section = section_of(group(tables=False), 2)
         curves = frame(section, "rate_curves.csv")
         assert all(np.isnan(one["mean_precision_low"]) and one["mean_precision"] > 0 for one in curves)
-        assert frame(section, "equal_bits.csv")[0]["difference"] == pytest.approx(0.105)
+        (pair,) = frame(section, "codec_pairs.csv")
+        assert pair["difference_points"] == pytest.approx(10.5)
+        assert np.isnan(pair["difference_points_low"])
+        assert all(np.isnan(one["bytes_low"]) and one["bytes"] > 0 for one in curves)
         assert terms(section) == {"RN50": "no images.csv beside a result file"}
 
     def test_views_from_two_runs_of_the_same_images_are_paired(self, group, tmp_path):
@@ -153,10 +233,13 @@ class TestWithoutImages:
             ("webp", "jpeg"),
             ("avif", "jpeg"),
         }
-        assert all(one["difference_low"] <= one["difference"] <= one["difference_high"] for one in found)
+        given = [one for one in found if not one["not_at_equal_bits"]]
+        assert len(given) == 3
+        for one in given:
+            assert one["difference_points_low"] < one["difference_points"] < one["difference_points_high"]
         table = tmp_path / "second" / "images.csv"
         table.write_text(table.read_text().replace("\n0,", "\n5000,"))
-        assert all(np.isnan(one["difference_low"]) for one in pairs_of(built))
+        assert all(np.isnan(one["difference_points_low"]) for one in pairs_of(built))
 
 
 def test_figure_has_a_panel_per_encoder_and_one_colour_per_codec(group):
@@ -182,10 +265,8 @@ def test_drops_of_just_the_limit_are_not_under_it_at_any_precision(group):
     for points in (0.7, 1.1, 2.3, 5):
         drop = round(points * 10)
         built = group({"original": 917, "jpeg-50": 917 - drop, "jpeg-75": 918 - drop}, encoders=(f"at {points}",))
-        row = next(
-            one for one in sizes.smallest_settings(built, points).to_dict("records") if one["label"] == f"at {points}"
-        )
-        assert row["smallest"] == "jpeg-75"
+        answer = next(one for one in answers_of(built, points) if one.label == f"at {points}")
+        assert answer.smallest.view == "jpeg-75"
         curve = next(one for one in curves_of(built, points) if one["encoder"] == f"at {points}")
         assert curve["bytes"] == pytest.approx(1024)
 

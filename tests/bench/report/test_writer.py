@@ -129,7 +129,7 @@ def test_the_screen_has_the_answer_what_is_not_used_and_nothing_that_steers_a_te
     assert first.startswith("not used: ")
     assert first.endswith("list instead of a mapping")
     assert second.startswith("smallest bytes per image with a drop under 12 points, on ")
-    assert answers[0].startswith("  RN50: webp-50, 500 bytes, drop 10.00 [")
+    assert answers[0].startswith("  RN50, 100 images: webp-50, 500 bytes, drop 10.00 points [")
     for text in (written.screen, written.page, written.markdown):
         assert not re.search("[\x1b\u202e]", text)
         assert "bad " in text

@@ -6,6 +6,8 @@ import pytest
 from bench.statistics.rate_curves import (
     codec_curves,
     common_range,
+    crossing,
+    crossing_interval,
     images_of,
     least_x_under,
     mean_on_range,
@@ -79,6 +81,20 @@ def test_one_setting_is_above_or_below_the_limit_and_has_no_mean():
     assert np.isnan(mean_on_range(one, one, np.array(1.0), np.array(1.0)))
 
 
+@pytest.mark.parametrize(
+    ("drops", "place"),
+    [
+        ([9, 5, 1, 0], 1.75),  # one crossing: that of the line
+        ([9, 0, 3, 0, 0], 7 / 9),  # 0 and 3 pool to 3/2
+        ([3, 3, 3, 3], np.inf),
+        ([1, 1, 3, 0], -np.inf),  # 1, 1 and 3 pool to 5/3, which is under the limit
+        ([9, 9, 0, 2], 1 + 7 / 9),  # 0 and 2 pool to 1: the largest is no reason to say "above all settings"
+    ],
+)
+def test_noise_on_a_flat_curve_is_no_crossing(drops, place):
+    assert crossing(np.arange(float(len(drops))), np.array(drops, dtype=float), 2.0) == pytest.approx(place)
+
+
 def test_rows_are_treated_one_by_one():
     drops = np.array([[0.5, 0.3, 0.1], [0.3, 0.1, 0.3], [0.1, 0.1, 0.1]])
     x = np.stack([X, X, X])
@@ -113,3 +129,29 @@ def test_a_drop_of_just_the_limit_is_one_at_every_precision(points):
     x = np.broadcast_to([1.0, 2.0], drops.shape)
     assert (least_x_under(x, drops, limit) == 1).all()
     assert (least_x_under(-x, drops, limit) == np.inf).all()
+
+
+def test_the_interval_of_a_crossing_is_where_the_ends_of_the_drops_reach_the_limit():
+    x, low, high = np.arange(4.0), np.array([6.0, 2.0, -1.0, -2.0]), np.array([12.0, 8.0, 3.0, 1.0])
+    exact = crossing_interval(x, np.zeros(4), low, high, 2.0)
+    assert (exact.low, exact.high) == pytest.approx((1.0, 2.5))
+    moved = crossing_interval(x, np.full(4, 0.25), low, high, 2.0)
+    assert (moved.low, moved.high) == pytest.approx((0.75, 2.75))
+    none, all_of_it = (
+        crossing_interval(x, np.zeros(4), low, high, 20.0),
+        crossing_interval(x, np.zeros(4), low, high, 0.5),
+    )
+    assert (none.low, none.high) == (-np.inf, -np.inf)  # every drop is surely less
+    assert (all_of_it.low, all_of_it.high) == (pytest.approx(1.5), np.inf)  # that of the largest may be more
+    assert crossing_interval(x, np.zeros(4), low, high, -3.0).low == np.inf  # every drop is surely more
+    assert np.isnan(crossing_interval(x, np.full(4, np.nan), low, high, 2.0).low)
+
+
+def test_a_crossing_lies_in_its_interval():
+    rng = np.random.default_rng(3)
+    for _ in range(300):
+        drop = rng.integers(0, 10, 6).astype(float)
+        half = rng.uniform(0.1, 3, 6)
+        assert crossing(np.arange(6.0), drop, 4.0) in crossing_interval(
+            np.arange(6.0), np.zeros(6), drop - half, drop + half, 4.0
+        )

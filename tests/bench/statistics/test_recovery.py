@@ -17,7 +17,7 @@ def right(share):
 
 def recovered(original, clean, tuned, controls):
     """The recovery of models that are rows of images."""
-    sums = iter(resampled_sums(np.stack([original, clean, *tuned.values(), *controls.values()], axis=1)).T)
+    sums = iter(resampled_sums(np.stack([original, clean, *tuned.values(), *controls.values()], axis=1))[0].T)
     rows = next(sums), next(sums), {seed: next(sums) for seed in tuned}, {seed: next(sums) for seed in controls}
     return recover(*rows, images=N)
 

@@ -46,7 +46,7 @@ def test_papers_sweep_is_36_cells_and_9_downloads(repository, monkeypatch):
     assert "9 downloads of weights" in text
 
 
-@pytest.mark.parametrize("name", ["encoders", "demo_sweep"])
+@pytest.mark.parametrize("name", ["encoders", "openclip", "demo_sweep"])
 def test_configs_are_grids_of_encoders_that_there_are(repository, monkeypatch, name):
     monkeypatch.chdir(repository)
     text = dry_run(read_sweep(repository / f"configs/{name}.yaml", None, {}), 10)

@@ -1,0 +1,66 @@
+"""What a page opens with about bytes: the smallest setting that will do, how sure that is, and codecs that differ."""
+
+from collections.abc import Sequence
+
+from bench.report.answers import Answer, limit_in_words
+from bench.report.rates import CodecPair
+from bench.report.tables import listed
+
+_MOST_NAMES = 4
+_MOST_PAIRS = 3
+
+
+def size_findings(answers: Sequence[Answer], pairs: Sequence[CodecPair]) -> tuple[str, ...]:
+    """Sentences, the most important first.
+
+    Args:
+        answers: Of a group's encoders.
+        pairs: Of their codecs.
+    """
+    alike: dict[tuple[str, str, bool], list[Answer]] = {}
+    for answer in answers:
+        views = (answer.smallest.view if answer.smallest else "", answer.surely.view if answer.surely else "")
+        alike.setdefault((*views, answer.near_chance), []).append(answer)
+    sentences = [_answer(same, len(answers)) for same in alike.values()]
+    telling = sorted((pair for pair in pairs if _differs(pair)), key=lambda pair: -abs(pair.difference.value))
+    if telling:
+        parts = [_difference(pair) for pair in telling[:_MOST_PAIRS]]
+        joint = " (intervals hold jointly)" if len(parts) > 1 else ""
+        sentences.append(f"At equal bits {listed(parts, _MOST_PAIRS)}{joint}.")
+    return tuple(sentences)
+
+
+def _answer(same: Sequence[Answer], encoders: int) -> str:
+    """Of those of a number of encoders that have the same smallest setting and the same sure one."""
+    first, limit = same[0], limit_in_words(same[0].limit)
+    names = listed([answer.label for answer in same], _MOST_NAMES)
+    if len(same) == encoders > 2:
+        names = f"all {encoders} encoders"
+    before = ""
+    if first.near_chance:
+        before = f"{names}: {first.remark}. " if len(same) == 1 else f"{names}: near chance, so no drop says anything. "
+    if first.smallest is None:
+        return f"{before}For {names} no measured setting has a drop under {limit}."
+    drop, size = first.smallest.drop_points, f"{first.smallest.encoded_bytes:,.0f} bytes"
+    text = f"For {names} the smallest setting with a drop under {limit} is {first.smallest.view} ({size}"
+    if len(same) == 1:
+        text += f", drop {drop.value:.2f} points [{drop.interval.low:.2f}, {drop.interval.high:.2f}]"
+    text += ")"
+    if first.surely is not None and first.surely.view == first.smallest.view:
+        return f"{before}{text}, and surely so."
+    if len(same) == 1 or first.surely is not None:
+        return f"{before}{text}; {first.certainty}."
+    return f"{before}{text}; of no setting this is sure."
+
+
+def _differs(pair: CodecPair) -> bool:
+    interval = pair.difference.interval
+    return interval.low > 0 or interval.high < 0
+
+
+def _difference(pair: CodecPair) -> str:
+    """Which codec is better by how much."""
+    value, ends = pair.difference.value, (pair.difference.interval.low, pair.difference.interval.high)
+    better, worse = (pair.first, pair.second) if value > 0 else (pair.second, pair.first)
+    low, high = sorted(map(abs, ends))
+    return f"{better} keeps {abs(value):.1f} points [{low:.1f}, {high:.1f}] more than {worse} ({pair.encoder})"
