@@ -12,7 +12,7 @@ untouched images of the same kind, mean absolute error of the quality, share wit
 save.
 lossless: verdicts on untouched images, with Wilson's 95% interval of the false positives, by kind. calibration: how
 often what has some probability is true, where half of all images are JPEG and half of the others lossless. speed:
-seconds of one core. Needs scikit-learn and scikit-image.
+seconds of one core. sample: what the sample of a run costs. Needs scikit-learn and scikit-image.
 """
 
 import argparse
@@ -25,14 +25,16 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
+from bench.audit.dataset import sample_summary
 from bench.audit.history import History, Verdict, histories
 from bench.runs.table import align
 from bench.statistics.intervals import wilson
 from benchmarks.lossless_images import Bytes, cifar_images, dead_leaves, mosaics, photographs, rendered
 from benchmarks.lossy_pasts import PASTS
+from datamodules.sources import ArraySource
 
 _VERDICTS: tuple[Verdict, ...] = ("jpeg", "lossy", "lossless", "unknown")
-_TABLES = ("pasts", "calibration", "lossless", "speed")
+_TABLES = ("pasts", "calibration", "lossless", "speed", "sample")
 _AT_ONCE = 250
 _GRID = (5, 3)  # lines left before the next block begins, after three and five were cut off
 _EDGES = (0, 0.01, 0.05, 0.2, 0.4, 0.6, 0.8, 0.95, 0.99, 1.0001)
@@ -162,6 +164,19 @@ def print_speed(cifar: Bytes) -> None:
     print(", ".join(f"{name}: {value:.2f} s" for name, value in seconds.items()))
 
 
+def print_sample(cifar: Bytes) -> None:
+    """What a run's record costs: images that the sample has, and seconds that it took, by the seconds it may take."""
+    large = np.stack([dead_leaves(500, 375, np.random.default_rng(seed)) for seed in range(256)])
+    rows = [["images", "seconds it may take", "images looked at", "seconds it took"]]
+    for name, images in {"32 x 32": cifar, "500 x 375": large}.items():
+        source = ArraySource(images, [0] * len(images), ["any"])
+        for seconds in (0.05, 0.5, 5.0):
+            start = time.monotonic()
+            summary = sample_summary(source, range(len(images)), seconds)
+            rows.append([name, f"{seconds}", str(summary["images"]), f"{time.monotonic() - start:.2f}"])
+    print(align(rows), flush=True)
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -180,6 +195,8 @@ def main() -> None:
         print_lossless(cifar, options.share)
     if "speed" in options.tables:
         print_speed(cifar)
+    if "sample" in options.tables:
+        print_sample(cifar)
 
 
 if __name__ == "__main__":
