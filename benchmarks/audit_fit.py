@@ -52,6 +52,7 @@ _TAIL = 0.99
 _LEAST_EXCESS = 10  # images; fewer have no tail to speak of
 _LOWEST = -20.0  # nats; what lies lower is decided, and by the number of blocks alone
 _LEAST_SCORE = 5.0  # nats; a lattice of less is none, however rare it is
+_LEAST_LOG_ODDS = 2.0  # of half chroma; without any chroma they are 0.5
 _AT_ONCE = 130
 _LEAST_BLOCKS = 4
 
@@ -249,7 +250,7 @@ def thresholds(fitted: Calibration, found: Sequence[Example]) -> Calibration:
     sizes, score = sizes_of(found), column(found, "score")
     logits = fitted.half_chroma.logits(half_chroma_features(column(found, "contrast"), column(found, "floor")))
     lattice = by_size(score, sizes, lambda values, size: max(_LEAST_SCORE, tail(values, _RATES[size], _LOWEST)))
-    halved = by_size(logits, sizes, lambda values, size: tail(values, _RATES[size]))
+    halved = by_size(logits, sizes, lambda values, size: max(_LEAST_LOG_ODDS, tail(values, _RATES[size])))
     jpeg, half_chroma = replace(fitted.jpeg, thresholds=lattice), replace(fitted.half_chroma, thresholds=halved)
     return replace(fitted, jpeg=jpeg, half_chroma=half_chroma)
 

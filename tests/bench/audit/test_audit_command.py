@@ -19,7 +19,7 @@ from datamodules.folders import FolderSource
 
 @pytest.fixture(scope="module")
 def leaves():
-    return [dead_leaves(32, 32, np.random.default_rng(seed), grain=2.0) for seed in range(24)]
+    return [dead_leaves(32, 32, np.random.default_rng(seed), grain=2.0) // 2 + 64 for seed in range(24)]  # unclipped
 
 
 @pytest.fixture
