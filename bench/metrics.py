@@ -28,6 +28,7 @@ class Metric(NamedTuple):
         unit: Of the value; empty for shares.
         decimals: In tables for readers; None where the table on the screen leaves it out.
         definition: A sentence.
+        factor: Of what tables for readers show to the value.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Metric(NamedTuple):
     unit: str
     decimals: int | None
     definition: str
+    factor: float = 1.0
 
 
 def _mean(quantity: Quantity) -> Metric:
@@ -46,7 +48,14 @@ METRICS = (
     Metric(
         "precision", "precision", "", 4, "Micro-averaged precision, which for one label per image is top-1 accuracy."
     ),
-    Metric("drop", "drop", "", 4, "Precision of the original minus that of the view, on the same images."),
+    Metric(
+        "drop",
+        "drop (points)",
+        "",
+        2,
+        "Precision of the original minus that of the view, on the same images; tables show it in percentage points.",
+        factor=100.0,
+    ),
     Metric("flip_rate", "flips", "", 4, "Share of the images whose prediction is another one than in the original."),
     Metric("broken", "broken", "", None, "Share of the images that are right in the original and wrong in the view."),
     Metric(

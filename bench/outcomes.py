@@ -84,11 +84,12 @@ class Outcomes:
     )
     runner_up: Tensor = _whole("The class with the second largest logit.")
     encoded_bytes: Tensor = _whole(
-        "Size of the encoded view, headers included; unknown where nothing was encoded.", "bytes per image", "bytes", 0
+        "Size of the encoded view, headers included, and of the original's own file; unknown where there is neither.",
+        "bytes per image",
+        "bytes",
+        0,
     )
-    bits_per_pixel: Tensor = _real(
-        "Encoded bits per pixel of the source image; unknown where nothing was encoded.", "bits per pixel", "bits", 3
-    )
+    bits_per_pixel: Tensor = _real("The same in bits per pixel of the source image.", "bits per pixel", "bits", 3)
     psnr: Tensor = _real(
         "Peak signal-to-noise ratio of the view against its original at native size, over all samples of the 8-bit RGB "
         "image; infinite where they are equal, which does not enter the mean.",

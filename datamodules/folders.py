@@ -87,16 +87,19 @@ class FolderSource(Source):
     def path(self, index: int) -> str:
         return _display(self.files[index])
 
+    def file_size(self, index: int) -> int:
+        return (self.root / self.files[index]).stat().st_size
+
     def content(self) -> str:
         """Of paths, sizes and labels: reading every file would take as long as the benchmark."""
 
-        def size(file: str) -> int | None:
+        def size(index: int) -> int | None:
             try:
-                return (self.root / file).stat().st_size
+                return self.file_size(index)
             except OSError:  # reading it later reports it with its name
                 return None
 
-        return digest((self.path(i), size(file), self.labels[i]) for i, file in enumerate(self.files))
+        return digest((self.path(index), size(index), self.labels[index]) for index in range(len(self)))
 
     def already_lossy(self) -> AlreadyLossy:
         """By the extension of every file; what its pixels were before is the audit's to tell."""

@@ -56,6 +56,14 @@ class Source(ABC):
         """Where image `index` lies, relative to the data root, in valid UTF-8; None if it is no file."""
         return None
 
+    def file_size(self, index: int) -> int | None:
+        """Bytes of the file that image `index` is; None if it is no file of its own.
+
+        Raises:
+            OSError: The file is gone.
+        """
+        return None
+
     @abstractmethod
     def content(self) -> str:
         """A digest of images and labels, `sha256:<hex>`; equal for equal sources wherever they lie."""

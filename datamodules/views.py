@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from datamodules.decoding import to_rgb
-from datamodules.degradations import Degradation, Degraded, register, registered
+from datamodules.degradations import ORIGINAL, Degradation, Degraded, register, registered
 from datamodules.errors import UserError
 from datamodules.sources import Source
 from datamodules.text import printable
@@ -28,7 +28,7 @@ PADDING = -1
 """An index that no source has: samplers use it to give every rank the same number of steps; collating drops it."""
 
 NOT_ENCODED = -1
-"""Stands in `encoded_bytes` for a view that no codec produced."""
+"""Stands in `encoded_bytes` for a view that no codec produced, and for an original that is no file of its own."""
 
 _PAGE = 4096
 """Bytes by which shared memory is handed out."""
@@ -55,7 +55,7 @@ class Sample:
         label: Its class; UNLABELLED where the source has no labels.
         path: File name relative to the data root, None for an image that is no file.
         pixels: uint8 [3, H, W] by view name, read-only and in any memory order: stacking them is the one copy.
-        encoded_bytes: By view name; NOT_ENCODED where no codec was at work.
+        encoded_bytes: By view name, of the original those of its own file; NOT_ENCODED where there are none.
     """
 
     index: int
@@ -78,7 +78,7 @@ class Batch:
         views: Images by view name, B in each.
         labels: int64 [B]; UNLABELLED where a source has no labels.
         indices: int64 [B], positions in the source.
-        encoded_bytes: int64 [B] by view name; NOT_ENCODED where no codec was at work.
+        encoded_bytes: int64 [B] by view name, of the original those of its own file; NOT_ENCODED where there are none.
         paths: B file names relative to the data root, None for images that are no files.
         unreadable: Images that would have been in this batch.
         room: Bytes of shared memory that it may take on its way to another process; a larger one passes through a pipe.
@@ -203,7 +203,8 @@ class DegradedViews(Dataset[Sample | Unreadable | None]):
                 pixels, encoded_bytes = {}, {}
                 for name, degraded in degrade(rgb):
                     pixels[name] = _pixels(degraded.image)
-                    encoded_bytes[name] = NOT_ENCODED if degraded.encoded_bytes is None else degraded.encoded_bytes
+                    size = self.source.file_size(index) if name == ORIGINAL else degraded.encoded_bytes
+                    encoded_bytes[name] = NOT_ENCODED if size is None else size
         except Exception as error:  # decoders raise whatever their format drove them to
             return Unreadable(index, self.source.path(index), _reason(error))
         return Sample(

@@ -20,7 +20,7 @@ _PANELS_ACROSS = 3
 _COLUMNS_ACROSS = 24
 _CELL_INCHES = (0.62, 0.26)
 _MOST_WITH_NUMBERS = 4  # panels
-_LEAST_BOUND = 0.05
+_LEAST_BOUND = 5  # points
 _NAME_CHARACTERS = 24
 _TICK_CHARACTERS = 12  # in an inch
 
@@ -45,7 +45,7 @@ def class_maps(
         class_names: By class.
         views: By column; the first `MOST_VIEWS` are drawn.
         label: What the values are.
-        drops: Whether they are drops, in [-1, 1], whose colours differ by sign; else shares in [0, 1].
+        drops: Whether they are drops, in points, whose colours differ by sign; else shares in [0, 1].
     """
     shown, names = list(panels[:MOST_PANELS]), [plain(view, _NAME_CHARACTERS) for view in views[:MOST_VIEWS]]
     if not shown or not names or not class_names:
@@ -66,7 +66,7 @@ def class_maps(
         axes.set_xticks(range(len(names)), names, rotation=0 if level else 90)
         axes.tick_params(labelsize=8)
         if len(shown) <= _MOST_WITH_NUMBERS:
-            write_numbers(axes, image)
+            write_numbers(axes, image, decimals=1 if drops else 2)
     figure.colorbar(image, ax=grid, shrink=0.8, aspect=30, label=label)
     told, kind = "", "largest drops" if drops else "smallest shares"
     if len(rows) < len(class_names):

@@ -168,7 +168,7 @@ def spread(values: Sequence[float], most: int) -> list[float]:
     return [*kept, values[-1]]
 
 
-def write_numbers(axes: Any, image: Any, least: float = 0.0) -> None:
+def write_numbers(axes: Any, image: Any, least: float = 0.0, decimals: int = 2) -> None:
     """The values in a heat map's cells, from `least` in size; in black or white, whichever is legible."""
     values = np.ma.filled(image.get_array().astype(np.float64), np.nan)
     if len(values) > MOST_NUMBERED:
@@ -177,5 +177,5 @@ def write_numbers(axes: Any, image: Any, least: float = 0.0) -> None:
     for (row, column), value in np.ndenumerate(values):
         if abs(value) >= least:
             colour = "black" if light[row, column] > 0.45 else "white"
-            text = f"{round(value, 2) + 0.0:.2f}"  # without the sign of a zero
+            text = f"{round(value, decimals) + 0.0:.{decimals}f}"  # without the sign of a zero
             axes.text(column, row, text, ha="center", va="center", fontsize=6.5, color=colour)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.report.groups import DROP, Entry, Group
+from bench.report.rates import bits_per_pixel
 from bench.statistics.chains import shown_in_chains
 from bench.statistics.intervals import Estimate, Interval
 from bench.statistics.paired import TAIL, images_to_show, p_under
@@ -24,12 +25,14 @@ class Setting:
         encoded_bytes: Per image.
         bits_per_pixel: Of the encoded image.
         drop_points: The interval is Tango's at 95%.
+        saved: Percent that the files are smaller by than the originals' own; None where these are no files.
     """
 
     view: str
     encoded_bytes: float
     bits_per_pixel: float
     drop_points: Estimate
+    saved: float | None = None
 
 
 @dataclass(frozen=True)
@@ -112,11 +115,7 @@ def answers_of(group: Group, points: float) -> list[Answer]:
         points: The limit, in percentage points.
     """
     by_label = {label: cells for label, cells in group.cells.groupby("label", sort=False)}
-    return [
-        _answer(group, entry, by_label[entry.label], points)
-        for entry in group.entries
-        if "bits_per_pixel" in group.cells and by_label[entry.label]["bits_per_pixel"].notna().any()
-    ]
+    return [_answer(group, entry, by_label[entry.label], points) for entry in group.entries if bits_per_pixel(entry)]
 
 
 def chance_level(entry: Entry) -> float:
@@ -148,8 +147,8 @@ def _answer(group: Group, entry: Entry, cells: "pd.DataFrame", points: float) ->
         limit=points,
         original=_estimate(first, "precision"),
         chance=chance_level(entry),
-        smallest=_setting(rows[smallest]) if smallest else None,
-        surely=_setting(rows[shown[0]]) if shown else None,
+        smallest=_setting(rows[smallest], first) if smallest else None,
+        surely=_setting(rows[shown[0]], first) if shown else None,
         shown=shown,
         possible=p_under(0, 0, n, points / 100) <= part,
         images_needed=min((count for count in needed if count), default=None),
@@ -163,8 +162,18 @@ def _chains(bits: Mapping[str, float]) -> list[list[str]]:
     return [*curves, *([view] for view in bits if view not in placed)]
 
 
-def _setting(row: Mapping[Any, Any]) -> Setting:
-    return Setting(str(row["view"]), row["encoded_bytes"], row["bits_per_pixel"], _estimate(row, DROP))
+def _setting(row: Mapping[Any, Any], original: Mapping[Any, Any]) -> Setting:
+    size, saved = row["encoded_bytes"], percent_saved(row["encoded_bytes"], original["encoded_bytes"])
+    return Setting(str(row["view"]), size, row["bits_per_pixel"], _estimate(row, DROP), saved)
+
+
+def percent_saved(encoded_bytes: float, original_bytes: float) -> float | None:
+    """Percent by which files are smaller than the originals' own, of which NaN says that they are none.
+
+    >>> percent_saved(250.0, 1000.0)
+    75.0
+    """
+    return 100 * (1 - encoded_bytes / original_bytes) if original_bytes > 0 else None
 
 
 def _estimate(row: Mapping[Any, Any], name: str) -> Estimate:

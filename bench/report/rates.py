@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from bench.report.groups import Entry
 from bench.runs.images import read_columns
-from bench.statistics.bjontegaard import log_rate_difference, rises
+from bench.statistics.bjontegaard import log_rate_difference, rising_points
 from bench.statistics.bootstrap import Floats, estimate, joint_estimates, percentiles, resampled_sums
 from bench.statistics.intervals import LEVEL, Estimate, Interval
 from bench.statistics.paired import drop_limits
@@ -85,8 +85,8 @@ class CodecPair:
 
 
 def bits_per_pixel(entry: Entry) -> dict[str, float]:
-    """Mean bits per pixel of the encoded views."""
-    means = {view: entry.view(view).metrics for view in entry.runs}
+    """Mean bits per pixel of the encoded views, without the originals' own files."""
+    means = {view: entry.view(view).metrics for view in entry.runs if view != ORIGINAL}
     return {view: metrics["bits_per_pixel"] for view, metrics in means.items() if "bits_per_pixel" in metrics}
 
 
@@ -213,7 +213,8 @@ def _pairs(entry: Entry, sums: Sums, images: int) -> list[tuple[CodecPair, Float
         refused = _refusal(x, right)
         means = [mean_on_range(bits, y, low, high) for bits, y in zip(x, right, strict=True)]
         difference = means[0] - means[1] if not refused else np.full_like(low, np.nan)
-        rate, no_rate = _rate([_log(sums, "encoded_bytes", views, images) for views in (one, other)], right)
+        weights = [_log(sums, "encoded_bytes", views, images) for views in (one, other)]
+        rate, no_rate = _rate((first, second), weights, right)
         bits = Interval(float(np.exp2(low[0])), float(np.exp2(high[0]))) if low[0] < high[0] else _UNKNOWN
         value = Estimate(float(difference[0]), _UNKNOWN)
         pairs.append((CodecPair(entry.label, first, second, bits, value, refused, rate, no_rate), difference))
@@ -235,20 +236,21 @@ def _too_narrow(ranges: Sequence[float], shared: float, name: str) -> str:
     return f"only {share:.0%} of the narrower curve's {name} in common" if share < LEAST_SHARE * (1 - 1e-9) else ""
 
 
-def _rate(x: Sequence[Floats], right: Sequence[Floats]) -> tuple[Estimate, str]:
+def _rate(codecs: Sequence[str], x: Sequence[Floats], right: Sequence[Floats]) -> tuple[Estimate, str]:
     """Bjøntegaard's rate in percent, or why there is none; of logarithms of bytes and precisions, [1 + R, P] each."""
     none = Estimate(_NAN, _UNKNOWN)
-    falling = [name for name, y in zip(("first", "second"), right, strict=True) if not rises(y[0])]
-    if falling:
-        return none, f"precision does not rise along the {' and the '.join(falling)}"
-    low, high = (float(end[0]) for end in common_range(right))
+    rising = [y[0, : rising_points(y[0])] for y in right]
+    flat = [name for name, y in zip(codecs, rising, strict=True) if len(y) < 2]
+    if flat:
+        return none, f"precision does not rise from the smallest setting of {' and '.join(flat)} to the next"
+    low, high = (float(end) for end in common_range(rising))
     if low >= high:
         return none, "no precision in common"
-    if narrow := _too_narrow([np.ptp(values[0]) for values in right], high - low, "precision"):
+    if narrow := _too_narrow([np.ptp(y) for y in rising], high - low, "precision"):
         return none, narrow
     rates = 100 * (np.exp2(log_rate_difference((x[0], right[0]), (x[1], right[1]))) - 1)
     if len(rates) > 1 and np.isnan(rates[1:]).mean() > (1 - LEVEL) / 2:
-        return none, "whether precision rises, and how far the curves share it, is within the noise of these images"
+        return none, "whether the curves rise and share a range of precision is within the noise of these images"
     return estimate(rates), ""
 
 

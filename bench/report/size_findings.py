@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 from bench.report.answers import Answer, limit_in_words
 from bench.report.rates import CodecPair
-from bench.report.tables import listed
+from bench.report.tables import listed, number
 
 _MOST_NAMES = 4
 _MOST_PAIRS = 3
+_RISK = "2.5% risk of error"
 
 
 def size_findings(answers: Sequence[Answer], pairs: Sequence[CodecPair]) -> tuple[str, ...]:
@@ -42,15 +43,18 @@ def _answer(same: Sequence[Answer], encoders: int) -> str:
     if first.smallest is None:
         return f"{before}For {names} no measured setting has a drop under {limit}."
     drop, size = first.smallest.drop_points, f"{first.smallest.encoded_bytes:,.0f} bytes"
+    size += "" if first.smallest.saved is None else f", {first.smallest.saved:.0f}% less than the files as they are"
     text = f"For {names} the smallest setting with a drop under {limit} is {first.smallest.view} ({size}"
     if len(same) == 1:
-        text += f", drop {drop.value:.2f} points [{drop.interval.low:.2f}, {drop.interval.high:.2f}]"
+        low, high = (number(end, ".2f") for end in (drop.interval.low, drop.interval.high))
+        text += f", drop {number(drop.value, '.2f')} points [{low}, {high}]"
     text += ")"
     if first.surely is not None and first.surely.view == first.smallest.view:
-        return f"{before}{text}, and surely so."
-    if len(same) == 1 or first.surely is not None:
-        return f"{before}{text}; {first.certainty}."
-    return f"{before}{text}; of no setting this is sure."
+        return f"{before}{text}, and that is sure ({_RISK})."
+    if first.surely is not None:
+        size = f"{first.surely.encoded_bytes:,.0f} bytes"
+        return f"{before}{text}; the smallest of which it is sure ({_RISK}) is {first.surely.view} ({size})."
+    return f"{before}{text}; {first.certainty if len(same) == 1 else 'it is sure of none'}."
 
 
 def _differs(pair: CodecPair) -> bool:

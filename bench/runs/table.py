@@ -81,7 +81,8 @@ def screen_table(record: RunRecord) -> str:
         values = [view.metrics.get(metric.name) for view in record.views.values()]
         if metric.decimals is not None and any(value is not None for value in values):
             title = metric.title if metric.unit in metric.title else f"{metric.title} ({metric.unit})"
-            rows.append([title, *("" if value is None else f"{value:.{metric.decimals}f}" for value in values)])
+            shown = (None if value is None else metric.factor * value for value in values)
+            rows.append([title, *("" if value is None else f"{value:.{metric.decimals}f}" for value in shown)])
     data, model = record.data, record.model
     skipped = f" ({len(record.skipped)} skipped)" if record.skipped else ""
     head = (

@@ -6,21 +6,29 @@ Statistical Computing 5) instead of one cubic, which can overshoot. Arrays may h
 resampled points.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
 from bench.statistics.bootstrap import Floats
 
 
-def rises(values: Floats) -> npt.NDArray[np.bool_]:
-    """Whether values strictly increase along the last axis: [...]."""
-    return np.asarray((np.diff(values) > 0).all(-1))
+def rising_points(values: Floats) -> npt.NDArray[np.int64]:
+    """Number of values from the first on that strictly increase along the last axis, at least 1: [...].
+
+    >>> rising_points(np.array([[0.1, 0.3, 0.3, 0.4], [0.1, 0.2, 0.3, 0.4]])).tolist()
+    [2, 4]
+    """
+    falls = np.diff(values) <= 0
+    return np.asarray(np.where(falls.any(-1), np.argmax(falls, axis=-1) + 1, values.shape[-1]), dtype=np.int64)
 
 
 def log_rate_difference(first: tuple[Floats, Floats], second: tuple[Floats, Floats]) -> Floats:
     """Mean log rate of the first curve minus that of the second, over the precisions that both span: [...].
 
-    NaN where a curve does not strictly rise, and where the curves have no range of precision in common.
+    A curve ends where it no longer rises: what more bits give there is nothing or noise. NaN where it does not rise at
+    all, and where the curves have no range of precision in common.
 
     Args:
         first: Logarithms of the rates, in increasing order, and precisions: [..., P] each, at least two points.
@@ -30,13 +38,24 @@ def log_rate_difference(first: tuple[Floats, Floats], second: tuple[Floats, Floa
     >>> log_rate_difference(steep, flat).item()
     -1.5
     """
+    lengths = np.stack([np.minimum(*map(rising_points, curve)) for curve in (first, second)], axis=-1)
+    means = np.full(lengths.shape[:-1], np.nan)
+    for one, other in np.unique(lengths.reshape(-1, 2), axis=0).tolist():
+        same = (lengths == (one, other)).all(-1)
+        if one > 1 < other:
+            means[same] = _mean_difference(
+                [values[same][..., :one] for values in first], [values[same][..., :other] for values in second]
+            )
+    return means
+
+
+def _mean_difference(first: Sequence[Floats], second: Sequence[Floats]) -> Floats:
+    """Of rising curves."""
     low = np.maximum(first[1][..., 0], second[1][..., 0])
     high = np.minimum(first[1][..., -1], second[1][..., -1])
-    defined = rises(first[1]) & rises(second[1]) & rises(first[0]) & rises(second[0]) & (low < high)
-    with np.errstate(all="ignore"):  # what is not defined is left out below
-        areas = [_integral(y, x, low, high) for x, y in (first, second)]
-        mean = (areas[0] - areas[1]) / (high - low)
-    return np.where(defined, mean, np.nan)
+    areas = [_integral(y, x, low, high) for x, y in (first, second)]
+    means: Floats = np.divide(areas[0] - areas[1], high - low, out=np.full_like(low, np.nan), where=low < high)
+    return means
 
 
 def _integral(x: Floats, y: Floats, low: Floats, high: Floats) -> Floats:

@@ -41,7 +41,7 @@ def section(group: Group, choices: Choices) -> Section | None:
     note = (
         "Means over the images that were explained. Where these were chosen for a large loss increase of the original "
         "encoder, some of the fall is regression to the mean. IG: sum of the attribution, the loss that compression "
-        "costs. Mass: sum of its absolute values. In nats; interval: bootstrap over images."
+        "costs. Mass: sum of its absolute values. In nats; interval: bootstrap over images at 95%, pointwise."
     )
     name, title = f"{group.name}-attribution-change", "Attribution of the compression error before and after tuning"
     table = Table(name, title, pd.DataFrame(rows), columns, note=note, data="attribution_change.csv")

@@ -25,7 +25,7 @@ def section(group: Group, choices: Choices) -> Section | None:
     if not group.degraded:
         return None
     panels = [ClassPanel(entry.label, class_drops(group, entry)) for entry in group.entries if len(entry.runs) > 1]
-    draw = partial(class_maps, panels, group.classes, group.degraded, "drop in recall", drops=True)
+    draw = partial(class_maps, panels, group.classes, group.degraded, "drop in recall (points)", drops=True)
     note = "Red: the class lost recall; blue: it gained."
     blocks: list[Block] = [Plot(f"{group.name}-classes", "Drop in recall per class", draw, note), _recalls(group)]
     pairs = _confusions(group)
@@ -61,11 +61,11 @@ def recall(run: FinishedRun, view: str) -> Floats:
 
 
 def class_drops(group: Group, entry: Entry) -> Floats:
-    """Recall in the original minus recall in a view of the same run: float64 [C, V], NaN where not measured."""
+    """Drop in recall from the original of the same run, in points: float64 [C, V], NaN where not measured."""
     drops = np.full((len(group.classes), len(group.degraded)), np.nan)
     for place, view in enumerate(group.degraded):
         if view in entry.runs:
-            drops[:, place] = recall(entry.runs[view], ORIGINAL) - recall(entry.runs[view], view)
+            drops[:, place] = 100 * (recall(entry.runs[view], ORIGINAL) - recall(entry.runs[view], view))
     return drops
 
 
@@ -75,20 +75,20 @@ def _recalls(group: Group) -> Table:
     for entry, view in group.measured:
         run = entry.runs[view]
         after = recall(run, view)
-        columns = {"class": group.classes, "recall": after, "drop": recall(run, ORIGINAL) - after}
+        columns = {"class": group.classes, "recall": after, "drop_points": 100 * (recall(run, ORIGINAL) - after)}
         parts.append(pd.DataFrame({"label": entry.label, "view": view, **columns}))
-    frame = pd.concat(parts, ignore_index=True).sort_values("drop", ascending=False, kind="stable")
+    frame = pd.concat(parts, ignore_index=True).sort_values("drop_points", ascending=False, kind="stable")
     return Table(
         f"{group.name}-recall",
         "Classes that lose most",
         frame,
         (
             *(Column("label", "encoder"), Column("view"), Column("class")),
-            *(Column("recall", "recall in the view", ".4f"), Column("drop", "drop in recall", ".4f")),
+            *(Column("recall", "recall in the view", ".4f"), Column("drop_points", "drop in recall (points)", ".2f")),
         ),
         note=f"The {_MOST_CLASSES} largest drops in recall; all classes are in classes.csv.",
         data="classes.csv",
-        where=lambda frame: frame["drop"] > 0,
+        where=lambda frame: frame["drop_points"] > 0,
         most=_MOST_CLASSES,
     )
 

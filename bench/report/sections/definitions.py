@@ -59,9 +59,9 @@ _SIZES = {
     "standard errors wide as the largest deviation among them is in 95% of the resamples.",
     "Codecs at equal precision": "Bjøntegaard's rate: the average difference in the logarithm of the bytes over the "
     "precisions that both curves span, as a percentage, with the monotone piecewise cubic (PCHIP) of the JVET's "
-    "common test conditions. Given where both curves strictly rise and the precisions in common are "
-    f"{LEAST_SHARE:.0%} of the narrower curve's, in the data and in 97.5% of the resamples. Its interval is a paired "
-    "percentile bootstrap at 95%, pointwise.",
+    "common test conditions. A curve ends where its precision no longer rises with the bytes. Given where the "
+    f"precisions in common are {LEAST_SHARE:.0%} of the narrower curve's at least, and exist in 97.5% of resamples. "
+    "Its interval is a paired percentile bootstrap at 95%, pointwise.",
     "Bootstrap": f"images are drawn with replacement {IMAGE_RESAMPLES:,} times, each with its correctness and its "
     "bytes in every view, and everything is computed anew (Efron and Tibshirani, 1993, An Introduction to the "
     "Bootstrap).",

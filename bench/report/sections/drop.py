@@ -21,7 +21,7 @@ def section(group: Group, choices: Choices) -> Section | None:
     if not group.degraded:
         return None
     frame, label = group.cells, Column("label", "encoder")
-    drop = Column(DROP, form=".2f", interval=True, details=("{mcnemar_p_holm:p}",))
+    drop = Column(DROP, "drop (points)", ".2f", interval=True, details=("{mcnemar_p_holm:p}",))
     columns, across = crossed(frame[_degraded(frame)], label, Column("view"), drop)
     drops = Table(
         f"{group.name}-drop",
@@ -30,8 +30,8 @@ def section(group: Group, choices: Choices) -> Section | None:
         columns,
         across,
         where=_degraded,
-        note="With Tango's 95% score interval, pointwise, and McNemar's exact test against the original, adjusted by "
-        f"Holm's method for the {_degraded(frame).sum()} such tests of this table.",
+        note="With Tango's 95% score interval, pointwise, and McNemar's exact test against the original, by Holm's "
+        f"method jointly for the {_degraded(frame).sum()} such tests of this table.",
     )
     counts = (Column("flipped", "flips", ",.0f"), *(Column(name, form=",.0f") for name in ("broken", "repaired")))
     made_of = Table(
@@ -52,7 +52,9 @@ def section(group: Group, choices: Choices) -> Section | None:
 def _findings(group: Group) -> list[str]:
     """What the views cost that cost most and least, and which drops could be chance."""
     frame = group.cells[_degraded(group.cells)]
-    means = frame.groupby("view", observed=True)[DROP].mean()
+    means = frame[frame["flipped"] > 0].groupby("view", observed=True)[DROP].mean()
+    if means.empty:
+        return ["No view changes a prediction."]
     worst, mildest = means.idxmax(), means.idxmin()
     if worst == mildest:
         sentences = [_cost(frame, worst)]

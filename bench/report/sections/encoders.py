@@ -29,8 +29,9 @@ def section(group: Group, choices: Choices) -> Section | None:
     if frame.empty:
         return Section("Between encoders", ("No two encoders have per-image tables of the same images.", *remarks))
     note = (
-        "Precision of the first minus that of the second on the same images, with McNemar's exact test, adjusted by "
-        f"Holm's method for the {len(frame):,} tests of all pairs and views. Bold: adjusted p < {_SIGNIFICANT}."
+        "Precision of the first minus that of the second on the same images, in percentage points, with McNemar's "
+        f"exact test, by Holm's method jointly for the {len(frame):,} tests of all pairs and views. Bold: adjusted p < "
+        f"{_SIGNIFICANT}."
     )
     where = None
     if len(group.entries) > _MOST_IN_ALL_PAIRS:
@@ -42,7 +43,7 @@ def section(group: Group, choices: Choices) -> Section | None:
             return (frame["first"] == best) | (frame["second"] == best)
 
     difference = Column(
-        "difference", form="+.4f", details=("{p_holm:p}",), bold=lambda frame: frame["p_holm"] < _SIGNIFICANT
+        "difference_points", form="+.2f", details=("{p_holm:p}",), bold=lambda frame: frame["p_holm"] < _SIGNIFICANT
     )
     table = Table(
         f"{group.name}-encoders", "Differences between encoders", frame,
@@ -73,8 +74,8 @@ def _read(group: Group) -> tuple[dict[RunFolder, Correctness], dict[str, str]]:
 def compare_encoders(group: Group, tables: Mapping[RunFolder, Correctness]) -> pd.DataFrame:
     """Test every pair of the group's encoders on every view that both have: a row each.
 
-    `only_first` and `only_second` are the images that only one of the two has right, `p` is McNemar's exact test and
-    `p_holm` adjusted for all pairs and views.
+    `only_first` and `only_second` are the images that only one of the two has right, `difference_points` is the
+    difference in precision, `p` is McNemar's exact test and `p_holm` adjusted for all pairs and views.
 
     Args:
         group: Where the measurements are.
@@ -91,7 +92,7 @@ def compare_encoders(group: Group, tables: Mapping[RunFolder, Correctness]) -> p
     frame = pd.DataFrame(rows, columns=["first", "second", "view", "only_first", "only_second"])
     frame.insert(0, "images", group.images)
     frame["view"] = group.as_views(frame["view"])
-    frame["difference"] = (frame["only_first"] - frame["only_second"]) / group.images
+    frame["difference_points"] = 100 * (frame["only_first"] - frame["only_second"]) / group.images
     frame["p"] = mcnemar_exact(*(frame[name].to_numpy(int) for name in ("only_first", "only_second")))
     frame["p_holm"] = holm(frame["p"])
     return frame

@@ -56,7 +56,7 @@ def _blocks(name: str, group: Group, base: Entry, variants: Sequence[Variant]) -
     if tuned and group.degraded:
         title, note = "Recovered share of the drop beyond the control", "1 is all that the original model lost."
         draw = partial(_draw_shares, frame[~frame["is_control"]], group.degraded)
-        blocks.append(Plot(f"{name}-shares", title, draw, f"Bars: 95% intervals. {note}"))
+        blocks.append(Plot(f"{name}-shares", title, draw, f"Bars: 95% intervals, pointwise. {note}"))
     blocks += _gaps(name, frame, tuned)
     blocks += _forgetting(name, group, base, variants)
     if whole := [variant for variant in tuned if variant.first.alpha == 1]:
@@ -111,7 +111,7 @@ def _precisions(name: str, group: Group, base: Entry, variants: Sequence[Variant
 
 
 def recoveries(group: Group, base: Entry, variants: Sequence[Variant]) -> pd.DataFrame:
-    """A row per variant and view with all that `bench.statistics.recovery` computes."""
+    """A row per variant and view with all that `bench.statistics.recovery` computes, but for shares in points."""
     rows: list[dict[str, Any]] = []
     for variant in variants:
         for view, found in variant.recoveries.items():
@@ -127,7 +127,8 @@ def recoveries(group: Group, base: Entry, variants: Sequence[Variant]) -> pd.Dat
                 "images": group.images,
             }
             for quantity, estimate in vars(found).items():
-                row |= estimate.columns(quantity)
+                is_share = quantity.endswith("share")
+                row |= estimate.columns(quantity) if is_share else estimate.scaled(100).columns(f"{quantity}_points")
             rows.append(row)
     frame = pd.DataFrame(rows)
     frame["view"] = group.as_views(frame["view"])
@@ -138,12 +139,12 @@ def _originals(name: str, frame: pd.DataFrame) -> Table:
     columns = (
         *(
             _TUNED,
-            Column("gain", "change", "+.4f", interval=True),
-            Column("control", "of the control", "+.4f", interval=True),
+            Column("gain_points", "change (points)", "+.2f", interval=True),
+            Column("control_points", "of the control", "+.2f", interval=True),
         ),
-        Column("net", "beyond the control", "+.4f", interval=True),
+        Column("net_points", "beyond the control", "+.2f", interval=True),
     )
-    note = "Change of precision on the originals, with 95% intervals."
+    note = "Change of precision on the originals in percentage points, with 95% bootstrap intervals, pointwise."
     return Table(
         f"{name}-clean", "What tuning does to originals", frame, columns, note=note, data="robustness.csv",
         where=lambda frame: (frame["view"] == ORIGINAL) & ~frame["is_control"],
@@ -160,8 +161,8 @@ def _shares(name: str, frame: pd.DataFrame) -> Table:
     note = (
         "Share = (tuned - original model) / (its clean - original model), means over seeds, minus the same of the "
         "clean-only control, whose gain is domain adaptation and not robustness; below it the 95% interval (bootstrap "
-        "over images, the same for all models, and seeds), and the two shares before subtraction. Held out: a codec or "
-        "quality that tuning never drew. A dash: the original model's drop is not distinguishable from 0."
+        "over images, the same for all models, and seeds; pointwise), and the two shares before subtraction. Held out: "
+        "a codec or quality that tuning never drew. A dash: the original model's drop is not distinguishable from 0."
     )
     return Table(
         f"{name}-recovered", "Recovered share of the drop beyond the control", frame, (_TUNED, share), across="view",
@@ -193,16 +194,22 @@ def _gaps(name: str, frame: pd.DataFrame, variants: Sequence[Variant]) -> list[B
     special = {(one.title, one.first.speciality) for one in variants if one.first.alpha == 1}
     chosen = [pair in special for pair in zip(frame["tuned"], frame["view"], strict=True)]
     frame = frame[chosen]
-    frame = frame.assign(net_part=frame["net"] / frame["drop"], left_part=frame["left"] / frame["drop"])
+    frame = frame.assign(
+        net_part=frame["net_points"] / frame["drop_points"], left_part=frame["left_points"] / frame["drop_points"]
+    )
     note = (
         "Generalisation gap: what a model tuned on that very view gains there beyond its clean-only control. "
         "Information gap: what not even that model recovers, an upper bound of what the codec destroyed for this "
-        "encoder, data and budget. Their sum is the original model's drop."
+        "encoder, data and budget. Their sum is the original model's drop. Intervals: bootstrap at 95%, pointwise."
     )
     columns = (
-        *(Column("view"), Column("tuned", "tuned on it"), Column("drop", form=".4f")),
-        Column("net", "generalisation gap", "+.4f", interval=True, details=("{net_part:.0%} of the drop",)),
-        Column("left", "information gap", "+.4f", interval=True, details=("{left_part:.0%} of the drop",)),
+        *(Column("view"), Column("tuned", "tuned on it"), Column("drop_points", "drop (points)", ".2f")),
+        Column(
+            "net_points", "generalisation gap (points)", "+.2f", interval=True, details=("{net_part:.0%} of the drop",)
+        ),
+        Column(
+            "left_points", "information gap (points)", "+.2f", interval=True, details=("{left_part:.0%} of the drop",)
+        ),
     )
     title = "What tuning can recover, and what it cannot"
     return [Table(f"{name}-gaps", title, frame, columns, note=note)] if len(frame) else []
@@ -221,11 +228,15 @@ def _forgetting(name: str, group: Group, base: Entry, variants: Sequence[Variant
                     float(np.nanmean(recall(entry.runs[ORIGINAL], ORIGINAL)[wanted]))
                     for entry in (base, *variant.entries.values())
                 )
-                means = {"before": before, "after": float(np.mean(after)), "change": float(np.mean(after)) - before}
+                means = {
+                    "before": before,
+                    "after": float(np.mean(after)),
+                    "change_points": 100 * (float(np.mean(after)) - before),
+                }
                 rows.append({"tuned": variant.title, "classes": part, "number": int(wanted.sum()), **means})
     note = "Mean recall of the originals over classes, and over seeds. No class of another data set was tuned on."
     columns = (
         *(_TUNED, Column("classes"), Column("number", form=",.0f"), Column("before", form=".4f")),
-        *(Column("after", form=".4f"), Column("change", form="+.4f")),
+        *(Column("after", form=".4f"), Column("change_points", "change (points)", "+.2f")),
     )
     return [Table(f"{name}-forgetting", "Forgetting", pd.DataFrame(rows), columns, note=note)] if rows else []

@@ -9,7 +9,7 @@ import pandas as pd
 
 from bench.figures.curves import Line, Panel, rate_curves
 from bench.figures.style import codec_looks, look
-from bench.report.answers import Answer, Setting, answers_of, limit_in_words
+from bench.report.answers import Answer, Setting, answers_of, limit_in_words, percent_saved
 from bench.report.document import Block, Plot, Section
 from bench.report.groups import Entry, Group, short
 from bench.report.inputs import Choices
@@ -101,10 +101,11 @@ def _line(answer: Answer) -> str:
 
 def _answer_table(group: Group, found: Sequence[Answer], points: float) -> Table:
     columns = [Column("label", "encoder"), Column("images", form=",.0f")]
+    bits, saved = "{{{0}_bits:.3f}} bits per pixel", "{{{0}_saved:.0f}}% saved"
     for name, title in (("smallest", "smallest setting"), ("surely", "surely")):
         columns += [
             Column(name, title, missing=_NONE, bold=partial(_is_there, name)),
-            Column(f"{name}_bytes", "bytes", ",.0f", details=(f"{{{name}_bits:.3f}} bits per pixel",)),
+            Column(f"{name}_bytes", "bytes", ",.0f", details=(bits.format(name), saved.format(name))),
             Column(f"{name}_drop_points", "drop (points)", ".2f", interval=True),
         ]
     note = (
@@ -127,9 +128,10 @@ def _answer_row(answer: Answer) -> dict[str, Any]:
 
 def _setting_columns(name: str, setting: Setting | None) -> dict[str, Any]:
     if setting is None:
-        empty = ("bytes", "bits", "drop_points", "drop_points_low", "drop_points_high")
+        empty = ("bytes", "bits", "saved", "drop_points", "drop_points_low", "drop_points_high")
         return {name: None, **dict.fromkeys((f"{name}_{column}" for column in empty), float("nan"))}
     row = {name: setting.view, f"{name}_bytes": setting.encoded_bytes, f"{name}_bits": setting.bits_per_pixel}
+    row[f"{name}_saved"] = float("nan") if setting.saved is None else setting.saved
     return row | setting.drop_points.columns(f"{name}_drop_points")
 
 
@@ -171,11 +173,10 @@ def _pair_table(group: Group, pairs: Sequence[CodecPair]) -> Table:
         | {"not_at_equal_precision": pair.not_at_equal_precision or None}
         for pair in pairs
     ]
-    given = sum(not pair.not_at_equal_bits for pair in pairs)
     note = (
         "At equal bits: mean precision of the first minus that of the second in percentage points, over the logarithm "
-        "of the bits per pixel that both span, with the paired bootstrap's 95% interval, joint for "
-        f"the {given:,} differences of this table ({IMAGE_RESAMPLES:,} resamples). Bold: the interval excludes 0. At "
+        "of the bits per pixel that both span, with the paired bootstrap's 95% interval, joint for all differences of "
+        f"this table ({IMAGE_RESAMPLES:,} resamples). Bold: the interval excludes 0. At "
         "equal precision: percent of bytes that the first needs more than the second (Bjøntegaard's rate), with the "
         "paired bootstrap's 95% interval, pointwise."
     )
@@ -211,6 +212,14 @@ def _excludes_zero(frame: pd.DataFrame) -> pd.Series:
 
 
 def _view_table(group: Group) -> Table:
-    frame = group.cells[group.cells["view"] != ORIGINAL].drop_duplicates("view").sort_values("view")
-    columns = (Column("view"), *(metric_column(name) for name in _WEIGHTS if name in frame))
-    return Table(f"{group.name}-views", "What the views weigh, and how close they are", frame, columns)
+    frame = group.cells.drop_duplicates("view").sort_values("view")
+    frame = frame[(frame["view"] != ORIGINAL) | frame["encoded_bytes"].notna()]
+    columns = [Column("view"), *(metric_column(name) for name in _WEIGHTS if name in frame)]
+    note = ""
+    own = frame.loc[frame["view"] == ORIGINAL, "encoded_bytes"]
+    if len(own):
+        frame = frame.assign(saved_percent=[percent_saved(size, own.iloc[0]) for size in frame["encoded_bytes"]])
+        columns.insert(2, Column("saved_percent", "saved (%)", ".1f"))
+        note = "Saved: percent that the files of a view are smaller by, on average, than the originals' own."
+    title = "What the views weigh, and how close they are"
+    return Table(f"{group.name}-views", title, frame, tuple(columns), note=note)

@@ -15,13 +15,13 @@ def cells(axes):
 
 
 def test_drops_are_drawn_class_by_view_with_their_numbers_and_gaps():
-    values = np.array([[0.4, np.nan], [-0.2, 0.0], [0.5, 0.123]])
+    values = np.array([[40, np.nan], [-20, 0.0], [50, 12.3]])
     figure = class_maps([ClassPanel("RN50", values), ClassPanel("RN101", values / 2)], NAMES, VIEWS, "drop", drops=True)
     first, second, bar = figure.axes
-    assert cells(first).filled(9).tolist() == [[0.4, 9], [-0.2, 0.0], [0.5, 0.123]]
-    assert cells(second).filled(9)[2].tolist() == [0.25, 0.0615]
-    assert first.get_images()[0].get_clim() == second.get_images()[0].get_clim() == (-0.5, 0.5)
-    assert [text.get_text() for text in first.texts] == ["0.40", "-0.20", "0.00", "0.50", "0.12"]
+    assert cells(first).filled(9).tolist() == [[40, 9], [-20, 0], [50, 12.3]]
+    assert cells(second).filled(9)[2].tolist() == [25, 6.15]
+    assert first.get_images()[0].get_clim() == second.get_images()[0].get_clim() == (-50, 50)
+    assert [text.get_text() for text in first.texts] == ["40.0", "-20.0", "0.0", "50.0", "12.3"]
     assert [label.get_text() for label in first.get_xticklabels()] == VIEWS
     assert [label.get_text() for label in first.get_yticklabels()][:2] == NAMES[:2]
     assert bar.get_ylabel() == "drop"

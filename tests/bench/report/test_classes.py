@@ -21,8 +21,8 @@ def test_recalls_and_confusions_are_those_of_the_predictions(tmp_path):
     recalls = {(row["view"], row["class"]): row["recall"] for row in frame(section, "classes.csv")}
     assert [recalls["jpeg-50", f"class {c}"] for c in range(10)] == pytest.approx([1, 1, 1, 0.7, 1, 0.9, 1, 1, 1, 1])
     assert texts(tables(section)["recall"]) == [
-        ("RN50", "jpeg-50", "class 3", "0.7000", "0.3000"),
-        ("RN50", "jpeg-50", "class 5", "0.9000", "0.1000"),
+        ("RN50", "jpeg-50", "class 3", "0.7000", "30.00"),
+        ("RN50", "jpeg-50", "class 5", "0.9000", "10.00"),
     ]
     pairs = [tuple(row.values()) for row in frame(section, "confusions.csv")]
     assert pairs == [
@@ -44,7 +44,7 @@ def test_the_figure_has_the_drop_of_each_class_and_leaves_out_what_was_not_measu
     (group,) = groups_of(tmp_path)
     place = group.degraded.index("jpeg-50")
     first, second = (classes.class_drops(group, entry) for entry in group.entries)
-    assert first[:, place].tolist() == pytest.approx([0.4] * 5 + [0.5] * 5)  # 45 of 100 are right: 5 of classes 0 to 4
+    assert first[:, place].tolist() == pytest.approx([40] * 5 + [50] * 5)  # 45 of 100 are right: 5 of classes 0 to 4
     assert np.isnan(first[:, 1 - place]).all()
     assert second[:, 1 - place].tolist() == pytest.approx([0] * 10)
     assert classes.section(groups_of(tmp_path)[0], Choices()).blocks[0].draw().axes

@@ -70,7 +70,7 @@ def test_the_smallest_setting_and_how_sure_it_is(one, two):
     assert sentence.startswith(
         "For RN50 the smallest setting with a drop under 1 point is jpeg-75 (900 bytes, drop 0.30"
     )
-    assert sentence.endswith(", and surely so.")
+    assert sentence.endswith("), and that is sure (2.5% risk of error).")
     assert size_findings(answers_of(two, 0.1), []) == (
         "For RN50 and RN101 no measured setting has a drop under 0.1 points.",
     )
@@ -111,3 +111,12 @@ def test_findings_lead_to_the_sections_that_have_their_numbers(tmp_path):
     assert (codec, [panel.title for panel in panels]) == ("jpeg", [group.title for group in groups])
     own = precision.quality_panel(groups[0], codec, "")
     assert panels[0].lines[0].look == panels[1].lines[0].look == own.lines[0].look
+
+
+def test_views_that_change_nothing_are_not_the_mildest(tmp_path):
+    write(tmp_path / "some", {"original": 900, "webp-lossless": 900, "jpeg-75": 890, "jpeg-25": 600})
+    (sentence, *_) = drop.section(*groups_of(tmp_path / "some"), Choices()).findings
+    assert "jpeg-75, the mildest view measured" in sentence
+    write(tmp_path / "none", {"original": 900, "webp-lossless": 900})
+    (sentence,) = drop.section(*groups_of(tmp_path / "none"), Choices()).findings
+    assert sentence == "No view changes a prediction."

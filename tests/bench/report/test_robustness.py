@@ -133,7 +133,7 @@ def test_the_drop_is_split_by_a_specialist_and_its_control(tmp_path):
     measured(tmp_path, fit(tmp_path, "control", clean=1.0), {**VIEWS, "jpeg-25": 104})
     (row,) = lay_out(tables(section_of(tmp_path))["robustness-gaps"]).rows
     # 60 of 200 lost; 140 - 104 = 36 beyond the control, 24 left
-    assert [cell.text for cell in row] == ["jpeg-25", "only (only jpeg-25)", "0.3000", "+0.1800", "+0.1200"]
+    assert [cell.text for cell in row] == ["jpeg-25", "only (only jpeg-25)", "30.00", "+18.00", "+12.00"]
     assert (row[3].details[-1], row[4].details[-1]) == ("60% of the drop", "40% of the drop")
 
 
@@ -147,10 +147,10 @@ def test_forgetting_is_told_by_class_and_by_data_set(tmp_path):
     found = [texts(table) for one in sections for name, table in tables(one).items() if name.endswith("forgetting")]
     assert found == [
         [
-            ("augment", "tuned on", "4", "0.8000", "0.7000", "−0.1000"),
-            ("augment", "never tuned on", "6", "0.8000", "0.7000", "−0.1000"),
+            ("augment", "tuned on", "4", "0.8000", "0.7000", "−10.00"),
+            ("augment", "never tuned on", "6", "0.8000", "0.7000", "−10.00"),
         ],
-        [("augment", "never tuned on", "10", "0.7500", "0.6000", "−0.1500")],
+        [("augment", "never tuned on", "10", "0.7500", "0.6000", "−15.00")],
     ]
 
 

@@ -191,7 +191,7 @@ class TestEqualPrecision:
     @pytest.mark.parametrize(
         ("changes", "reason"),
         [
-            ({"webp-75": 600}, "precision does not rise along the first"),
+            ({"webp-75": 600}, "precision does not rise from the smallest setting of webp to the next"),
             ({"webp-25": 920, "webp-75": 940}, "no precision in common"),
             ({"webp-25": 100, "webp-75": 600}, "only 25% of the narrower curve's precision in common"),
             ({"webp-25": 600, "webp-75": 602}, "within the noise"),

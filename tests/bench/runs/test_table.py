@@ -197,7 +197,7 @@ def test_screen_table_has_a_column_per_view():
         "",
         "                 original  jpeg-25",
         "precision          0.7500   0.5000",
-        "drop                        0.2500",
+        "drop (points)                25.00",
         "loss (nats)                 0.5000",
         "bytes per image                912",
         "PSNR (dB)                    30.12",

@@ -46,7 +46,15 @@ def test_resampled_curves_are_treated_one_by_one_as_scipys_pchip():
         assert difference == pytest.approx((areas[0] - areas[1]) / (high - low), rel=1e-10)
 
 
-@pytest.mark.parametrize("quality", [[0.2, 0.4, 0.3], [0.2, 0.4, 0.4], [1.2, 1.4, 1.5]])
+@pytest.mark.parametrize("end", [0.4, 0.3, 0.45])
+def test_a_curve_ends_where_it_no_longer_rises(end):
+    rates, other = np.array([1.0, 2.0, 3.0, 4.0]), (np.array([1.0, 2.0, 3.5]), np.array([0.1, 0.3, 0.5]))
+    whole = log_rate_difference((rates, np.array([0.2, 0.4, end, 0.6])), other)
+    part = log_rate_difference((rates[:2], np.array([0.2, 0.4])), other)
+    assert (whole == part) == (end <= 0.4)
+
+
+@pytest.mark.parametrize("quality", [[0.2, 0.2, 0.3], [0.2, 0.1, 0.4], [1.2, 1.4, 1.5]])
 def test_curves_that_do_not_rise_or_meet_have_no_rate(quality):
     rates = np.array([1.0, 2.0, 3.0])
     assert np.isnan(log_rate_difference((rates, np.array(quality)), (rates, np.array([0.1, 0.3, 0.5]))))
