@@ -37,6 +37,7 @@ LEAK = 0.02
 """Largest share of lossy images that show that they are lossless."""
 
 _CHANCE = 0.01
+_RULED_OUT, _MOST = 90, 0.9
 _IN_RECORDS = ("images", "conclusion", "lossy", "lossless", "unreadable", "qualities", "containers")
 
 
@@ -226,7 +227,8 @@ def summarise(images: Sequence[Examined], classes: Sequence[str] = ()) -> dict[s
 
         The conclusion is "lossy" where a container says so, or more images show a lossy past than `FALSE_POSITIVES` of
         lossless ones would with a probability of 1%; else "lossless" where more images show that they are than `LEAK`
-        of lossy ones would; else "unknown". `by_class` and `dependence` are empty and None where it is not "lossy":
+        of lossy ones would; else "no save at this size" where nine in ten rule out a JPEG of quality 90 or lower since
+        their last resize; else "unknown". `by_class` and `dependence` are empty and None where it is not "lossy":
         what a few false positives have in common is what is pictured.
     """
     readable = [image for image in images if image.history is not None]
@@ -237,6 +239,8 @@ def summarise(images: Sequence[Examined], classes: Sequence[str] = ()) -> dict[s
         conclusion = "lossy"
     elif _beyond(verdicts["lossless"], len(readable), LEAK):
         conclusion = "lossless"
+    elif sum(history.ruled_out >= _RULED_OUT for history in past) >= _MOST * len(readable) > 0:
+        conclusion = "no save at this size"
     labelled = [image for image in readable if image.label != UNLABELLED] if classes and conclusion == "lossy" else []
     test = dependence([image.label for image in labelled], [image.kind for image in labelled])
     return {

@@ -27,7 +27,9 @@ _COUNTS = (
     ("subsamplings", "subsampling", "Subsampling of JPEG files"), ("offsets", "offset", "Offsets of the grid"),
     ("earlier_saves", "quality", "Saves before the last one"),
 )  # fmt: skip
-_CONCLUSIONS = {"lossy": "lossy", "lossless": "passes as lossless", "unknown": "its past cannot be told"}
+_CONCLUSIONS = {
+    "lossy": "lossy", "lossless": "lossless", "no save at this size": "no lossy save at this size", "unknown": "unknown"
+}  # fmt: skip
 
 
 def section(group: Group, choices: Choices) -> Section | None:

@@ -141,6 +141,8 @@ def test_a_few_false_positives_are_neither_lossy_nor_a_leak():
     )
     assert "no more than lossless sets do by chance" in in_one_line(summary)
     assert summarise([seen(index, "unknown") for index in range(400)])["conclusion"] == "unknown"
+    no_jpeg = Examined(0, None, 0, history=History("unknown", 0.1, 0.5, ruled_out=98))
+    assert summarise([no_jpeg] * 19 + [seen(0, "unknown")])["conclusion"] == "no save at this size"
     assert summarise([seen(index, "jpeg") for index in range(20)])["conclusion"] == "lossy"
 
 

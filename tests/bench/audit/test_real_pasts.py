@@ -41,10 +41,12 @@ def test_there_are_photographs_of_known_quality():
 
 
 @pytest.mark.slow
-def test_cifar10_passes_as_lossless_and_its_mirrors_do_not(shared):
+def test_cifar10_passes_and_its_mirror_does_not(shared):
     images = np.asarray(Image.open(shared / "cifar10/test.png")).reshape(-1, 32, 32, 3)
     source = ArraySource(images, [0] * len(images), ["any"])
-    assert summarise(list(examine(source, range(len(images)))))["conclusion"] == "lossless"
+    summary = summarise(list(examine(source, range(len(images)))))
+    assert summary["conclusion"] in ("lossless", "no save at this size")
+    assert summary["lossy"] <= 0.01 * len(images)
     saved = ArraySource(np.stack([jpeg(90)(image) for image in images[:200]]), [0] * 200, ["any"])
     summary = summarise(list(examine(saved, range(200))))
     assert (summary["conclusion"], next(iter(summary["qualities"]))) == ("lossy", "90")
