@@ -44,10 +44,10 @@ def main(args: Sequence[str]) -> None:
     options = parser.parse_args(_one_source_each(args))
     require_names(options.against)
     # --help can do without torch, pandas and matplotlib
-    from bench.report.answers import limit_in_words
+    from bench.report.answers import answers_of
     from bench.report.contents import compose
     from bench.report.inputs import Choices, read_inputs
-    from bench.report.sections.sizes import answers
+    from bench.report.size_findings import size_findings
     from bench.report.writer import PAGE, write_report
 
     inputs = read_inputs(options.runs)
@@ -58,11 +58,8 @@ def main(args: Sequence[str]) -> None:
     write_report(report, options.output)
     lines = [f"not used: {path}: {reason}" for path, reason in inputs.unused.items()]
     for group in groups:
-        if found := answers(group, options.drop):
-            lines.append(
-                f"smallest bytes per image with a drop under {limit_in_words(options.drop)}, on {group.title}:"
-            )
-            lines += [f"  {line}" for line in found]
+        if found := size_findings(answers_of(group, options.drop), []):
+            lines += [f"{group.title}:", *(f"  {sentence}" for sentence in found)]
     print(*map(printable, [*lines, report.summary, f"written to {options.output / PAGE}"]), sep="\n")
 
 

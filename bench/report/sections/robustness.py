@@ -17,6 +17,9 @@ from bench.report.sections.classes import recall
 from bench.report.tables import Column, Table
 from bench.report.variants import Variant, sha256, variants_of
 from bench.runs.finetuning_record import in_words
+from bench.statistics.intervals import Estimate
+from bench.statistics.paired import drop_interval
+from bench.statistics.recovery import Recovery
 from datamodules.degradations import ORIGINAL
 
 if TYPE_CHECKING:
@@ -126,13 +129,22 @@ def recoveries(group: Group, base: Entry, variants: Sequence[Variant]) -> pd.Dat
                 "held_out": int(not variant.first.saw(view)),
                 "images": group.images,
             }
-            for quantity, estimate in vars(found).items():
+            for quantity, estimate in _estimates(found, base, view, group.images).items():
                 is_share = quantity.endswith("share")
                 row |= estimate.columns(quantity) if is_share else estimate.scaled(100).columns(f"{quantity}_points")
             rows.append(row)
     frame = pd.DataFrame(rows)
     frame["view"] = group.as_views(frame["view"])
     return frame
+
+
+def _estimates(found: Recovery, base: Entry, view: str, images: int) -> dict[str, Estimate]:
+    """Those of a recovery by name; the drop has the interval that it has everywhere."""
+    estimates: dict[str, Estimate] = dict(vars(found))
+    if view != ORIGINAL:
+        changed = base.view(view).broken, base.view(view).repaired
+        estimates["drop"] = Estimate(found.drop.value, drop_interval(*changed, images))
+    return estimates
 
 
 def _originals(name: str, frame: pd.DataFrame) -> Table:

@@ -16,13 +16,13 @@ from bench.report.inputs import Choices
 from bench.report.rates import CodecCurve, CodecPair, bits_per_pixel, measure_rates
 from bench.report.sections.precision import precisions
 from bench.report.size_findings import size_findings
-from bench.report.tables import Column, Table, metric_column
+from bench.report.tables import Column, Table, listed, metric_column
 from bench.statistics.bootstrap import IMAGE_RESAMPLES
 from bench.statistics.rate_curves import codec_curves, setting
 from datamodules.degradations import ORIGINAL
 
 _MOST_ROWS = 120
-_NONE = "none of the settings"
+_MOST_NAMES = 12
 _WEIGHTS = ("encoded_bytes", "bits_per_pixel", "psnr", "ssim")
 
 
@@ -38,7 +38,7 @@ def section(group: Group, choices: Choices) -> Section | None:
     if remarks := {answer.label: f"{answer.remark}." for answer in found if answer.near_chance}:
         blocks += ["Read this first:", remarks]
     blocks.append(_answer_table(group, found, choices.points))
-    if unsure := {answer.label: f"{answer.certainty}." for answer in found if not answer.surely}:
+    if unsure := {answer.label: f"{answer.certainty}." for answer in found if answer.smallest and not answer.surely}:
         blocks += ["Where no setting is surely under the limit:", unsure]
     if panels := rate_panels(group):
         note = (
@@ -80,31 +80,12 @@ def rate_panels(group: Group) -> list[Panel]:
     return panels
 
 
-def answers(group: Group, points: float) -> list[str]:
-    """The answer for each encoder in a line, for the screen."""
-    return [_line(answer) for answer in answers_of(group, points)]
-
-
-def _line(answer: Answer) -> str:
-    parts = [answer.remark] if answer.near_chance else []
-    if setting := answer.smallest:
-        drop = setting.drop_points
-        parts.append(
-            f"{setting.view}, {setting.encoded_bytes:,.0f} bytes, drop {drop.value:.2f} points "
-            f"[{drop.interval.low:.2f}, {drop.interval.high:.2f}]"
-        )
-    else:
-        parts.append(_NONE)
-    parts.append(answer.certainty)
-    return f"{answer.label}, {answer.images:,} images: {'; '.join(parts)}"
-
-
 def _answer_table(group: Group, found: Sequence[Answer], points: float) -> Table:
     columns = [Column("label", "encoder"), Column("images", form=",.0f")]
     bits, saved = "{{{0}_bits:.3f}} bits per pixel", "{{{0}_saved:.0f}}% saved"
     for name, title in (("smallest", "smallest setting"), ("surely", "surely")):
         columns += [
-            Column(name, title, missing=_NONE, bold=partial(_is_there, name)),
+            Column(name, title, missing="none", bold=partial(_is_there, name)),
             Column(f"{name}_bytes", "bytes", ",.0f", details=(bits.format(name), saved.format(name))),
             Column(f"{name}_drop_points", "drop (points)", ".2f", interval=True),
         ]
@@ -113,9 +94,15 @@ def _answer_table(group: Group, found: Sequence[Answer], points: float) -> Table
         "Surely: shown by exact tests to be under the limit, jointly for all settings of an encoder with a chance of "
         "2.5% to be wrong about any; pointwise over encoders."
     )
+    if without := [answer.label for answer in found if answer.smallest is None]:
+        names = f"all {len(found)}" if len(without) == len(found) else listed(without, _MOST_NAMES)
+        note += f" Encoders of which no setting that was measured is: {names}."
     title = f"Smallest bytes per image with a drop under {limit_in_words(points)}"
-    frame = pd.DataFrame([_answer_row(answer) for answer in found])
-    return Table(f"{group.name}-smallest", title, frame, tuple(columns), note=note, data="smallest_settings.csv")
+    frame = pd.DataFrame([_answer_row(answer) for answer in found]).astype({"images_needed": "Int64"})
+    return Table(
+        f"{group.name}-smallest", title, frame, tuple(columns), note=note, data="smallest_settings.csv",
+        where=partial(_is_there, "smallest"),
+    )  # fmt: skip
 
 
 def _answer_row(answer: Answer) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from bench.runs.folder import load_run
 from bench.runs.json_values import plain
 from bench.runs.provenance import DataRecord, ModelRecord, SoftwareRecord
 from bench.runs.record import RunInfo
+from bench.statistics.paired import drop_interval
 from datamodules.degradations import parse
 from tests.support import made_up
 from tests.support.reports import choices, frame, groups_of, tables, terms, texts
@@ -89,6 +90,7 @@ def test_recovered_shares_are_those_worked_by_hand(tmp_path):
     assert row["control_share"] == pytest.approx(5 / 60)
     assert row["net_share"] == pytest.approx(29 / 60)
     assert row["net_share_low"] < 29 / 60 < row["net_share_high"]
+    assert row["drop_points_high"] == 100 * drop_interval(60, 0, 200).high  # as in cells.csv
 
 
 def test_a_codec_that_tuning_never_drew_is_held_out(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from bench.report.answers import answers_of
 from bench.report.inputs import Choices
 from bench.report.sections import sizes
-from bench.report.sections.sizes import answers
+from bench.report.size_findings import size_findings
 from bench.report.tables import lay_out
 from datamodules.errors import UserError
 from tests.support import made_up
@@ -39,6 +39,10 @@ def group(tmp_path):
     return build
 
 
+def answers(group, points):
+    return size_findings(answers_of(group, points), [])
+
+
 def curves_of(group, points=1):
     return frame(section_of(group, points), "rate_curves.csv")
 
@@ -55,30 +59,31 @@ class TestAnswer:
     def test_smallest_setting_under_the_limit_and_surely_under_it(self, group):
         built = group()
         (line,) = answers(built, 2)
-        assert line.startswith("RN50, 1,000 images: webp-50, 512 bytes, drop 1.00 points [0.54, 1.83]; ")
-        assert line.endswith("; surely webp-50, 512 bytes")
+        assert "is webp-50 (512 bytes, drop 1.00 points [0.54, 1.83])" in line
+        assert line.endswith(", and that is sure (2.5% risk of error).")
         (line,) = answers(built, 1.2)
-        assert "webp-50, 512 bytes, drop 1.00 points" in line
-        assert line.endswith("; surely webp-75, 1,024 bytes")
+        assert "webp-50 (512 bytes, drop 1.00 points" in line
+        assert line.endswith("; the smallest of which it is sure (2.5% risk of error) is webp-75 (1,024 bytes).")
 
     def test_a_drop_of_just_the_limit_is_not_under_it(self, group):
-        assert answers(group(), 1)[0].startswith("RN50, 1,000 images: webp-75, 1,024 bytes, drop 0.00 points")
+        assert "1 point is webp-75 (1,024 bytes, drop 0.00 points" in answers(group(), 1)[0]
 
     def test_none_of_the_settings(self, group):
         built = group({"original": 900, "jpeg-50": 700}, {"jpeg-50": 800})
-        assert answers(built, 1) == [
-            "RN50, 1,000 images: none of the settings; these 1,000 images do not show a drop under 1 point"
-        ]
-        assert "none of the settings" in texts(tables(section_of(built, 1))["smallest"])[0]
+        assert answers(built, 1) == ("For RN50 no measured setting has a drop under 1 point.",)
+        table = tables(section_of(built, 1))["smallest"]
+        assert texts(table) == []
+        assert table.note.endswith("Encoders of which no setting that was measured is: all 1.")
 
     def test_what_few_images_cannot_show_and_how_many_could(self, group):
         counts = {view: 35 for view in ("original", "jpeg-50", "jpeg-75", "webp-50")}
         built = group(counts, {"jpeg-50": 300, "jpeg-75": 500, "webp-50": 400}, images=35)
         (answer,) = answers_of(built, 1)
         assert (answer.smallest.view, answer.surely, answer.possible) == ("jpeg-50", None, False)
-        assert answers(built, 1)[0].endswith("; 35 images cannot show a drop under 1 point; about 490 can")
+        assert answers(built, 1)[0].endswith("; 35 images cannot show a drop under 1 point; about 490 can.")
         # two codecs, so 1.25% each, for which 0.99^437 would do if no image could be repaired
         assert answer.images_needed == 490
+        assert answer.chance == 4 / 35  # classes 0 to 4 have four images, the others three
         assert terms(section_of(built, 1)) == {
             "RN50": "35 images cannot show a drop under 1 point; about 490 can.",
         }
@@ -94,10 +99,10 @@ class TestAnswer:
     def test_near_chance_is_said_first(self, group):
         built = group({"original": 120, "jpeg-50": 118}, {"jpeg-50": 300})
         (line,) = answers(built, 1)
-        assert line.startswith("RN50, 1,000 images: near chance: the originals' 0.1200 [0.1013, 0.1416]") is False
+        assert "near chance" not in line
         low = group({"original": 118, "jpeg-50": 118}, {"jpeg-50": 300}, encoders=("low",))
         line = next(line for line in answers(low, 1) if line.startswith("low"))
-        assert line.startswith("low, 1,000 images: near chance: the originals' 0.1180 [")
+        assert line.startswith("low: near chance: the originals' 0.1180 [")
         assert "is not shown to be above the 0.1000 of always naming the largest class" in line
         section = section_of(low, 1)
         assert section.blocks[0] == "Read this first:"
@@ -105,7 +110,7 @@ class TestAnswer:
 
     def test_views_without_a_codec_are_no_answer(self, group):
         built = group({"original": 900, "blur-1": 900}, {})
-        assert answers(built, 1) == []
+        assert answers(built, 1) == ()
         assert section_of(built, 1) is None
 
 
@@ -152,7 +157,7 @@ class TestCurves:
         built = group({"original": 900, "jpeg-50": 895, "webp-50": 880}, {"jpeg-50": 900, "webp-50": 500})
         section = section_of(built, 1)
         assert not frame(section, "rate_curves.csv")
-        assert answers(built, 1)[0].startswith("RN50, 1,000 images: jpeg-50, 900 bytes")
+        assert "1 point is jpeg-50 (900 bytes" in answers(built, 1)[0]
 
 
 class TestEqualBits:
