@@ -11,7 +11,8 @@ from bench.report.sections.precision import GREY_NOTE, quality_panel
 
 _NOTE = (
     "In brackets: 95% intervals, pointwise unless said otherwise, of what other images like these would give. "
-    "Precision is top-1 accuracy, drops are in percentage points, a view is what a codec at one setting makes of the images."
+    "Precision is top-1 accuracy, drops are in percentage points, a view is what a codec at one setting makes of an "
+    "image."
 )
 
 
