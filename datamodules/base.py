@@ -235,6 +235,11 @@ class DegradedDataModule(LightningDataModule):
         """Positions in the chosen split of the images that a run goes through, in order."""
         return self.selection.of(len(self._sources[self._current]))
 
+    @property
+    def chosen(self) -> Source:
+        """The split that a run goes through, once it is set up."""
+        return self._sources[self._current]
+
     def path(self, index: int) -> str | None:
         """Where an image of the chosen split lies, relative to the data root; None if it is no file."""
         return self._sources[self._current].path(index)
