@@ -29,5 +29,8 @@ lint: $(VENV)/bin/pip  ## Install, then check style and types
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-tensorboard:  ## Look at the runs
-	$(VENV)/bin/tensorboard --logdir runs
+TENSORBOARD_PORT ?= 6006
+
+tensorboard:  ## Look at the runs, with curves as they were measured
+	@echo 'Open http://localhost:$(TENSORBOARD_PORT)/?smoothing=0#text&_smoothingWeight=0'
+	$(VENV)/bin/tensorboard --logdir runs --port $(TENSORBOARD_PORT)
