@@ -23,6 +23,12 @@ def _report(words: Sequence[str]) -> None:
     main(words)
 
 
+def _audit(words: Sequence[str]) -> None:
+    from bench.audit.command import main
+
+    main(words)
+
+
 def _references(words: Sequence[str]) -> None:
     from bench.references.command import main
 
@@ -33,6 +39,7 @@ _OWN_COMMANDS: dict[str, Callable[[Sequence[str]], int | None]] = {
     "sweep": _sweep,
     "report": _report,
     "references": _references,
+    "audit": _audit,
 }
 
 

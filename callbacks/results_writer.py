@@ -3,6 +3,7 @@
 import os
 import time
 import warnings
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -13,6 +14,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info
 
+from bench.audit.dataset import sample_summary
 from bench.command_line.checks import check_trainer
 from bench.evaluation import WholeRun, ZeroShotEvaluation
 from bench.metrics import support
@@ -23,10 +25,15 @@ from bench.runs.provenance import DataRecord, ModelRecord, software
 from bench.runs.record import RunInfo, RunRecord, Skipped
 from bench.runs.table import per_image_csv, screen_table
 from callbacks.outcome_callback import OutcomeCallback, evaluation, run_folder, tensorboard_loggers
+from datamodules.base import DegradedDataModule
 from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
+from datamodules.image_formats import LOSSY
+from datamodules.notices import say
 from datamodules.text import printable
 from datamodules.views import Batch
+
+_AUDIT_SHARE = 0.005  # of a run's time
 
 
 @runtime_checkable
@@ -168,6 +175,7 @@ class ResultsWriter(OutcomeCallback):
 
     def _record(self, trainer: Trainer, module: ZeroShotEvaluation, run: WholeRun) -> RunRecord:
         further: dict[str, Any] = {}
+        seconds = time.time() - self._started
         for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set in Trainer.__init__ by a connector
             if isinstance(callback, Recorder):
                 further |= callback.record()
@@ -177,7 +185,7 @@ class ResultsWriter(OutcomeCallback):
             views=module.measured,
             class_images=support(original, len(module.data.class_names)) if labelled else None,
             model=ModelRecord.of(module.describe()),
-            data=DataRecord.of(module.data.describe()),
+            data=DataRecord.of(_described(module.data, {image.index for image in run.skipped}, seconds)),
             software=software(module.data.degradations),
             skipped=tuple(Skipped(image.index, image.path, image.reason) for image in run.skipped),
             run=RunInfo(
@@ -185,11 +193,32 @@ class ResultsWriter(OutcomeCallback):
                 processes=trainer.world_size,
                 device=module.device.type,
                 compiled=module.compiles,
-                seconds=round(time.time() - self._started, 3),
+                seconds=round(seconds, 3),
                 images_taken_up=len(module.data.done),
             ),
             **further,
         )
+
+
+def _described(data: DegradedDataModule, skipped: Collection[int], seconds: float) -> dict[str, Any]:
+    """What the data say about themselves, with what the pixels of a sample tell about their past.
+
+    Args:
+        data: That a run went through.
+        skipped: Images that could not be read: a decoder may die of those.
+        seconds: That the run took, of which the audit takes a small share.
+    """
+    described = data.describe()
+    positions = [index for index in data.positions if index not in skipped]
+    audit = sample_summary(data.chosen, positions, _AUDIT_SHARE * seconds)
+    told = LOSSY & audit["containers"].keys()
+    if not described["lossy_source_formats"] and audit["conclusion"] == "lossy":
+        say(
+            f"{audit['lossy']} of {audit['images']} source images that were looked at show a lossy past: their "
+            "'original' is not lossless, so every drop is biased down; `lightning audit` looks at all of them"
+        )
+    formats = sorted(told.union(described["lossy_source_formats"]))
+    return described | {"lossy_source_formats": formats, "audit": audit}
 
 
 def _subject(module: ZeroShotEvaluation) -> dict[str, Any]:

@@ -151,6 +151,8 @@ def _literal(node: ast.expr) -> Any:
         return _constant(node.id)
     if isinstance(node, ast.Tuple | ast.List):
         return [_literal(item) for item in node.elts]
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Path":
+        return _literal(node.args[0])
     try:
         return ast.literal_eval(node)
     except ValueError:

@@ -8,6 +8,7 @@ from bench.report.inputs import Choices, Inputs
 from bench.report.sections import (
     attribution_change,
     attributions,
+    audit,
     classes,
     definitions,
     drop,
@@ -20,7 +21,7 @@ from bench.report.sections import (
     sources,
 )
 
-SECTIONS = (precision, sizes, drop, robustness, attribution_change, classes, encoders, attributions)
+SECTIONS = (precision, audit, sizes, drop, robustness, attribution_change, classes, encoders, attributions)
 """Those about a group of runs over the same images, in order."""
 
 

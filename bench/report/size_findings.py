@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from bench.report.answers import Answer, limit_in_words
 from bench.report.rates import CodecPair
 from bench.report.tables import listed, number
+from bench.statistics.intervals import Estimate
 
 _MOST_NAMES = 4
 _MOST_PAIRS = 3
@@ -23,11 +24,19 @@ def size_findings(answers: Sequence[Answer], pairs: Sequence[CodecPair]) -> tupl
         views = (answer.smallest.view if answer.smallest else "", answer.surely.view if answer.surely else "")
         alike.setdefault((*views, answer.near_chance), []).append(answer)
     sentences = [_answer(same, len(answers)) for same in alike.values()]
-    telling = sorted((pair for pair in pairs if _differs(pair)), key=lambda pair: -abs(pair.difference.value))
+    telling = sorted(
+        (pair for pair in pairs if _excludes_zero(pair.difference)), key=lambda pair: -abs(pair.difference.value)
+    )
     if telling:
+        telling.sort(key=lambda pair: -abs(pair.difference.value))
         parts = [_difference(pair) for pair in telling[:_MOST_PAIRS]]
         joint = " (intervals hold jointly)" if len(parts) > 1 else ""
         sentences.append(f"At equal bits {listed(parts, _MOST_PAIRS)}{joint}.")
+    saving = [pair for pair in pairs if _excludes_zero(pair.rate)]
+    if saving:
+        saving.sort(key=lambda pair: -abs(pair.rate.value))
+        parts = [_saving(pair) for pair in saving[:_MOST_PAIRS]]
+        sentences.append(f"At equal precision {listed(parts, _MOST_PAIRS)} (pointwise intervals).")
     return tuple(sentences)
 
 
@@ -57,9 +66,8 @@ def _answer(same: Sequence[Answer], encoders: int) -> str:
     return f"{before}{text}; {first.certainty if len(same) == 1 else 'it is sure of none'}."
 
 
-def _differs(pair: CodecPair) -> bool:
-    interval = pair.difference.interval
-    return interval.low > 0 or interval.high < 0
+def _excludes_zero(estimate: Estimate) -> bool:
+    return estimate.interval.low > 0 or estimate.interval.high < 0
 
 
 def _difference(pair: CodecPair) -> str:
@@ -68,3 +76,13 @@ def _difference(pair: CodecPair) -> str:
     better, worse = (pair.first, pair.second) if value > 0 else (pair.second, pair.first)
     low, high = sorted(map(abs, ends))
     return f"{better} keeps {abs(value):.1f} points [{low:.1f}, {high:.1f}] more than {worse} ({pair.encoder})"
+
+
+def _saving(pair: CodecPair) -> str:
+    """Which codec needs fewer bytes by how much; percents of the other one's bytes."""
+    value, low, high = pair.rate.value, pair.rate.interval.low, pair.rate.interval.high
+    fewer, more = pair.first, pair.second
+    if value > 0:  # that the first needs more is turned round: 1 / (1 + rate) - 1
+        fewer, more = more, fewer
+        value, low, high = (100 * (1 / (1 + percent / 100) - 1) for percent in (value, high, low))
+    return f"{fewer} needs {-value:.0f}% [{-high:.0f}, {-low:.0f}] fewer bytes than {more} ({pair.encoder})"

@@ -24,7 +24,7 @@ GREY_NOTE = " Grey: as published, of the same weights and images in the source's
 def section(group: Group, choices: Choices) -> Section:
     """The group's precision table and its curves over quality."""
     frame = with_published(group, choices.against)
-    note = "Precision (top-1 accuracy) with Wilson's 95% interval."
+    note = "Precision (top-1 accuracy) with Wilson's 95% interval, pointwise."
     column = Column("precision", form=".4f", interval=True)
     if len(group.entries) > 1:
         note += " Bold: the best in each view."

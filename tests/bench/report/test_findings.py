@@ -94,6 +94,12 @@ def test_codecs_are_told_apart_only_where_their_joint_interval_excludes_zero():
     assert size_findings([], [unsure, pair]) == (
         "At equal bits webp keeps 4.2 points [3.1, 5.3] more than jpeg (RN50).",
     )
+    half = replace(unsure, rate=Estimate(100.0, Interval(25.0, 300.0)))
+    assert size_findings([], [half]) == (
+        "At equal precision avif needs 50% [20, 75] fewer bytes than jpeg (RN50) (pointwise intervals).",
+    )
+    turned = replace(half, first="avif", second="jpeg", rate=Estimate(-50.0, Interval(-75.0, -20.0)))
+    assert size_findings([], [turned]) == size_findings([], [half])
 
 
 def test_findings_lead_to_the_sections_that_have_their_numbers(tmp_path):

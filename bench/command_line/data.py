@@ -1,0 +1,103 @@
+"""What is audited: a folder, or the data of a configuration."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from datamodules.degradations import DEFAULT_DEGRADATIONS, ORIGINAL
+from datamodules.errors import UserError
+from datamodules.folders import FolderSource, visible
+from datamodules.sources import Source
+
+_NO_CLASSES = ("", " ")  # what a folder without class folders needs a list of
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Images to look at.
+
+    Attributes:
+        name: For readers.
+        source: Where they are.
+        indices: Positions in it.
+        classes: Names by label; empty for images without labels.
+        views: Whose bias is of interest.
+    """
+
+    name: str
+    source: Source
+    indices: Sequence[int]
+    classes: Sequence[str]
+    views: Sequence[str]
+
+
+def folder(root: Path) -> Chosen:
+    """All images below a folder; its folders are the classes.
+
+    Raises:
+        UserError: It is no folder, or holds no image.
+    """
+    names = None if root.is_dir() and visible(root)[0] else _NO_CLASSES
+    source = FolderSource(root, names)
+    views = [view for view in DEFAULT_DEGRADATIONS if view != ORIGINAL]
+    return Chosen(root.resolve().name, source, range(len(source)), source.classes if source.labelled else (), views)
+
+
+def configured(config: str, words: Sequence[str]) -> Chosen:
+    """The images that a configuration's `data` names.
+
+    Args:
+        config: YAML file, or the name of one of this project's.
+        words: Further options, `--data.name value`.
+
+    Raises:
+        UserError: They cannot be had.
+    """
+    import jsonargparse
+
+    import datamodules
+    from bench.command_line.configs import find_config, read_config
+    from bench.command_line.yaml_text import read_value
+    from datamodules.base import DegradedDataModule
+
+    for name in datamodules.__all__:
+        getattr(datamodules, name)  # short names of classes are those of imported ones
+    content = read_config(find_config(config)).get("data")
+    content = {"class_path": content} if isinstance(content, str) else content
+    if not isinstance(content, dict) or "class_path" not in content:
+        raise UserError(f"{config!r} has no `data` with a class_path: name a configuration of `lightning test`")
+    arguments = dict(content.get("init_args") or {})
+    rest = iter(words)
+    for word in rest:
+        key, equals, text = word.removeprefix("--data.").partition("=")
+        if not word.startswith("--data."):
+            raise UserError(f"{word!r} is no option of `lightning audit`: give --data.NAME VALUE")
+        value = text if equals else next(rest, None)
+        if value is None:
+            raise UserError(f"{word} needs a value")
+        arguments[key] = read_value(value, f"the value of {word}")
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(DegradedDataModule, "data")
+    try:
+        parsed = parser.parse_object({"data": {"class_path": content["class_path"], "init_args": arguments}})
+        data: Any = parser.instantiate_classes(parsed).data
+    except UserError:
+        raise
+    except Exception as error:
+        raise _refusal(error) from error
+    data.prepare_data()
+    data.setup("predict")
+    source = data.chosen
+    classes = source.classes if source.labelled else ()
+    views = [view for view in data.views if view != ORIGINAL]
+    return Chosen(f"{data.dataset_name}/{data.split}", source, data.positions, classes, views)
+
+
+def _refusal(error: Exception) -> UserError:
+    """What of an error of the parser can be mended."""
+    from bench.command_line.ending import causes
+    from bench.command_line.parser import deepest_reason
+
+    mistakes = [cause for cause in causes(error) if isinstance(cause, UserError)]
+    return mistakes[-1] if mistakes else UserError(f"the data cannot be built: {deepest_reason(error)}")
