@@ -20,7 +20,7 @@ import pandas as pd
 from PIL import Image
 
 import bench
-from bench.audit.bias import MARGIN, added_share
+from bench.audit.bias import ABOVE, BELOW, added_share
 from bench.runs.table import align
 from benchmarks.lossless_images import cifar_images
 from datamodules.degradations import ORIGINAL, degrade
@@ -84,12 +84,13 @@ def main() -> None:
                 [Path(run.record.model.encoder).stem, past, view, *(f"{v:.2f}" for v in predicted[chain]), *told]
             )
             if shares[1] is not None:
-                misses.append([value - shares[1][0] for value in predicted[chain]])
+                misses.append([shares[1][0] - value for value in predicted[chain]])
     print(align(rows))
     for name, miss in zip(("error", "added"), np.array(misses).T, strict=True):
+        within = ((miss >= -BELOW) & (miss <= ABOVE)).mean()
         print(
-            f"{name}: mean difference {miss.mean():+.2f}, root mean square {np.sqrt((miss**2).mean()):.2f}, largest "
-            f"{np.abs(miss).max():.2f}; within {MARGIN}: {(np.abs(miss) <= MARGIN).mean():.0%} of {len(miss)}"
+            f"measured less {name}: mean {miss.mean():+.2f}, root mean square {np.sqrt((miss**2).mean()):.2f}, from "
+            f"{miss.min():+.2f} to {miss.max():+.2f}; from {-BELOW} to {ABOVE}: {within:.0%} of {len(miss)}"
         )
 
 

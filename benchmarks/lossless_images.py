@@ -149,7 +149,7 @@ def pixel_art(width: int, height: int, rng: np.random.Generator) -> Bytes:
     """A small picture with each pixel repeated 2 to 8 times, which aligns with blocks."""
     factor = int(rng.integers(2, 9))
     kind = rng.choice(np.array([graphics, dead_leaves, spectrum], object))
-    small = kind(-(-width // factor) + 1, -(-height // factor) + 1, rng)
+    small = kind(*(max(8, -(-side // factor) + 1) for side in (width, height)), rng)
     return np.ascontiguousarray(small.repeat(factor, 0).repeat(factor, 1)[:height, :width])
 
 

@@ -7,12 +7,11 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
-from tqdm import tqdm
 
 from bench.attribution.adaptive import Adaptive
 from bench.attribution.explainer import Explainer
 from bench.attribution.explanations import AttributionRecord, Explanation
-from bench.attribution.overlay import Overlay
+from bench.attribution.overlay import Overlay, SignedOverlay
 from bench.attribution.quadrature import Quadrature
 from bench.attribution.report import AttributionReport
 from bench.attribution.selection import First, Selection, require_comparable
@@ -20,12 +19,13 @@ from bench.attribution.sharing import Share
 from bench.evaluation import ZeroShotEvaluation
 from bench.outcomes import Outcomes
 from bench.runs.folder import RunFolder
+from callbacks.gradient_progress import GradientProgress
 from callbacks.outcome_callback import evaluation, run_folder, tensorboard_loggers
 from datamodules.base import DegradedDataModule
 from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
 
-_FIRST, _ADAPTIVE, _OVERLAY = First(), Adaptive(), Overlay()
+_FIRST, _ADAPTIVE, _OVERLAY = First(), Adaptive(), SignedOverlay()
 
 
 class IntegratedGradients(Callback):
@@ -38,15 +38,16 @@ class IntegratedGradients(Callback):
     Files, in `attributions` in the run's folder: `<index>.png`, `table.csv` (columns of the paper's Tables 1 to 6,
     with residuals), and on request `maps/<index>.npz` with `views`, `images` uint8 [V, 3, S, S], `targets` and
     `attributions` float32 [T, 3, S, S]. A summary is recorded as `attribution` in `results.json`. To the run's
-    TensorBoardLogger, if it has one: images `attribution/<index>`, texts `attribution/table`, `attribution/legend` and
-    `attribution/warning` (where a rule hit its cap), scalars `attribution/<quantity>/<view>` (means over images; median
-    and 95th percentile of the residual), histograms `attribution_images/<quantity>/<view>`.
+    TensorBoardLogger, if it has one: images `attribution/<index>/<view>` and `attribution_all_views/<index>`, texts
+    `attribution/table`, `attribution/legend` and `attribution/warning` (where a rule hit its cap), scalars
+    `attribution/<quantity>/<view>` (means over images; median and 95th percentile of the residual), histograms
+    `attribution_images/<quantity>/<view>`.
 
     Args:
         images: Which images: `bench.attribution.First`, `Indices`, `PerClass`, `LargestLossIncrease` or `Flipped`.
         baseline: The view where the path starts.
         rule: How the path integral is taken; see `bench.attribution.quadrature` and `bench.attribution.adaptive`.
-        overlay: How attributions are drawn.
+        overlay: How attributions are drawn: `bench.attribution.SignedOverlay` or `PaperOverlay`.
         figures: Number of images to draw, the first of the chosen; the table and the statistics hold all of them.
         save_maps: Whether to write the `.npz` files, 0.6 MB per image and view at 224 pixels before compression.
         max_batch: Images per forward and backward pass and process, the bound on memory.
@@ -127,19 +128,24 @@ class IntegratedGradients(Callback):
         report: AttributionReport,
     ) -> dict[int, Explanation]:
         """Explanations by index on the first process, which writes pictures and maps; nothing on the others."""
+        progress = GradientProgress(trainer, len(chosen))
+        period = module.encoder.patch_period
         share = Share(
-            Explainer(module.classifier, self.baseline, self.rule, self.max_batch, module.encoder.patch_period),
+            Explainer(module.classifier, self.baseline, self.rule, self.max_batch, period, progress.add_gradients),
             module.data.views_of,
             module.device,
             module.data.class_names,
             self.overlay,
             drawn=frozenset(chosen[: self.figures]),
+            cards=bool(tensorboard_loggers(trainer)),
             save_maps=self.save_maps,
             at_once=max(1, self.max_batch // len(module.data.views)),
             rank=trainer.global_rank,
             processes=trainer.world_size,
         )
-        quiet = not trainer.is_global_zero or trainer.progress_bar_callback is None
-        found = share.explain(chosen, outcomes, report)
-        counted = tqdm(found, total=len(chosen), desc="Integrated Gradients", unit="image", disable=quiet)
-        return {explanation.index: explanation for explanation in counted}
+        found = {}
+        for explanation in share.explain(chosen, outcomes, report):
+            found[explanation.index] = explanation
+            progress.add_image()
+        progress.close()
+        return found

@@ -3,6 +3,8 @@
 from typing import TYPE_CHECKING
 
 from bench.attribution.adaptive import Adaptive
+from bench.attribution.overlay import SignedOverlay
+from bench.attribution.paper_overlay import PaperOverlay
 from bench.attribution.quadrature import GaussLegendre, Midpoint, RightRiemann, Trapezoid
 from bench.attribution.selection import First, Flipped, Indices, LargestLossIncrease, PerClass
 from datamodules.lazy import lazily
@@ -18,8 +20,10 @@ __all__ = [
     "Indices",
     "LargestLossIncrease",
     "Midpoint",
+    "PaperOverlay",
     "PerClass",
     "RightRiemann",
+    "SignedOverlay",
     "Trapezoid",
     "explain",
 ]

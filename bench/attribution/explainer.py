@@ -1,7 +1,7 @@
 """Integrated Gradients of images with all their views, from pixels to numbers and maps."""
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -45,6 +45,7 @@ class Explainer:
         rule: How path integrals are taken.
         max_batch: Images per forward and backward pass.
         patch_period: See `bench.attribution.statistics`.
+        progress: Called after every batch with the number of gradients that it took.
     """
 
     def __init__(
@@ -54,8 +55,9 @@ class Explainer:
         rule: Quadrature,
         max_batch: int,
         patch_period: float | None,
+        progress: Callable[[int], object] = lambda gradients: None,
     ) -> None:
-        self.classifier = for_gradients(classifier)
+        self.classifier, self.progress = for_gradients(classifier), progress
         self.baseline, self.rule, self.max_batch, self.patch_period = baseline, rule, max_batch, patch_period
 
     def explain(self, batch: Batch, outcomes: Mapping[str, Outcomes]) -> list[Explained]:
@@ -76,6 +78,7 @@ class Explainer:
                 labels=batch.labels.repeat(len(targets)),
                 rule=self.rule,
                 max_batch=self.max_batch,
+                progress=self.progress,
             )
         explained = []
         for place in range(len(batch)):

@@ -55,6 +55,7 @@ def integrated_gradients(
     labels: Tensor,
     rule: Quadrature | None = None,
     max_batch: int = 64,
+    progress: Callable[[int], object] = lambda gradients: None,
 ) -> Attribution:
     """Attributes `loss(target) - loss(baseline)` to pixels (Sundararajan, Taly and Yan, 2017, Equation 1).
 
@@ -78,6 +79,7 @@ def integrated_gradients(
         labels: int64 [B], handed to `loss`.
         rule: how the integral is taken; `Adaptive()` if None.
         max_batch: how many images go forward and backward at once, the bound on memory.
+        progress: called after every batch with the number of gradients that it took.
 
     Returns:
         Everything on the device of `baseline`, detached.
@@ -100,7 +102,7 @@ def integrated_gradients(
         # Inference tensors cannot enter a graph: clones made here can.
         start, end, classes = (x.detach().clone() for x in (baseline.to(dtype), target.to(dtype), labels.to(device)))
         moved = (start != end).flatten(1).any(1).nonzero().squeeze(1)
-        path = _Path(loss, start[moved], (end - start)[moved], classes[moved])
+        path = _Path(loss, start[moved], (end - start)[moved], classes[moved], progress)
         result = _still(start)
         if len(moved) == 0:
             return result
@@ -139,8 +141,10 @@ class _Path:
     What lines of one image have in common, their start, is evaluated once; losses met at ends are kept.
     """
 
-    def __init__(self, loss: Loss, start: Tensor, change: Tensor, labels: Tensor) -> None:
-        self.loss, self.start, self.change, self.labels = loss, start, change, labels
+    def __init__(
+        self, loss: Loss, start: Tensor, change: Tensor, labels: Tensor, progress: Callable[[int], object]
+    ) -> None:
+        self.loss, self.start, self.change, self.labels, self.progress = loss, start, change, labels, progress
         self._origins = _first_alike(start, labels)
         self._at_start: dict[_Place, tuple[Tensor, Tensor]] = {}
         self._at_ends: dict[_Place, Tensor] = {}
@@ -154,6 +158,7 @@ class _Path:
             values = self._losses(pixels, places)
             (gradients,) = torch.autograd.grad(values.sum(), pixels)
             known.update(zip(places, zip(values.detach(), gradients, strict=True), strict=True))
+            self.progress(len(places))
         for place in places:
             if place[1] in (0.0, 1.0):
                 self._at_ends[place] = known[place][0]

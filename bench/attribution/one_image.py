@@ -10,7 +10,7 @@ from PIL import Image
 
 from bench.attribution.explainer import for_gradients, full_float32, to_uint8
 from bench.attribution.integrated_gradients import cross_entropy, integrated_gradients
-from bench.attribution.overlay import Overlay, Polarity
+from bench.attribution.overlay import Overlay, SignedOverlay
 from bench.attribution.quadrature import Quadrature
 from bench.clip.encoders import Encoder
 from bench.clip.images import AnyImage, to_images
@@ -45,14 +45,13 @@ class ImageAttribution:
     error_estimate: float
     converged: bool
 
-    def draw(self, overlay: Overlay | None = None, polarity: Polarity = "both") -> Image.Image:
+    def draw(self, overlay: Overlay | None = None) -> Image.Image:
         """The attribution over the degraded image; `Overlay.legend` says what the colours mean.
 
         Args:
-            overlay: How attributions are drawn; as in the paper if None.
-            polarity: Which sign is drawn: "positive", "negative" or "both".
+            overlay: How attributions are drawn; `SignedOverlay()` if None.
         """
-        drawn = (overlay or Overlay()).draw(self.degraded, self.attribution, polarity)
+        drawn = (overlay or SignedOverlay()).draw(self.degraded, self.attribution)
         return Image.fromarray(np.ascontiguousarray(drawn.transpose(1, 2, 0)))
 
 

@@ -1,6 +1,6 @@
 """Writes explained images to files and to TensorBoard."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,13 +32,21 @@ class AttributionReport:
     def __init__(self, folder: RunFolder, writer: "SummaryWriter | None") -> None:
         self.folder, self.writer = folder, writer
 
-    def add_figure(self, index: int, figure: npt.NDArray[np.uint8]) -> None:
-        """Write one image's picture, uint8 [height, width, 3]: `<index>.png`, `attribution/<index>`."""
+    def add_figure(self, index: int, figure: npt.NDArray[np.uint8], cards: Mapping[str, npt.NDArray[np.uint8]]) -> None:
+        """Write one image's pictures, uint8 [height, width, 3].
+
+        Args:
+            index: Of the image.
+            figure: All views: `<index>.png`, `attribution_all_views/<index>`.
+            cards: By view, for TensorBoard alone: `attribution/<index>/<view>`.
+        """
         path = self.folder.attribution_picture(index)
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(figure).save(path)
         if self.writer is not None:
-            self.writer.add_image(f"attribution/{index}", figure, dataformats="HWC")
+            for view, card in cards.items():
+                self.writer.add_image(f"attribution/{index}/{view}", card, dataformats="HWC")
+            self.writer.add_image(f"attribution_all_views/{index}", figure, dataformats="HWC")
 
     def add_maps(self, index: int, arrays: dict[str, npt.NDArray[Any]]) -> None:
         """Write one image's arrays: `maps/<index>.npz`."""

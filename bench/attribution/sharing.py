@@ -10,9 +10,9 @@ import torch
 
 from bench.attribution.explainer import Explained, Explainer
 from bench.attribution.explanations import Explanation
-from bench.attribution.overlay import Overlay
+from bench.attribution.overlay import Overlay, smoothing
 from bench.attribution.report import AttributionReport
-from bench.figures.attributions import AttributedView, attribution_picture
+from bench.figures.attributions import AttributedView, attribution_cards, attribution_picture
 from bench.figures.style import to_pixels
 from bench.outcomes import Outcomes
 from bench.runs.gathering import gather
@@ -25,6 +25,7 @@ class _Piece:
 
     explanation: Explanation
     figure: npt.NDArray[np.uint8] | None
+    cards: dict[str, npt.NDArray[np.uint8]]
     arrays: dict[str, npt.NDArray[Any]] | None
 
 
@@ -39,6 +40,7 @@ class Share:
         class_names: By label.
         overlay: How attributions are drawn.
         drawn: Positions of the images to draw.
+        cards: Whether a card is drawn for each of their views.
         save_maps: Whether arrays are written.
         at_once: Images per batch.
         rank: Number of this process.
@@ -51,6 +53,7 @@ class Share:
     class_names: Sequence[str]
     overlay: Overlay
     drawn: frozenset[int]
+    cards: bool
     save_maps: bool
     at_once: int
     rank: int
@@ -70,7 +73,7 @@ class Share:
             explained = self.explainer.explain(self._batch(indices), outcomes) if indices else []
             for piece in (piece for part in gather([self._piece(one) for one in explained]) for piece in part):
                 if piece.figure is not None:
-                    report.add_figure(piece.explanation.index, piece.figure)
+                    report.add_figure(piece.explanation.index, piece.figure, piece.cards)
                 if piece.arrays is not None:
                     report.add_maps(piece.explanation.index, piece.arrays)
                 yield piece.explanation
@@ -81,10 +84,15 @@ class Share:
 
     def _piece(self, one: Explained) -> _Piece:
         figure, arrays, names = None, None, self.class_names
+        cards: dict[str, npt.NDArray[np.uint8]] = {}
         if one.explanation.index in self.drawn:
-            title = f"image {one.explanation.index}, true class: {names[one.explanation.label]}"
-            columns = _columns(one, names)
-            figure = to_pixels(attribution_picture(title, columns, self.overlay, self.explainer.baseline))
+            title, columns = f"image {one.explanation.index}", _columns(one, names)
+            size = columns[0].image.shape[-1]
+            how = self.overlay, self.explainer.baseline, smoothing(size, self.explainer.patch_period)
+            whole = f"{title}, true class: {names[one.explanation.label]}"
+            figure = to_pixels(attribution_picture(whole, columns, *how))
+            if self.cards:
+                cards = {view: to_pixels(card) for view, card in attribution_cards(title, columns, *how)}
         if self.save_maps:
             arrays = {
                 "views": np.array(list(one.images)),
@@ -92,7 +100,7 @@ class Share:
                 "targets": np.array(list(one.attributions)),
                 "attributions": np.stack(list(one.attributions.values())),
             }
-        return _Piece(one.explanation, figure, arrays)
+        return _Piece(one.explanation, figure, cards, arrays)
 
 
 def _columns(one: Explained, class_names: Sequence[str]) -> list[AttributedView]:
@@ -102,6 +110,7 @@ def _columns(one: Explained, class_names: Sequence[str]) -> list[AttributedView]
             name=view,
             image=image,
             predicted=class_names[found.predictions[view]],
+            right=found.predictions[view] == found.label,
             score=found.scores[view],
             total=found.views[view].total if view in found.views else None,
             attribution=one.attributions.get(view),

@@ -1,6 +1,5 @@
 """The `lightning audit` command."""
 
-import argparse
 import csv
 import json
 import warnings
@@ -8,9 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from bench.command_line.ending import fail
+from bench.command_line.ending import OneLineParser
 from datamodules.errors import UserError
 from datamodules.text import printable
 
@@ -30,13 +29,6 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong with the command line in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        fail(f"{message}; `{self.prog} --help` lists what there is")
-
-
 def main(args: Sequence[str]) -> None:
     """Run `lightning audit`.
 
@@ -46,7 +38,7 @@ def main(args: Sequence[str]) -> None:
     Raises:
         UserError: There are no images, or the output folder cannot be used.
     """
-    parser = _Parser(
+    parser = OneLineParser(
         prog="lightning audit",
         description="Which images of a data set were lossy before: by their headers and their pixels.",
         epilog="Other options, such as --data.root data or --data.limit 1000, are those of the configuration's data.",

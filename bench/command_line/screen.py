@@ -79,11 +79,19 @@ class ProgressLines(ProgressBar):
     def enable(self) -> None:
         self._shown = True
 
-    def _begin(self, what: str) -> None:
+    def begin(self, what: str) -> None:
+        """Start counting something."""
         self._what, self._begun = what, self._clock()
         self._last = self._begun
 
-    def _count(self, done: int, total: float, values: str = "") -> None:
+    def count(self, done: int, total: float, values: str = "") -> None:
+        """Show how far it is, if the last line is long enough ago.
+
+        Args:
+            done: So many by now, at least 1.
+            total: Of so many batches; infinite where nobody knows.
+            values: What the line ends in.
+        """
         now = self._clock()
         if not self._shown or now - self._last < self.seconds:
             return
@@ -97,39 +105,39 @@ class ProgressLines(ProgressBar):
         sys.stderr.flush()
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._begin("testing")
+        self.begin("testing")
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._begin("predicting")
+        self.begin("predicting")
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._begin("validating")
+        self.begin("validating")
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         epochs = "" if trainer.max_epochs in (None, -1) else f" of {trainer.max_epochs}"
-        self._begin(f"epoch {trainer.current_epoch + 1}{epochs}")
+        self.begin(f"epoch {trainer.current_epoch + 1}{epochs}")
 
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
     ) -> None:
         self.has_dataloader_changed(0)
-        self._count(batch_idx + 1, self.total_test_batches_current_dataloader)
+        self.count(batch_idx + 1, self.total_test_batches_current_dataloader)
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
     ) -> None:
         self.has_dataloader_changed(0)
-        self._count(batch_idx + 1, self.total_predict_batches_current_dataloader)
+        self.count(batch_idx + 1, self.total_predict_batches_current_dataloader)
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
     ) -> None:
         self.has_dataloader_changed(0)
-        self._count(batch_idx + 1, self.total_val_batches_current_dataloader)
+        self.count(batch_idx + 1, self.total_val_batches_current_dataloader)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         values = {name: value for name, value in self.get_metrics(trainer, pl_module).items() if name != "v_num"}
         shown = "".join(f", {name} {value:.4g}" for name, value in values.items() if isinstance(value, float | int))
-        self._count(batch_idx + 1, self.total_train_batches, shown)
+        self.count(batch_idx + 1, self.total_train_batches, shown)

@@ -1,6 +1,6 @@
-"""One image's attributions, laid out as the figures of Chen, Namboodiri and Padget (2023)."""
+"""One image's attributions: all views on one picture, and a card for each view."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -8,16 +8,19 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.figures.lettering import plain
-from bench.figures.style import finish, first_of, new_panels, nothing
+from bench.figures.style import finish, first_of, mark, mark_colour, new_figure, new_panels, nothing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from bench.attribution.overlay import Overlay
+    from bench.attribution.overlay import Layer, Overlay
 
 MOST_VIEWS = 24
-_TILE_INCHES = (2.3, 2.5)
+_TILE_INCHES = (2.3, 2.55)
 _LINE_CHARACTERS = 40
+_CARD_INCHES = (6.9, 8.4)
+_CARD_CHARACTERS = 34
+_CARD_TILES = 4
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class AttributedView:
         name: Of the view.
         image: uint8 [3, S, S], as the encoder sees it.
         predicted: Class.
+        right: Whether that is the true class.
         score: Probability of the true class in [0, 1].
         total: Sum of the attribution in nats; None where there is none.
         attribution: float [3, S, S], positive where compression raised the loss; None where there is none.
@@ -36,53 +40,142 @@ class AttributedView:
     name: str
     image: npt.NDArray[np.uint8]
     predicted: str
+    right: bool
     score: float
     total: float | None = None
     attribution: npt.NDArray[np.floating] | None = None
 
+    @property
+    def finite(self) -> bool:
+        """Whether there is a map that can be drawn."""
+        return self.attribution is not None and bool(np.isfinite(self.attribution).all())
 
-def attribution_picture(title: str, views: Sequence[AttributedView], overlay: "Overlay", baseline: str) -> "Figure":
-    """A column per view; the images in the first row, then a row per polarity.
+    @property
+    def sides(self) -> tuple[float, float]:
+        """What pixels raised and what pixels lowered the loss by, at least 0 and at most 0, in nats."""
+        assert self.attribution is not None
+        signed = self.attribution.astype(np.float64).sum(axis=0)
+        return float(signed.clip(min=0).sum()), float(signed.clip(max=0).sum())
+
+
+def attribution_picture(
+    title: str, views: Sequence[AttributedView], overlay: "Overlay", baseline: str, sigma: float
+) -> "Figure":
+    """A column per view; the images in the first row, then a row per layer of the overlay.
 
     Args:
         title: Which image it is.
         views: The first `MOST_VIEWS` are drawn.
         overlay: How attributions are drawn; it also knows what the colours mean, which the baseline's column says.
         baseline: The view where the attributions start.
+        sigma: Of the smoothed maps, in pixels; see `bench.attribution.overlay.smoothing`.
     """
-    from bench.attribution.overlay import POLARITIES
-
     shown = views[:MOST_VIEWS]
     if not shown:
         return nothing(f"{plain(title)}: no view")
-    figure, grid = new_panels(len(shown) * (1 + len(POLARITIES)), len(shown), *_TILE_INCHES)
+    drawn, layers = _layers(shown, overlay, sigma)
+    figure, grid = new_panels(len(shown) * (1 + len(layers)), len(shown), *_TILE_INCHES)
     figure.suptitle(plain(title, 30 + 20 * len(shown)), fontsize=11)
-    for axes in grid:
-        axes.axis("off")
     for column, view in enumerate(shown):
         first, *others = grid[column :: len(shown)]
-        first.imshow(view.image.transpose(1, 2, 0))
-        first.set_title("\n".join(plain(line, _LINE_CHARACTERS) for line in _lines(view)), fontsize=8)
-        for axes, polarity in zip(others, POLARITIES, strict=True):
+        _show(first, view.image, view.right)
+        lines = "\n".join(plain(line, _LINE_CHARACTERS) for line in _lines(view))
+        first.set_title(lines, fontsize=8, **_emphasis(view))
+        for axes, layer in zip(others, layers, strict=True):
+            axes.axis("off")
             if view.name == baseline:
-                _write(axes, f"{polarity}\n\n{_legend(overlay.legend(polarity), mixed=polarity == 'both')}")
-            elif view.attribution is not None and np.isfinite(view.attribution).all():
-                axes.imshow(overlay.draw(view.image, view.attribution, polarity).transpose(1, 2, 0))
+                _write(axes, f"{layer.name}\n\n{layer.meaning}".replace("; ", "\n\n").replace(": ", ":\n"))
+            elif view.name in drawn:
+                axes.imshow(layer.pictures[drawn.index(view.name)].transpose(1, 2, 0))
             elif view.attribution is not None:
                 _write(axes, "the attribution\nis not finite")
+    for row, layer in enumerate(layers, 1):
+        if layer.end:
+            _colour_bar(figure, grid[(row + 1) * len(shown) - 1], layer.end)
     name = plain(baseline)
-    caption = f"Score: probability of the true class. IG: sum of the attribution of loss(view) - loss({name}), nats."
-    return finish(figure, f"{caption} {first_of(len(shown), len(views), 'views')}".rstrip())
+    told = (
+        f"Score: probability of the true class. Sum: of the attribution of loss(view) - loss({name}) over pixels; "
+        f"raised and lowered: of the pixels above and below 0, colour channels added up. {overlay.caption()}"
+    )
+    return finish(figure, f"{told} {first_of(len(shown), len(views), 'views')}".rstrip())
+
+
+def attribution_cards(
+    title: str, views: Sequence[AttributedView], overlay: "Overlay", baseline: str, sigma: float
+) -> Iterator[tuple[str, "Figure"]]:
+    """A picture per attributed view that is legible when it is 230 pixels wide: four tiles under two lines.
+
+    Scales are those of `attribution_picture`, whose arguments these are.
+    """
+    shown = views[:MOST_VIEWS]
+    drawn, layers = _layers(shown, overlay, sigma)
+    start = next((view for view in shown if view.name == baseline), None)
+    for place, name in enumerate(drawn):
+        view = next(view for view in shown if view.name == name)
+        tiles = [(name, view.image), *((_short(layer), layer.pictures[place]) for layer in layers)]
+        if start is not None and len(tiles) < _CARD_TILES:
+            tiles.insert(0, (baseline, start.image))
+        yield name, _card(title, view, tiles)
+
+
+def _card(title: str, view: AttributedView, tiles: Sequence[tuple[str, npt.NDArray[np.uint8]]]) -> "Figure":
+    figure = new_figure(*_CARD_INCHES)
+    raised, lowered = view.sides
+    said = f"{title}, {view.name}:\n{mark(view.right)} {plain(view.predicted, _CARD_CHARACTERS)}"
+    said += f"\n{raised + lowered:+.1f} nats = {raised:+.1f} {lowered:+.1f}"
+    figure.suptitle(said, fontsize=21, **_emphasis(view))
+    for axes, (name, image) in zip(figure.subplots(2, 2).flat, tiles, strict=False):
+        _show(axes, image, right=True)
+        axes.set_title(plain(name, _CARD_CHARACTERS), fontsize=17)
+    return finish(figure)
+
+
+def _short(layer: "Layer") -> str:
+    name = layer.name.split(":")[0].removeprefix("attribution ")
+    return name if layer.end is None else f"{name}, ±{layer.end:.2g} nats"
+
+
+def _layers(views: Sequence[AttributedView], overlay: "Overlay", sigma: float) -> tuple[list[str], list["Layer"]]:
+    """Names of the views that can be drawn, and their layers."""
+    finite = {view.name: (view.image, view.attribution) for view in views if view.finite}
+    maps = [attribution for _, attribution in finite.values() if attribution is not None]
+    return list(finite), overlay.layers([image for image, _ in finite.values()], maps, sigma)
 
 
 def _lines(view: AttributedView) -> list[str]:
-    lines = [view.name, f"predicted: {view.predicted}", f"score {view.score:.4f}"]
-    return lines if view.total is None else [*lines, f"IG {view.total:+.4f}"]
+    lines = [view.name, f"{mark(view.right)} predicted: {view.predicted}", f"score {view.score:.4f}"]
+    if view.total is None:
+        return lines
+    lines.append(f"sum {view.total:+.4f} nats")
+    if view.finite:
+        lines.append("raised {:+.2f}, lowered {:+.2f}".format(*view.sides))
+    return lines
 
 
-def _legend(meaning: str, *, mixed: bool) -> str:
-    text = meaning.replace("; ", "\n\n").replace(": ", ":\n")
-    return f"{text}\n\nmixed:\nit differs between colour channels" if mixed else text
+def _emphasis(view: AttributedView) -> dict[str, Any]:
+    return {} if view.right else {"color": mark_colour(right=False), "fontweight": "bold"}
+
+
+def _show(axes: Any, image: npt.NDArray[np.uint8], right: bool) -> None:
+    """An image, in a thick frame where the prediction is wrong."""
+    axes.imshow(image.transpose(1, 2, 0))
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set(visible=not right, color=mark_colour(right=False), linewidth=4)
+
+
+def _colour_bar(figure: "Figure", axes: Any, end: float) -> None:
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import LinearSegmentedColormap, Normalize
+
+    from bench.attribution.overlay import LOWERED, RAISED
+
+    ends = [tuple(part / 255 for part in colour) for colour in (LOWERED, RAISED)]
+    colours = LinearSegmentedColormap.from_list("attribution", [ends[0], (0.2, 0.2, 0.2), ends[1]])
+    scale = ScalarMappable(Normalize(-end, end), colours)
+    beside = axes.inset_axes((1.08, 0.05, 0.07, 0.9))  # not a neighbour, which would take the columns out of line
+    figure.colorbar(scale, cax=beside, extend="both", label="nats per pixel")
 
 
 def _write(axes: Any, text: str) -> None:

@@ -26,6 +26,9 @@ MOST_COLOURS = len(COLOURS)
 MOST_NUMBERED = 16
 """Rows of a heat map whose cells hold numbers."""
 
+_RIGHT, _WRONG = "#00609c", "#b8460b"
+"""Blue and orange, dark enough for text; a mark stands beside them, since colour alone is not for everyone."""
+
 GREY = "0.75"
 _MARKERS = "osD^vP*Xh"
 _OTHER_CODECS = "#222222"
@@ -62,6 +65,16 @@ def codec_looks(curves: Sequence[str], place: int = 0) -> dict[str, dict[str, An
         used[colour] += 1
         looks[name] = {**look(0), "color": colour, "linestyle": dashes, "marker": marker}
     return looks
+
+
+def mark(right: bool) -> str:
+    """A tick or a cross."""
+    return "\N{CHECK MARK}" if right else "\N{BALLOT X}"
+
+
+def mark_colour(right: bool) -> str:
+    """The colour of what is right, or wrong."""
+    return _RIGHT if right else _WRONG
 
 
 def new_figure(width: float, height: float) -> "Figure":

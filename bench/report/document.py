@@ -42,9 +42,9 @@ Terms = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Findings:
-    """Sentences that a reader has to know, each with the anchor of the section that holds its numbers."""
+    """Sentences that a reader has to know, each with title and anchor of the section that holds its numbers."""
 
-    sentences: tuple[tuple[str, str], ...]
+    sentences: tuple[tuple[str, str, str], ...]
 
 
 Block = str | Terms | Table | Plot | Gallery | Findings

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from bench.report.answers import Answer, limit_in_words
+from bench.report.answers import Answer, Setting, limit_in_words
 from bench.report.rates import CodecPair
 from bench.report.tables import listed, number
 from bench.statistics.intervals import Estimate
@@ -30,13 +30,13 @@ def size_findings(answers: Sequence[Answer], pairs: Sequence[CodecPair]) -> tupl
     if telling:
         telling.sort(key=lambda pair: -abs(pair.difference.value))
         parts = [_difference(pair) for pair in telling[:_MOST_PAIRS]]
-        joint = " (intervals hold jointly)" if len(parts) > 1 else ""
+        joint = " (these intervals hold jointly)" if len(parts) > 1 else ""
         sentences.append(f"At equal bits {listed(parts, _MOST_PAIRS)}{joint}.")
     saving = [pair for pair in pairs if _excludes_zero(pair.rate)]
     if saving:
         saving.sort(key=lambda pair: -abs(pair.rate.value))
         parts = [_saving(pair) for pair in saving[:_MOST_PAIRS]]
-        sentences.append(f"At equal precision {listed(parts, _MOST_PAIRS)} (pointwise intervals).")
+        sentences.append(f"At equal precision {listed(parts, _MOST_PAIRS)}.")
     return tuple(sentences)
 
 
@@ -51,19 +51,21 @@ def _answer(same: Sequence[Answer], encoders: int) -> str:
         before = f"{names}: {first.remark}. " if len(same) == 1 else f"{names}: near chance, so no drop says anything. "
     if first.smallest is None:
         return f"{before}For {names} no measured setting has a drop under {limit}."
-    drop, size = first.smallest.drop_points, f"{first.smallest.encoded_bytes:,.0f} bytes"
-    size += "" if first.smallest.saved is None else f", {first.smallest.saved:.0f}% less than the files as they are"
-    text = f"For {names} the smallest setting with a drop under {limit} is {first.smallest.view} ({size}"
+    text = f"For {names} the fewest bytes with a measured drop under {limit} are those of {_size(first.smallest)}"
     if len(same) == 1:
+        drop = first.smallest.drop_points
         low, high = (number(end, ".2f") for end in (drop.interval.low, drop.interval.high))
-        text += f", drop {number(drop.value, '.2f')} points [{low}, {high}]"
-    text += ")"
+        text += f", which drops by {number(drop.value, '.2f')} points [{low}, {high}]"
     if first.surely is not None and first.surely.view == first.smallest.view:
-        return f"{before}{text}, and that is sure ({_RISK})."
+        return f"{before}{text}; that it stays under {limit} is shown ({_RISK})."
     if first.surely is not None:
-        size = f"{first.surely.encoded_bytes:,.0f} bytes"
-        return f"{before}{text}; the smallest of which it is sure ({_RISK}) is {first.surely.view} ({size})."
-    return f"{before}{text}; {first.certainty if len(same) == 1 else 'it is sure of none'}."
+        return f"{before}{text}. Shown to stay under {limit} ({_RISK}): {_size(first.surely)}, and nothing smaller."
+    return f"{before}{text}; {first.certainty if len(same) == 1 else 'that it stays so is shown for none'}."
+
+
+def _size(setting: Setting) -> str:
+    saved = "" if setting.saved is None else f", {setting.saved:.0f}% less than the original files"
+    return f"{setting.view} ({setting.encoded_bytes:,.0f} bytes per image{saved})"
 
 
 def _excludes_zero(estimate: Estimate) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _ROWS_AT_ONCE = 500_000
+_MEANS_AGREE = 1e-5  # float32 read from nine digits, and whole numbers as float32
 _PLACES = ("index", "label", "prediction")
 _TYPES = {quantity.name: quantity.dtype for quantity in QUANTITIES}
 
@@ -70,7 +72,8 @@ def read_columns(run: FinishedRun, names: Sequence[str]) -> tuple[str, dict[str,
     for block in _blocks(run, names):
         places = [block[name].to_numpy(dtype=np.int64) for name in ("index", "label")]
         columns = {"correct": (block["prediction"].to_numpy() == places[1]).astype(np.float32)}
-        columns |= {name: block[name].to_numpy(dtype=np.float32, na_value=np.nan) for name in names}
+        with np.errstate(over="ignore"):  # the mean will tell
+            columns |= {name: block[name].to_numpy(dtype=np.float32, na_value=np.nan) for name in names}
         shown = block["view"].to_numpy()
         for view in views:
             rows = shown == view
@@ -90,7 +93,19 @@ def read_columns(run: FinishedRun, names: Sequence[str]) -> tuple[str, dict[str,
                 f"{TABLE} has {flags.sum()} of {len(flags)} images right in {view}, the result file {result.correct} "
                 f"of {run.record.images}",
             )
+        for name in names:
+            _require_mean(run, view, name, whole[view][name])
     return next(iter(fingerprints.values())).hexdigest(), whole
+
+
+def _require_mean(run: FinishedRun, view: str, name: str, column: npt.NDArray[np.float32]) -> None:
+    """Refuse a column that some images lack, or whose mean is not the recorded one, as after a change of any value."""
+    recorded, known = run.record.views[view].metrics.get(name), ~np.isnan(column)
+    if known.any() != known.all():
+        raise FileError(run.folder.table, f"{TABLE} lacks {name} of {(~known).sum()} of {len(column)} images in {view}")
+    mean = float(column.astype(np.float64).mean()) if known.all() else None
+    if (mean is None) != (recorded is None) or not math.isclose(mean or 0, recorded or 0, rel_tol=_MEANS_AGREE):
+        raise FileError(run.folder.table, f"{TABLE} has a mean {name} of {mean} in {view}, the result file {recorded}")
 
 
 def read_images(file: Path) -> pd.DataFrame:
@@ -123,7 +138,7 @@ def _blocks(run: FinishedRun, names: Sequence[str]) -> Iterator[pd.DataFrame]:
     """The table, so many rows at a time; a whole number that may be unknown is read as a real one."""
     import pandas as pd
 
-    types = {name: "int64" for name in _PLACES} | {name: "float32" for name in names} | {"view": "str"}
+    types = {name: "int64" for name in _PLACES} | {name: "float64" for name in names} | {"view": "str"}
     file = run.folder.table
     require_regular(file)
     try:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.command_line.configs import find_config
+from bench.command_line.ending import OneLineParser
 from bench.command_line.yaml_text import read_value
 from datamodules.errors import UserError
 
@@ -57,13 +58,8 @@ def _sweep(cells: Sequence[Any], options: argparse.Namespace) -> int:
     return 1 if outcome.failed else 0
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> Any:
-        raise UserError(f"{message}; `lightning sweep --help` lists what there is")
-
-
 def _parse(args: Sequence[str]) -> tuple[argparse.Namespace, dict[str, Any]]:
-    parser = _Parser(
+    parser = OneLineParser(
         prog="lightning sweep",
         description="Run a grid of `lightning test` runs. The same command again goes on where it stopped; several may "
         "share one grid.",

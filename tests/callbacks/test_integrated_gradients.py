@@ -138,12 +138,12 @@ class TestReport:
     def test_tensorboard_has_the_pictures_of_the_files(self, folder, table):
         found = events(folder)
         for index in table["index"]:
-            [event] = found.Images(f"attribution/{index}")
+            [event] = found.Images(f"attribution_all_views/{index}")
             written = np.asarray(Image.open(folder / f"attributions/{index}.png"))
             assert (event.width, event.height) == (written.shape[1], written.shape[0])
             assert written.std() > 10
         pictures = {tag for tag in found.Tags()["images"] if tag.startswith("attribution/")}
-        assert pictures == {f"attribution/{index}" for index in table["index"]}
+        assert pictures == {f"attribution/{index}/{view}" for index in table["index"] for view in TARGETS}
 
     def test_tensorboard_has_the_papers_table_and_the_meaning_of_colours(self, folder, table):
         found = events(folder)
@@ -155,7 +155,7 @@ class TestReport:
             assert cells[2:6] == [row[f"predicted/{view}"] for view in VIEWS]
             assert cells[6:10] == [f"{row[f'score/{view}']:.4f}" for view in VIEWS]
             assert cells[10:13] == [f"{row[f'ig/{view}']:.4f}" for view in TARGETS]
-        assert "red: compression raised the loss" in text(found, "attribution/legend")
+        assert "orange: compression raised the loss" in text(found, "attribution/legend")
         assert "attribution/warning/text_summary" not in found.Tags()["tensors"]
 
     def test_tensorboard_has_scalars_and_histograms_of_residual_and_statistics(self, folder):
@@ -290,7 +290,11 @@ class TestConfigs:
         ),
         ([option("images.n", 0)], "n counts images"),
         ([option("max_batch", 0)], "max_batch=0"),
-        ([option("overlay.raised", "green")], "two different colours"),
+        ([option("overlay.mass", 0)], "mass=0"),
+        (
+            [option("overlay", "{class_path: bench.attribution.PaperOverlay, init_args: {raised: green}}")],
+            "two different colours",
+        ),
     ],
 )
 def test_mistakes_end_in_one_line_before_anything_is_measured(explain, capsys, tmp_path, options, message):

@@ -91,8 +91,8 @@ def _of_run(name: str, label: str, run: FinishedRun) -> list[Block]:
     paths = [run.folder.attributions / f"{index}.png" for index in frame["index"].dropna().astype(str)]
     pictures = {f"image {path.stem}": path for path in paths if path.is_file()}
     if pictures:
-        note = f"{min(len(pictures), _MOST_PICTURES)} of the run's {len(pictures)} pictures. Red: compression raised "
-        note += "the loss there; green: it lowered it, unless the picture's own legend says otherwise."
+        note = f"{min(len(pictures), _MOST_PICTURES)} of the run's {len(pictures)} pictures. Each says itself what its "
+        note += "colours mean."
         shown = dict(list(pictures.items())[:_MOST_PICTURES])
         blocks.append(Gallery(name, f"Attributions of {label}", shown, note))
     return blocks

@@ -115,7 +115,7 @@ def _bias(shares: Mapping[str, Mapping[str, float]]) -> Table:
     note = (
         "Share of a view's drop that is seen from images with this past: 1 is no bias. Measured by degrading twice, as "
         "the squared error that the view adds to that of the past, over what it costs images without one. The interval "
-        "is how far the drops of a small encoder lay from that on CIFAR-10 (docs/audit.md). Only JPEG of a known "
+        "is how far the drops of two small encoders lay from that on CIFAR-10 (docs/audit.md). Only JPEG of a known "
         "quality counts as a past here."
     )
     columns = (Column("view"), Column("share", "share of the drop", ".2f", interval=True))

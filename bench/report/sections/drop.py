@@ -56,30 +56,29 @@ def _findings(group: Group) -> list[str]:
     if means.empty:
         return ["No view changes a prediction."]
     worst, mildest = means.idxmax(), means.idxmin()
-    if worst == mildest:
-        sentences = [_cost(frame, worst)]
-    else:
-        sentences = [f"{_cost(frame, worst)} {_cost(frame, mildest, 'the mildest view measured')}"]
+    sentences = [f"Largest drop, at {worst}: {_drops(frame, worst)}."]
+    if worst != mildest:
+        sentences[0] += f" Smallest, at {mildest}: {_drops(frame, mildest)}."
     unsure = frame[frame["mcnemar_p_holm"] >= _SIGNIFICANT]
     if len(unsure):
-        names = unsure["view"].astype(str) + (" (" + unsure["label"] + ")" if len(group.entries) > 1 else "")
+        names = [f"{label} at {listed(list(rows['view']), _MOST_NAMES)}" for label, rows in unsure.groupby("label")]
         sentences.append(
-            f"{len(unsure)} of {len(frame)} drops could be chance (McNemar's exact test, Holm-adjusted p of at least "
-            f"{_SIGNIFICANT}): {listed(list(names), _MOST_NAMES)}."
+            f"{len(unsure)} of {len(frame)} drops cannot be told from chance (McNemar's exact test, p of at "
+            f"least {_SIGNIFICANT} after Holm's adjustment for all {len(frame)}): {'; '.join(names[:_MOST_NAMES])}"
+            + (f"; and {len(names) - _MOST_NAMES} more encoders." if len(names) > _MOST_NAMES else ".")
         )
     return sentences
 
 
-def _cost(frame: "pd.DataFrame", view: str, what: str = "") -> str:
-    """What a view costs the encoder, or the one that loses least and the one that loses most."""
+def _drops(frame: "pd.DataFrame", view: str) -> str:
+    """The drops of one or two encoders, or of the one that loses least and the one that loses most."""
     rows = frame[frame["view"] == view].sort_values(DROP, kind="stable").to_dict("records")
     drop = "{drop_points:.1f} points [{drop_points_low:.1f}, {drop_points_high:.1f}] ({label}, {before:.4f} to "
     drop += "{precision:.4f})"
-    least, *_, most = [write(drop, {**row, "before": row["precision"] + row[DROP] / 100}) for row in [rows[0], *rows]]
-    subject = f"{view}, {what}," if what else view
-    if len(rows) < 2:
-        return f"{subject} costs {most}."
-    return f"{subject} costs the {len(rows)} encoders between {least} and {most}."
+    texts = [write(drop, {**row, "before": row["precision"] + row[DROP] / 100}) for row in rows]
+    if len(texts) > 2:
+        return f"from {texts[0]} to {texts[-1]} among {len(texts)} encoders"
+    return " and ".join(texts)
 
 
 def _degraded(frame: "pd.DataFrame") -> "pd.Series":

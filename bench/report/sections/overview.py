@@ -5,9 +5,15 @@ from collections.abc import Sequence
 from functools import partial
 
 from bench.figures.curves import Panel, quality_curves
-from bench.report.document import Chapter, Findings, Plot, Section
+from bench.report.document import Block, Chapter, Findings, Plot, Section
 from bench.report.groups import Group
 from bench.report.sections.precision import GREY_NOTE, quality_panel
+
+_NOTE = (
+    "In brackets: 95% intervals, pointwise unless said otherwise, of what other images like these would give. "
+    "Precision is top-1 accuracy, drops are in percentage points, a view is what a codec at one setting makes of an "
+    "image."
+)
 
 
 def sections(groups: Sequence[Group], chapters: Sequence[Chapter]) -> tuple[Section, ...]:
@@ -17,11 +23,14 @@ def sections(groups: Sequence[Group], chapters: Sequence[Chapter]) -> tuple[Sect
         groups: All of them.
         chapters: With the sections whose findings are gathered.
     """
-    gathered = [
-        Section(chapter.title, (Findings(sentences),))
-        for chapter in chapters
-        if (sentences := tuple((text, chapter.anchor(part)) for part in chapter.sections for text in part.findings))
-    ]
+    gathered: list[Section] = []
+    for chapter in chapters:
+        sentences = [(text, part.title, chapter.anchor(part)) for part in chapter.sections for text in part.findings]
+        if sentences:
+            blocks: tuple[Block, ...] = (
+                (Findings(tuple(sentences)),) if gathered else (_NOTE, Findings(tuple(sentences)))
+            )
+            gathered.append(Section(chapter.title, blocks))
     codec, panels = overview_panels(groups)
     if len(panels) < 2:  # its own chapter has it
         return tuple(gathered)

@@ -27,7 +27,7 @@ def section(group: Group, choices: Choices) -> Section:
     note = "Precision (top-1 accuracy) with Wilson's 95% interval, pointwise."
     column = Column("precision", form=".4f", interval=True)
     if len(group.entries) > 1:
-        note += " Bold: the best in each view."
+        note += " Bold: the best encoder in each view."
         column = Column("precision", form=".4f", interval=True, bold=_best)
     if published := published_lines(frame, choices.against):
         note += " Marked: a published value of the same experiment is outside the interval."

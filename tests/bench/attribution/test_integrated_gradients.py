@@ -235,3 +235,12 @@ def test_wrong_shapes_and_types_are_refused():
         integrated_gradients(loss, ok.to(torch.uint8), ok, y)
     with pytest.raises(ValueError, match="one number each"):
         integrated_gradients(lambda x, y: x.sum().reshape(1), ok, ok + 1, y)
+
+
+def test_progress_counts_every_gradient_batch_by_batch():
+    start, end = images(3, 3, 4, 4, seed=1, dtype=torch.float32), images(3, 3, 4, 4, seed=2, dtype=torch.float32)
+    model, counted = Classifier(torch.tanh, dtype=torch.float32), []
+    rule, loss = Trapezoid(12), cross_entropy(model)
+    found = integrated_gradients(loss, start, end, labels(3), rule, max_batch=8, progress=counted.append)
+    assert sum(counted) == found.evaluations.sum() == 39
+    assert counted == [8, 8, 8, 8, 7]

@@ -9,7 +9,8 @@ from torchvision.transforms.functional import pil_to_tensor
 
 from bench import load_encoder
 from bench.attribution import explain
-from bench.attribution.overlay import Overlay
+from bench.attribution.overlay import SignedOverlay
+from bench.attribution.paper_overlay import PaperOverlay
 from bench.attribution.quadrature import GaussLegendre, Trapezoid
 from bench.clip.zero_shot import ZeroShotClassifier
 from datamodules.degradations import degrade
@@ -58,8 +59,9 @@ def test_drawing_is_the_overlay_over_the_degraded_image(encoder, image):
     seen = degrade(image, "resize-0.5+jpeg-10").image  # of 24 x 20 pixels, its shorter side becomes 32
     assert seen.size == (24, 20)
     assert found.degraded.shape == (3, 32, 32)
-    expected = Overlay().draw(found.degraded, found.attribution, "positive")
-    np.testing.assert_array_equal(np.asarray(found.draw(polarity="positive")).transpose(2, 0, 1), expected)
+    for drawn, overlay in [(found.draw(), SignedOverlay()), (found.draw(PaperOverlay()), PaperOverlay())]:
+        expected = overlay.draw(found.degraded, found.attribution)
+        np.testing.assert_array_equal(np.asarray(drawn).transpose(2, 0, 1), expected)
 
 
 @pytest.mark.parametrize(

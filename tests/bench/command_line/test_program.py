@@ -93,9 +93,9 @@ class TestProgressLines:
         def lines(batches, total, shown=True):
             if not shown:
                 progress.disable()
-            progress._begin("testing")
+            progress.begin("testing")
             for done in range(1, batches + 1):
-                progress._count(done, total)
+                progress.count(done, total)
             return capsys.readouterr().err.splitlines()
 
         return lines

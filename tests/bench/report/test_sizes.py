@@ -59,14 +59,14 @@ class TestAnswer:
     def test_smallest_setting_under_the_limit_and_surely_under_it(self, group):
         built = group()
         (line,) = answers(built, 2)
-        assert "is webp-50 (512 bytes, drop 1.00 points [0.54, 1.83])" in line
-        assert line.endswith(", and that is sure (2.5% risk of error).")
+        assert "those of webp-50 (512 bytes per image), which drops by 1.00 points [0.54, 1.83]; that" in line
+        assert line.endswith("that it stays under 2 points is shown (2.5% risk of error).")
         (line,) = answers(built, 1.2)
-        assert "webp-50 (512 bytes, drop 1.00 points" in line
-        assert line.endswith("; the smallest of which it is sure (2.5% risk of error) is webp-75 (1,024 bytes).")
+        assert "webp-50 (512 bytes per image), which drops by 1.00 points" in line
+        assert line.endswith("(2.5% risk of error): webp-75 (1,024 bytes per image), and nothing smaller.")
 
     def test_a_drop_of_just_the_limit_is_not_under_it(self, group):
-        assert "1 point is webp-75 (1,024 bytes, drop 0.00 points" in answers(group(), 1)[0]
+        assert "1 point are those of webp-75 (1,024 bytes per image), which drops by 0.00" in answers(group(), 1)[0]
 
     def test_none_of_the_settings(self, group):
         built = group({"original": 900, "jpeg-50": 700}, {"jpeg-50": 800})
@@ -157,7 +157,7 @@ class TestCurves:
         built = group({"original": 900, "jpeg-50": 895, "webp-50": 880}, {"jpeg-50": 900, "webp-50": 500})
         section = section_of(built, 1)
         assert not frame(section, "rate_curves.csv")
-        assert "1 point is jpeg-50 (900 bytes" in answers(built, 1)[0]
+        assert "1 point are those of jpeg-50 (900 bytes" in answers(built, 1)[0]
 
 
 class TestEqualBits:

@@ -130,7 +130,7 @@ def test_the_screen_has_the_answer_what_is_not_used_and_nothing_that_steers_a_te
     assert first.endswith("list instead of a mapping")
     assert second.endswith("100 images:")
     assert "RN50" in answers[0]
-    assert "the smallest setting with a drop under 12 points is webp-50 (500 bytes" in answers[0]
+    assert "a measured drop under 12 points are those of webp-50 (500 bytes" in answers[0]
     for text in (written.screen, written.page, written.markdown):
         assert not re.search("[\x1b\u202e]", text)
         assert "bad " in text

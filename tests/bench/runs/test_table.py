@@ -137,7 +137,7 @@ class TestReadingForTheReport:
     PREDICTIONS = made_up.nested({"original": 9, "jpeg-50": 7}, 10)
 
     def run(self, folder, **options):
-        record = made_up.run_record(self.PREDICTIONS)
+        record = made_up.run_record(self.PREDICTIONS, **options)
         return load_run(made_up.write_run(folder / "run", record, self.PREDICTIONS, **options))
 
     def test_columns_are_those_of_the_images(self, tmp_path):
@@ -167,6 +167,17 @@ class TestReadingForTheReport:
         run.folder.table.write_text(content.replace(old, new))
         with pytest.raises(FileError, match=reason):
             read_columns(run, ())
+
+    @pytest.mark.parametrize("value", ["501", "-5", "", "9" * 400, "1e308", "inf"])
+    def test_a_measurement_that_was_changed_or_is_missing_is_refused(self, tmp_path, value):
+        run = self.run(tmp_path, sizes={"jpeg-50": 500})
+        line = "\n9,,9,jpeg-50,0,0.5,0.5,0.5,0,500,"
+        content = run.folder.table.read_text()
+        assert line in content
+        run.folder.table.write_text(content.replace(line, line.replace(",500,", f",{value},")))
+        reason = "has a mean encoded_bytes of" if value else "lacks encoded_bytes of 1 of 10 images in jpeg-50"
+        with pytest.raises(FileError, match=reason):
+            read_columns(run, ("encoded_bytes",))
 
     def test_a_pipe_in_its_place_is_refused_at_once(self, tmp_path):
 
