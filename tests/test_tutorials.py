@@ -74,7 +74,7 @@ def test_a_codec_is_chosen(clone, commands, tiny_clip, capsys):
     names, measure, report, predict = commands("choose_codec", ["test"], ["report"], ["predict"])
     run([*measure, *few])
     run(report)
-    assert "smallest setting with a drop under 1 point" in capsys.readouterr().out
+    assert re.search(r"6 images cannot show a drop under 1 point; about \d+ can", capsys.readouterr().out)
     assert (clone / "report/index.html").is_file()
     run([*names, *few, "--data.class_names={cat: tabby cat}"])  # the page's own folder is called n02123045
     assert "tabby cat" in Path("runs/image_folder/version_1/results.json").read_text()
@@ -114,8 +114,8 @@ def test_the_grid_of_the_demo_is_reproduced(clone, commands, capsys):
 
 @pytest.mark.slow
 def test_attributions_of_the_demo_are_made(clone, commands):
-    [as_it_is, _, flipped] = commands("attribution", ["test"])
-    for version, words in enumerate((as_it_is, flipped)):
+    [as_it_is, *others] = [words for words in commands("attribution", ["test"]) if "configs/demo_ig.yaml" in words]
+    for version, words in enumerate((as_it_is, *others)):
         run([*words, *QUICK, "--data.limit=60"])
         assert list((clone / f"runs/demo_ig/version_{version}/attributions").glob("*.png"))
 
