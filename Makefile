@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 INSTALL = $(VENV)/bin/pip install --quiet --constraint constraints.txt --editable
 
-.PHONY: help demo test test-slow lint tensorboard
+.PHONY: help demo test test-slow lint docs tensorboard
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -28,6 +28,10 @@ lint: $(VENV)/bin/pip  ## Install, then check style and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+docs: $(VENV)/bin/pip  ## Install, then build the site into site/; warnings are errors
+	$(INSTALL) '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
 
 TENSORBOARD_PORT ?= 6006
 
