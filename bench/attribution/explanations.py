@@ -39,7 +39,7 @@ class ViewExplanation:
 
 @dataclass(frozen=True)
 class Explanation:
-    """One image.
+    """What was found about one explained image, view by view.
 
     Attributes:
         index: Position in the source.

@@ -48,7 +48,7 @@ class Description:
     base: "Description | None" = None
 
     def all_options(self) -> tuple[Option, ...]:
-        """Own and inherited ones."""
+        """The class's own options, then those that it inherits."""
         return self.options + (self.base.all_options() if self.base else ())
 
 
