@@ -33,5 +33,8 @@ docs: $(VENV)/bin/pip  ## Install, then build the site into site/; warnings are 
 	$(INSTALL) '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
 
-tensorboard:  ## Look at the runs
-	$(VENV)/bin/tensorboard --logdir runs
+TENSORBOARD_PORT ?= 6006
+
+tensorboard:  ## Look at the runs, with curves as they were measured
+	@echo 'Open http://localhost:$(TENSORBOARD_PORT)/?smoothing=0#text&_smoothingWeight=0'
+	$(VENV)/bin/tensorboard --logdir runs --port $(TENSORBOARD_PORT)
