@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 INSTALL = $(VENV)/bin/pip install --quiet --constraint constraints.txt --editable
 
-.PHONY: help demo test test-slow lint tensorboard
+.PHONY: help demo test test-slow lint docs tensorboard
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -29,5 +29,12 @@ lint: $(VENV)/bin/pip  ## Install, then check style and types
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-tensorboard:  ## Look at the runs
-	$(VENV)/bin/tensorboard --logdir runs
+docs: $(VENV)/bin/pip  ## Install, then build the site into site/; warnings are errors
+	$(INSTALL) '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
+
+TENSORBOARD_PORT ?= 6006
+
+tensorboard:  ## Look at the runs, with curves as they were measured
+	@echo 'Open http://localhost:$(TENSORBOARD_PORT)/?smoothing=0#text&_smoothingWeight=0'
+	$(VENV)/bin/tensorboard --logdir runs --port $(TENSORBOARD_PORT)

@@ -237,8 +237,11 @@ class ZeroShotEvaluation(LightningModule):
                 f"precision/{view}": float(precision.compute())
                 for view, precision in zip(self.data.views, self._precisions, strict=True)
             }
+        named = {f"test/{name}": value for name, value in found.items()}
         # equal on every process; Lightning warns unless it may average them
-        self.log_dict({f"test/{name}": value for name, value in found.items()}, sync_dist=True)
+        self.log_dict(named, sync_dist=True, logger=False)
+        for logger in self.trainer.loggers:  # Lightning would add the epoch, of which a test has none
+            logger.log_metrics(named, step=0)
 
     def on_predict_epoch_end(self) -> None:
         """Measure; Lightning logs nothing while it predicts."""

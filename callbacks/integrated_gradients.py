@@ -41,7 +41,7 @@ class IntegratedGradients(Callback):
     TensorBoardLogger, if it has one: images `attribution/<index>/<view>` and `attribution_all_views/<index>`, texts
     `attribution/table`, `attribution/legend` and `attribution/warning` (where a rule hit its cap), scalars
     `attribution/<quantity>/<view>` (means over images; median and 95th percentile of the residual), histograms
-    `attribution_images/<quantity>/<view>`.
+    `attribution_images/<quantity>/<view>` (of 20 images or more).
 
     Args:
         images: Which images: `bench.attribution.First`, `Indices`, `PerClass`, `LargestLossIncrease` or `Flipped`.

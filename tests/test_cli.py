@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from sklearn.metrics import accuracy_score
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from bench.cli import main
 from datamodules import Synthetic
@@ -169,12 +170,24 @@ class TestOutputs:
                     one for one in events.Scalars("rate/precision/jpeg") if one.step == round(values["encoded_bytes"])
                 ]
                 assert event.value == pytest.approx(values["precision"])
-        pictures = ["curves", "rate", "per_class", "confusion", *(f"flips/{view}" for view in VIEWS[1:])]
-        assert set(tags["images"]) == {f"report/{picture}" for picture in pictures}
+        whole = {f"report_full_size/{picture}" for picture in ("curves", "rate", "per_class", "confusion")}
+        cards = {"answer/drop/jpeg", "answer/precision/jpeg", "answer/loss/jpeg", "answer/rate"}
+        assert whole | cards | {f"report/flips/{view}" for view in VIEWS[1:]} <= set(tags["images"])
+        assert {tag.split("/")[0] for tag in tags["images"]} == {"answer", "report", "report_full_size"}
+        assert sorted(tags["tensors"])[0] == "answer/text_summary"  # the first thing on the page
         assert {"config/text_summary", "provenance/text_summary"} <= set(tags["tensors"])
+        answer = events.Tensors("answer/text_summary")[0].tensor_proto.string_val[0].decode()
+        drop = 100 * record["metrics"]["jpeg-25"]["drop"]
+        assert f"| jpeg-25 | {record['metrics']['jpeg-25']['precision']:.4f} | {drop:.1f} points [" in answer
+        assert "epoch" not in tags["scalars"]
         text = events.Tensors("config/text_summary")[0].tensor_proto.string_val[0].decode()
         assert "class_path: bench.ZeroShotEvaluation" in text
-        assert "_hparams_/session_start_info" in events.summary_metadata
+        content = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+        values = HParamsPluginData.FromString(content).session_start_info.hparams
+        assert values["precision_mode"].string_value == record["model"]["precision"] == "32-true"
+        assert values["weights"].string_value == record["model"]["weights_sha256"][:12]
+        assert values["data"].string_value == record["data"]["name"]
+        assert f"test/drop/{VIEWS[-1]}" in tags["scalars"]
         assert f"test/precision/{VIEWS[0]}" in tags["scalars"]
 
     def test_same_command_twice_writes_the_same_bytes_whatever_the_workers(self, run):

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bench.attribution.quadrature import Quadrature
 from bench.attribution.selection import Selection
+from bench.runs.table import markdown_table
 
 
 @dataclass(frozen=True)
@@ -132,29 +133,21 @@ def _cell(number: float | int | bool) -> str:
 
 
 def explanations_markdown(explanations: Sequence[Explanation], class_names: Sequence[str]) -> str:
-    """The columns of Tables 1 to 6 of the paper as a Markdown table, and the largest residual of each line.
+    """The columns of Tables 1 to 6 of the paper as a Markdown table, a line per image and view, so that it is narrow.
 
     Args:
         explanations: At least one, all of the same views.
         class_names: By label.
     """
-    first = explanations[0]
-    header = ["image", "label"]
-    header += [f"{column} {view}" for column in ("predicted", "score") for view in first.scores]
-    header += [*(f"IG {view}" for view in first.views), "residual"]
-    rows = [header, ["---"] * len(header)]
+    rows = [["image", "true class", "view", "predicted", "score", "IG (nats)", "residual"]]
     for image in explanations:
-        rows.append(
-            [
-                str(image.index),
-                class_names[image.label],
-                *(class_names[prediction] for prediction in image.predictions.values()),
-                *(f"{score:.4f}" for score in image.scores.values()),
-                *(_IG.text(view) for view in image.views.values()),
-                _RESIDUAL.text(max(image.views.values(), key=_RESIDUAL.of)),
-            ]
-        )
-    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows)
+        for view, score in image.scores.items():
+            right = "\N{CHECK MARK}" if image.predictions[view] == image.label else "\N{BALLOT X}"
+            cells = [view, f"{right} {class_names[image.predictions[view]]}", f"{score:.4f}"]
+            found = image.views.get(view)
+            cells += ["", ""] if found is None else [f"{found.total:+.{_IG.decimals}f}", _RESIDUAL.text(found)]
+            rows.append([str(image.index), class_names[image.label], *cells])
+    return markdown_table(rows)
 
 
 def columns(explanations: Sequence[Explanation], view: str) -> dict[str, Tensor]:

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 
+LEAST_IN_A_HISTOGRAM = 20
+"""Images: of fewer a histogram shows where each is, which the table does better."""
+
+
 class AttributionReport:
     """The report of one run; for its first process.
 
@@ -84,4 +88,5 @@ class AttributionReport:
                 defined = column[column.isfinite()]
                 if len(defined):
                     self.writer.add_scalar(f"attribution/{name}/{view}", float(defined.mean()))
+                if len(defined) >= LEAST_IN_A_HISTOGRAM:
                     self.writer.add_histogram(f"attribution_images/{name}/{view}", defined)

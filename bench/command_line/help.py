@@ -25,7 +25,7 @@ LIGHTNING_COMMANDS = ("test", "predict", "fit", "validate")
 _MODELS = {"fit": "bench.RobustFineTuning", "validate": "bench.RobustFineTuning"}
 _DATA = ("datamodules.CIFAR10", "datamodules.STL10", "datamodules.ImageFolder", "datamodules.Synthetic")
 _WIDTH, _COLUMN = 118, 34
-_OTHERS = (
+OTHERS = (
     (
         "--config",
         "NAME|FILE",
@@ -71,14 +71,14 @@ def command_help(command: str, words: Sequence[str]) -> str:
         "",
         COMMANDS[command],
         "",
-        *_rows(_OTHERS),
+        *_rows(OTHERS),
         "",
         *_section("model", [model], "here"),
         "",
         *_section("data", data, "one of" if len(data) > 1 else "here"),
         "",
         "Trainer, --trainer.OPTION (Lightning's documentation has more on each):",
-        *_rows((f"--trainer.{o.name}", "", _brief(o)) for o in describe_trainer().options),
+        *_rows((f"--trainer.{o.name}", "", brief(o)) for o in describe_trainer().options),
         "",
         *_configurations(),
         "",
@@ -137,17 +137,19 @@ def _section(group: str, paths: Sequence[str], how: str) -> list[str]:
 
 
 def _options(group: str, options: Sequence[Option]) -> list[str]:
-    return _rows((f"--{group}.{one.name}", one.kind, _with_default(one)) for one in options)
+    return _rows((f"--{group}.{one.name}", one.kind, with_default(one)) for one in options)
 
 
-def _with_default(option: Option) -> str:
+def with_default(option: Option) -> str:
+    """What an option is for, and the value that it has where none is given."""
     text = option.text
     if text.startswith("As for `") and (source := describe(text.split("`")[1])):
         text = next((other.text for other in source.options if other.name == option.name), text)
     return f"{text} (required)" if option.default is None else f"{text} (default: {option.default})"
 
 
-def _brief(option: Option) -> str:
+def brief(option: Option) -> str:
+    """The first sentence of what an option is for, shortened to a line, and its default."""
     plain = re.sub(r":\w+:`([^`]*)`|`+", r"\1", option.text)
     sentence = plain.partition(". ")[0].rstrip(".")
     return textwrap.shorten(sentence, _WIDTH - _COLUMN - 20, placeholder=" ...") + f" (default: {option.default})"
@@ -179,4 +181,4 @@ def option_names(command: str, words: Sequence[str]) -> list[str]:
     groups: list[tuple[str, Description | None]] = [("model", describe(model)), ("trainer", describe_trainer())]
     groups += [("data", describe(path)) for path in data]
     names = [f"--{group}.{option.name}" for group, one in groups if one for option in one.all_options()]
-    return [*(name for name, _, _ in _OTHERS), "--model", "--data", *dict.fromkeys(names)]
+    return [*(name for name, _, _ in OTHERS), "--model", "--data", *dict.fromkeys(names)]

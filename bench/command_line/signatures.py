@@ -67,7 +67,7 @@ def describe(class_path: str) -> Description | None:
         return None
     for file in _sources():
         if re.search(rf"^class {re.escape(name)}\b", _text(file), re.MULTILINE):
-            return _described(_class(file, name))
+            return _described(_class(file, name), file)
     return None
 
 
@@ -77,8 +77,8 @@ def describe_trainer() -> Description:
     spec = find_spec("lightning")
     assert spec is not None
     assert spec.submodule_search_locations is not None
-    node = _class(Path(spec.submodule_search_locations[0], "pytorch", "trainer", "trainer.py"), "Trainer")
-    return Description("Trainer", "", tuple(_options(node)))
+    file = Path(spec.submodule_search_locations[0], "pytorch", "trainer", "trainer.py")
+    return Description("Trainer", "", tuple(_options(_class(file, "Trainer"), file)))
 
 
 @cache
@@ -98,20 +98,20 @@ def _class(file: Path, name: str) -> ast.ClassDef:
     raise LookupError(f"{file} defines no {name}")
 
 
-def _described(node: ast.ClassDef) -> Description:
+def _described(node: ast.ClassDef, file: Path) -> Description:
     init = _init(node)
     bases = [describe(base.id) for base in node.bases if isinstance(base, ast.Name)]
     base = next((one for one in bases if one and one.all_options()), None)
     inherits = init is None or init.args.kwarg is not None
     summary = (ast.get_docstring(node) or "").partition("\n")[0]
-    return Description(node.name, summary, tuple(_options(node)), base if inherits else None)
+    return Description(node.name, summary, tuple(_options(node, file)), base if inherits else None)
 
 
 def _init(node: ast.ClassDef) -> ast.FunctionDef | None:
     return next((item for item in node.body if isinstance(item, ast.FunctionDef) and item.name == "__init__"), None)
 
 
-def _options(node: ast.ClassDef) -> Iterator[Option]:
+def _options(node: ast.ClassDef, file: Path) -> Iterator[Option]:
     init = _init(node)
     if init is None:
         return
@@ -122,7 +122,7 @@ def _options(node: ast.ClassDef) -> Iterator[Option]:
     pairs += [*zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True)]
     for argument, default in pairs:
         kind = ast.unparse(argument.annotation) if argument.annotation else ""
-        value = None if default is None else as_typed(_literal(default))
+        value = None if default is None else as_typed(_literal(default, file))
         yield Option(argument.arg, kind.replace("'", '"'), value, texts.get(argument.arg, ""))
 
 
@@ -145,12 +145,19 @@ def _argument_texts(docstring: str) -> dict[str, str]:
     return {key: " ".join(lines) for key, lines in texts.items()}
 
 
-def _literal(node: ast.expr) -> Any:
-    """The value of a default; constants of this project are looked up, anything else stays as it is written."""
+def _literal(node: ast.expr, file: Path) -> Any:
+    """The value of a default; constants of this project are looked up, anything else stays as it is written.
+
+    Args:
+        node: The default.
+        file: Where it stands.
+    """
     if isinstance(node, ast.Name):
-        return _constant(node.id)
+        return _constant(node.id, file)
     if isinstance(node, ast.Tuple | ast.List):
-        return [_literal(item) for item in node.elts]
+        return [_literal(item, file) for item in node.elts]
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Path":
+        return _literal(node.args[0], file)
     try:
         return ast.literal_eval(node)
     except ValueError:
@@ -164,13 +171,24 @@ class _Source(str):
 
 
 @cache
-def _constant(name: str) -> Any:
-    for file in _sources():
-        if re.search(rf"^{name}(: [^=]+)? = ", _text(file), re.MULTILINE):
-            for node in ast.parse(_text(file)).body:
-                if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in node.targets):
-                    return _literal(node.value)
+def _constant(name: str, file: Path) -> Any:
+    """The value of a constant of its own file, or of the only other one that can have been imported."""
+    for source in (file, *([] if name.startswith("_") else _sources())):
+        if re.search(rf"^(\w+, )*{name}(, \w+)*(: [^=]+)? = ", _text(source), re.MULTILINE):
+            for target, value in _assignments(ast.parse(_text(source))):
+                if isinstance(target, ast.Name) and target.id == name:
+                    return _literal(value, source)
     return _Source(name)
+
+
+def _assignments(module: ast.Module) -> Iterator[tuple[ast.expr, ast.expr]]:
+    """Targets and values at the top level, those of `a, b = 1, 2` one by one."""
+    for node in module.body:
+        for target in node.targets if isinstance(node, ast.Assign) else ():
+            if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+                yield from zip(target.elts, node.value.elts, strict=False)
+            else:
+                yield target, node.value
 
 
 def as_typed(value: Any) -> str:

@@ -7,7 +7,7 @@ from math import inf, isfinite, log2, nan
 from typing import TYPE_CHECKING, Any
 
 from bench.figures.lettering import plain
-from bench.figures.style import GREY, add_legend, finish, first_of, look, new_panels, nothing, spread
+from bench.figures.style import GREY, add_legend, finish, first_of, look, new_card, new_panels, nothing, spread
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 MOST_PANELS = 12
 _ACROSS = 3
 _PANEL_INCHES = (4.6, 4.0)
+_CARD_HEIGHT = 3.3
 _LEVEL_TICKS = 6
 _MOST_TICKS = 20
-_BITS_TICKS = 8
+_BITS_TICKS, _CARD_TICKS = 8, 4
 _ORIGINAL, _PUBLISHED = "original", "published"
 _PUBLISHED_LOOK = {"color": "0.6", "linewidth": 0.8, "marker": "_", "markersize": 6, "zorder": 2}
 
@@ -80,20 +81,7 @@ def quality_curves(panels: Sequence[Panel]) -> "Figure":
         return nothing("no view has a quality")
     figure, grid = _panels(shown)
     for panel, axes in zip(shown, grid, strict=True):
-        qualities = sorted({x for line in panel.lines for x, _ in _finite(line)})
-        step = (qualities[-1] - qualities[0]) / (len(qualities) - 1) if len(qualities) > 1 else 1
-        far = qualities[-1] + step
-        for line in panel.lines:
-            end = [] if line.original is None else [(far, line.original)]
-            _draw(axes, replace(line, points=[*line.points, *end]))
-        for published in panel.published:
-            x, y = zip(*((min(at, far), value) for at, value in published), strict=True)
-            axes.plot(x, y, label=_PUBLISHED, **_PUBLISHED_LOOK)
-        axes.axvline(far - step / 2, color="0.8", linewidth=0.8)
-        ticks = spread(qualities, _MOST_TICKS)
-        axes.set_xticks([*ticks, far], [*(f"{value:g}" for value in ticks), _ORIGINAL])
-        axes.tick_params(axis="x", rotation=90 if len(ticks) > _LEVEL_TICKS else 0)
-        axes.set_xlabel("quality")
+        _draw_qualities(axes, panel)
     best = {line.label: line.original.value for panel in shown for line in panel.lines if line.original}
     _legend(figure, grid, sorted(_labels(shown), key=lambda label: -best.get(label, inf)))
     return finish(figure, first_of(len(shown), len(known), "panels"))
@@ -112,14 +100,68 @@ def rate_curves(panels: Sequence[Panel]) -> "Figure":
     figure, grid = _panels(shown)
     bits = sorted({x for panel in shown for line in panel.lines for x, _ in line.points})
     for panel, axes in zip(shown, grid, strict=True):
-        axes.set_xscale("log", base=2)
-        for line in panel.lines:
-            _draw(axes, line)
-        if panel.original is not None and isfinite(panel.original.value):
-            axes.axhline(panel.original.value, color="black", linestyle=":", linewidth=1, label=_ORIGINAL)
-        _label_bits(axes, bits)
+        _draw_rates(axes, panel, bits)
     _legend(figure, grid, _labels(shown))
     return finish(figure, first_of(len(shown), len(known), "encoders"))
+
+
+def quality_card(panel: Panel, statement: str) -> "Figure":
+    """A panel of `quality_curves` alone, legible as a thumbnail.
+
+    Args:
+        panel: With a point at least.
+        statement: Its title, in place of the panel's.
+    """
+    figure, axes = new_card(statement, _CARD_HEIGHT)
+    _draw_qualities(axes, panel)
+    axes.set_ylabel(panel.quantity)
+    axes.grid(alpha=0.25)
+    return finish(figure)
+
+
+def rate_card(panel: Panel, statement: str) -> "Figure":
+    """A panel of `rate_curves` alone, legible as a thumbnail; points have no names.
+
+    Args:
+        panel: With a point of more than 0 bits at least.
+        statement: Its title, in place of the panel's.
+    """
+    panel = _encoded(panel)
+    lines = [replace(line, points=[(x, replace(one, name="")) for x, one in line.points]) for line in panel.lines]
+    figure, axes = new_card(statement, _CARD_HEIGHT)
+    bits = sorted({x for line in lines for x, _ in line.points})
+    _draw_rates(axes, replace(panel, lines=lines), bits)
+    _label_bits(axes, bits, _CARD_TICKS)
+    axes.set_ylabel(panel.quantity)
+    axes.grid(alpha=0.25)
+    axes.legend(loc="lower right", fontsize=8)
+    return finish(figure)
+
+
+def _draw_qualities(axes: Any, panel: Panel) -> None:
+    qualities = sorted({x for line in panel.lines for x, _ in _finite(line)})
+    step = (qualities[-1] - qualities[0]) / (len(qualities) - 1) if len(qualities) > 1 else 1
+    far = qualities[-1] + step
+    for line in panel.lines:
+        end = [] if line.original is None else [(far, line.original)]
+        _draw(axes, replace(line, points=[*line.points, *end]))
+    for published in panel.published:
+        x, y = zip(*((min(at, far), value) for at, value in published), strict=True)
+        axes.plot(x, y, label=_PUBLISHED, **_PUBLISHED_LOOK)
+    axes.axvline(far - step / 2, color="0.8", linewidth=0.8)
+    ticks = spread(qualities, _MOST_TICKS)
+    axes.set_xticks([*ticks, far], [*(f"{value:g}" for value in ticks), _ORIGINAL])
+    axes.tick_params(axis="x", rotation=90 if len(ticks) > _LEVEL_TICKS else 0)
+    axes.set_xlabel("quality")
+
+
+def _draw_rates(axes: Any, panel: Panel, bits: Sequence[float]) -> None:
+    axes.set_xscale("log", base=2)
+    for line in panel.lines:
+        _draw(axes, line)
+    if panel.original is not None and isfinite(panel.original.value):
+        axes.axhline(panel.original.value, color="black", linestyle=":", linewidth=1, label=_ORIGINAL)
+    _label_bits(axes, bits)
 
 
 def _encoded(panel: Panel) -> Panel:
@@ -178,9 +220,9 @@ def _draw(axes: Any, line: Line) -> None:
             axes.annotate(one.name, (at, one.value), **where)
 
 
-def _label_bits(axes: Any, bits: Sequence[float]) -> None:
+def _label_bits(axes: Any, bits: Sequence[float], most: int = _BITS_TICKS) -> None:
     """Ticks at measured settings, so many as have room."""
-    ticks = [2**place for place in spread([log2(value) for value in bits], _BITS_TICKS)]
+    ticks = [2**place for place in spread([log2(value) for value in bits], most)]
     axes.set_xticks(ticks, [f"{tick:.3g}" for tick in ticks])
     axes.set_xticks(bits, minor=True, labels=[""] * len(bits))
     axes.set_xlabel("bits per pixel")

@@ -37,6 +37,7 @@ _LEGEND_CHARACTERS = 40
 _MARGIN_CHARACTERS = 16  # have room beside the panels
 _TEXT_CHARACTERS = 13  # of a legend in an inch
 _CAPTION_CHARACTERS = 14  # in an inch
+_CARD_INCHES, _CARD_CHARACTERS = 3.45, 38
 _WIDEST = 60  # inches, at most 2**16 pixels at the report's resolution
 
 
@@ -82,6 +83,20 @@ def new_figure(width: float, height: float) -> "Figure":
     from matplotlib.figure import Figure
 
     return Figure(figsize=(min(width, _WIDEST), min(height, _WIDEST)), dpi=100, layout="constrained")
+
+
+def new_card(statement: str, height: float) -> tuple["Figure", Any]:
+    """A figure for one statement, legible 230 pixels wide, as TensorBoard shows it first; and its axes.
+
+    Args:
+        statement: Its title; lines that are too long are broken.
+        height: In inches; it is 3.45 wide, 690 pixels.
+    """
+    figure = new_figure(_CARD_INCHES, height)
+    figure.set_dpi(200)
+    lines = [line for part in statement.split("\n") for line in textwrap.wrap(plain(part, 120), _CARD_CHARACTERS)]
+    figure.suptitle("\n".join(lines), fontsize=10, fontweight="bold")
+    return figure, figure.subplots()
 
 
 def new_panels(count: int, across: int, width: float, height: float, **options: Any) -> tuple["Figure", list[Any]]:

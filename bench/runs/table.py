@@ -10,6 +10,7 @@ from torch import Tensor
 from bench.metrics import METRICS
 from bench.outcomes import QUANTITIES, UNKNOWN, Outcomes, Quantity
 from bench.runs.record import RunRecord
+from bench.runs.view_record import ViewRecord
 from datamodules.text import printable
 
 NAMED = {"prediction": "predicted_class", "runner_up": "runner_up_class"}
@@ -76,20 +77,38 @@ def _cells(quantity: Quantity, column: Tensor) -> list[str]:
 
 def screen_table(record: RunRecord) -> str:
     """A run's headline metrics, a column per view, as in Figure 1 of Chen, Namboodiri and Padget (2023)."""
-    rows = [["", *map(printable, record.views)]]
-    for metric in METRICS:
-        values = [view.metrics.get(metric.name) for view in record.views.values()]
-        if metric.decimals is not None and any(value is not None for value in values):
-            title = metric.title if metric.unit in metric.title else f"{metric.title} ({metric.unit})"
-            shown = (None if value is None else metric.factor * value for value in values)
-            rows.append([title, *("" if value is None else f"{value:.{metric.decimals}f}" for value in shown)])
     data, model = record.data, record.model
     skipped = f" ({len(record.skipped)} skipped)" if record.skipped else ""
     head = (
         f"{model.encoder} ({Path(model.pretrained).name}) on {data.name}/{data.split}, "
         f"{record.images} images{skipped}, {len(data.class_names)} classes"
     )
-    return f"{printable(head)}\n\n{align(rows)}"
+    return f"{printable(head)}\n\n{align(metric_rows(record.views))}"
+
+
+def metric_rows(views: Mapping[str, ViewRecord]) -> list[list[str]]:
+    """The headline metrics of views, for readers: names of the views, then a row per metric with its title first."""
+    rows = [["", *map(printable, views)]]
+    for metric in METRICS:
+        values = [view.metrics.get(metric.name) for view in views.values()]
+        if metric.decimals is not None and any(value is not None for value in values):
+            title = metric.title if metric.unit in metric.title else f"{metric.title} ({metric.unit})"
+            shown = (None if value is None else metric.factor * value for value in values)
+            rows.append([title, *("" if value is None else f"{value:.{metric.decimals}f}" for value in shown)])
+    return rows
+
+
+def markdown_table(rows: Sequence[Sequence[str]]) -> str:
+    r"""Rows of cells, the first of which are titles, as a table in Markdown.
+
+    >>> print(markdown_table([["a", "b"], ["x|y", "1"]]))
+    | a | b |
+    | --- | --- |
+    | x\|y | 1 |
+    """
+    head, *body = rows
+    lines = [head, ["---"] * len(head), *body]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
 
 
 def align(rows: Sequence[Sequence[str]]) -> str:

@@ -61,10 +61,10 @@ def test_csv_has_the_columns_of_the_papers_tables(explanations):
 
 def test_markdown_rows_have_as_many_cells_as_the_header(explanations):
     lines = explanations_markdown(explanations, NAMES).splitlines()
-    header = "| image | label | predicted original | predicted jpeg-5 | score original | score jpeg-5 | IG jpeg-5 |"
-    assert lines[0] == f"{header} residual |"
-    assert lines[2] == (r"| 7 | dog, big\|small | cat | dog, big\|small | 0.5000 | 0.2500 | 0.7500 | 2.5e-01 |")
-    assert {line.replace("\\|", "").count("|") for line in lines} == {9}
+    assert lines[0] == "| image | true class | view | predicted | score | IG (nats) | residual |"
+    assert lines[2] == r"| 7 | dog, big\|small | original | ✗ cat | 0.5000 |  |  |"
+    assert lines[3] == r"| 7 | dog, big\|small | jpeg-5 | ✓ dog, big\|small | 0.2500 | +0.7500 | 2.5e-01 |"
+    assert {line.replace("\\|", "").count("|") for line in lines} == {8}
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bench.figures import curves
-from bench.figures.curves import Line, Measured, Panel, quality_curves, rate_curves
+from bench.figures.curves import Line, Measured, Panel, quality_card, quality_curves, rate_card, rate_curves
 from bench.figures.style import COLOURS, GREY, MOST_COLOURS, codec_looks, look, to_pixels
 
 HOSTILE = ["$\\bad{$", "_hidden", "\ud83d \n飞", "x" * 300]
@@ -145,3 +145,20 @@ def test_hostile_names_and_missing_values_are_drawn():
     for empty in ([], [Panel("jpeg", [])], [Panel("jpeg", [Line("RN50", [(nan, Measured(nan))])])]):
         assert rate_curves(empty).texts[0].get_text() == "no view was encoded"
         assert quality_curves(empty).texts[0].get_text() == "no view has a quality"
+
+
+def test_cards_draw_what_the_panels_draw_and_are_legible_at_230_pixels():
+    panel = Panel("jpeg", [line("RN50", {25: 0.4, 50: 0.7, 75: 0.8}, 0.9)], "precision", measured(0.9)[0])
+    card, whole = quality_card(panel, "a statement of $one$ figure " * 3), quality_curves([panel])
+    rates, whole_rates = rate_card(panel, "rates"), rate_curves([panel])
+    for one, other in [(card, whole), (rates, whole_rates)]:
+        for drawn_here, drawn_there in zip(one.axes[0].get_lines(), other.axes[0].get_lines(), strict=True):
+            np.testing.assert_array_equal(drawn_here.get_xydata(), drawn_there.get_xydata())
+        bars, expected = (figure.axes[0].collections[0].get_segments() for figure in (one, other))
+        np.testing.assert_array_equal(bars, expected)
+        texts = [one._suptitle, *one.axes[0].get_xticklabels(), one.axes[0].xaxis.label]
+        assert min(text.get_fontsize() for text in texts) / 72 * 230 / one.get_figwidth() >= 9  # pixels
+        assert to_pixels(one).shape[1] == 690
+    assert ticks(card.axes[0].xaxis) == ["25", "50", "75", "original"]
+    assert card.axes[0].get_ylabel() == "precision"
+    assert all(len(row) <= 38 for row in card.get_suptitle().split("\n"))

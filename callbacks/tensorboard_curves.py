@@ -1,0 +1,128 @@
+"""Curves of a run in TensorBoard: a card per quantity and codec, the whole as one picture, and scalars."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+from torch.utils.tensorboard import SummaryWriter
+
+from bench.figures.curves import Line, Measured, Panel, quality_card, quality_curves, rate_card, rate_curves
+from bench.figures.style import codec_looks, to_pixels
+from bench.outcomes import Outcomes
+from bench.runs.answer_text import cost
+from bench.runs.view_record import ViewRecord
+from datamodules.degradations import ORIGINAL, curves
+
+_TITLES = {"drop": "drop (points)", "precision": "precision", "loss": "loss (nats)"}
+_AS_SCALARS = ("precision", "loss")
+
+
+@dataclass(frozen=True)
+class RunCurves:
+    """The curves of one run.
+
+    Attributes:
+        encoder: Its name.
+        views: What was measured, by view.
+        outcomes: Of all images, by view.
+    """
+
+    encoder: str
+    views: Mapping[str, ViewRecord]
+    outcomes: Mapping[str, Outcomes]
+
+    def write(self, writer: SummaryWriter) -> None:
+        """Scalars `quality/<metric>/<codec>`, `rate/precision/<codec>`; images `answer/...`, `report_full_size/...`."""
+        qualities = curves(self._metrics, "quality")
+        for codec, points in qualities.items():
+            self._write_scalars(writer, codec, points)
+            for quantity in _TITLES:
+                panel = self._panel(quantity, codec, points)
+                card = quality_card(panel, self._statement(quantity, points[0][1]))
+                writer.add_image(f"answer/{quantity}/{codec}", to_pixels(card), dataformats="HWC")
+        if qualities:
+            panels = [self._panel(quantity, *codec) for quantity in _TITLES for codec in qualities.items()]
+            whole = to_pixels(quality_curves(panels))
+            writer.add_image("report_full_size/curves", whole, dataformats="HWC")
+        self._write_rates(writer)
+
+    @cached_property
+    def _metrics(self) -> dict[str, Mapping[str, float]]:
+        return {view: found.metrics for view, found in self.views.items()}
+
+    @property
+    def _images(self) -> int:
+        return len(self.outcomes[ORIGINAL])
+
+    def _write_scalars(self, writer: SummaryWriter, codec: str, points: list[tuple[float, str]]) -> None:
+        for metric in _AS_SCALARS:
+            for quality, view in points:
+                writer.add_scalar(f"quality/{metric}/{codec}", self._metrics[view][metric], int(quality))
+            for quality in {points[0][0], points[-1][0]}:
+                writer.add_scalar(f"quality/{metric}/original", self._metrics[ORIGINAL][metric], int(quality))
+
+    def _write_rates(self, writer: SummaryWriter) -> None:
+        from bench.statistics.rate_curves import codec_curves, setting  # imports pandas
+
+        bits = {view: of["bits_per_pixel"] for view, of in self._metrics.items() if "bits_per_pixel" in of}
+        rates = codec_curves(bits)
+        for codec, settings in rates.items():
+            for view in settings:
+                size = round(self._metrics[view]["encoded_bytes"])
+                writer.add_scalar(f"rate/precision/{codec}", self._metrics[view]["precision"], size)
+        if not rates:
+            return
+        looks = codec_looks(list(rates))
+        lines = [
+            Line(
+                codec,
+                [(bits[view], replace(self._measured("precision", view), name=setting(view))) for view in settings],
+                look=look,
+            )
+            for (codec, settings), look in zip(rates.items(), looks.values(), strict=True)
+        ]
+        panel = Panel(self.encoder, lines, original=self._measured("precision", ORIGINAL))
+        writer.add_image("report_full_size/rate", to_pixels(rate_curves([panel])), dataformats="HWC")
+        if any(value > 0 for value in bits.values()):
+            card = rate_card(panel, f"{self.encoder}: precision over bits per pixel, n = {self._images:,}")
+            writer.add_image("answer/rate", to_pixels(card), dataformats="HWC")
+
+    def _panel(self, quantity: str, codec: str, points: list[tuple[float, str]]) -> Panel:
+        measured = [(x, self._measured(quantity, view)) for x, view in points]
+        return Panel(codec, [Line(self.encoder, measured, self._measured(quantity, ORIGINAL))], _TITLES[quantity])
+
+    def _measured(self, quantity: str, view: str) -> Measured:
+        """With the interval of the quantity: Tango's of a drop, Wilson's of a precision, Student's of a mean loss."""
+        from bench.statistics.intervals import wilson  # imports SciPy
+        from bench.statistics.paired import drop_interval
+
+        found, images = self.views[view], self._images
+        if quantity == "drop":
+            if view == ORIGINAL:
+                return Measured(0.0)
+            interval = drop_interval(found.broken, found.repaired, images)
+            return Measured(100 * (found.broken - found.repaired) / images, 100 * interval.low, 100 * interval.high)
+        if quantity == "precision":
+            interval = wilson(found.correct or 0, images)
+            return Measured(found.metrics[quantity], interval.low, interval.high)
+        return _mean(self.outcomes[view].loss.numpy())
+
+    def _statement(self, quantity: str, worst: str) -> str:
+        if quantity == "drop":
+            return (
+                f"{cost(worst, self.views[worst], self._images)}\n(95% interval; {self.encoder}, n = {self._images:,})"
+            )
+        first, last = (self._metrics[view][quantity] for view in (ORIGINAL, worst))
+        unit = " nats" if quantity == "loss" else ""
+        return f"{quantity}: {first:.3f} in the original, {last:.3f}{unit} at {worst}"
+
+
+def _mean(values: npt.NDArray[np.floating]) -> Measured:
+    """A mean with Student's interval at 95%."""
+    from scipy.stats import t
+
+    exact = values.astype(np.float64)
+    half = t.ppf(0.975, len(exact) - 1) * exact.std(ddof=1) / np.sqrt(len(exact)) if len(exact) > 1 else np.nan
+    return Measured(float(exact.mean()), float(exact.mean() - half), float(exact.mean() + half))
