@@ -90,6 +90,12 @@ class ZeroShotEvaluation(LightningModule):
 
     Raises:
         UserError: The encoder, its weights or the prompts are unusable.
+
+    >>> module = ZeroShotEvaluation("configs/models/demo-rn.json", "configs/models/demo-rn.safetensors")
+    >>> module.templates
+    ('This is an image of a {}.',)
+
+    `Trainer().test(module, data)` then evaluates it on any data module of `datamodules`.
     """
 
     classifier: ZeroShotClassifier

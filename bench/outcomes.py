@@ -165,7 +165,7 @@ class Outcomes:
         return cls(**{name: torch.cat([getattr(part, name) for part in parts]) for name in NAMES})
 
     def columns(self) -> dict[str, Tensor]:
-        """The columns by name."""
+        """All columns by the names of their quantities, each [B]."""
         return {name: getattr(self, name) for name in NAMES}
 
     def unique(self) -> Self:
@@ -183,7 +183,7 @@ class Outcomes:
         return self._map(lambda column: column[rows])
 
     def to(self, device: torch.device | str) -> Self:
-        """The same in the memory of a device."""
+        """A copy of these rows in the memory of a device."""
         return self._map(lambda column: column.to(device))
 
     def on_host(self, views: Sequence[str]) -> dict[str, Self]:

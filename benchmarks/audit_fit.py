@@ -31,7 +31,6 @@ from bench.audit.calibration import (
     FILE,
     Calibration,
     Logistic,
-    calibration,
     expand,
     half_chroma_features,
     jpeg_features,
@@ -260,24 +259,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cifar", type=Path, help="PNG whose rows are 32 x 32 RGB images; not those that judge")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the images (default: 1)")
-    parser.add_argument("--keep", action="store_true", help="the regressions, and fit the two thresholds only")
     parser.add_argument("--output", type=Path, default=FILE)
     options = parser.parse_args()
     cifar = cifar_images(options.cifar)
-    counts: dict[str, int] = {}
-    if options.keep:
-        fitted, counts = calibration(), json.loads(FILE.read_text(encoding="utf-8"))["examples"]
-    else:
-        found = told(examples(cifar, options.scale))
-        fitted, counts = regressions(found), dict(Counter(one.past for one in found))
-    clean = told(untouched(cifar, options.scale))
-    fitted = thresholds(fitted, clean)
+    found, clean = told(examples(cifar, options.scale)), told(untouched(cifar, options.scale))
+    fitted = thresholds(regressions(found), clean)
     content = {
         "made_by": f"python -m benchmarks.audit_fit {options.cifar.name} --scale {options.scale}",
         "date": date.today().isoformat(),
         "software": {name: metadata.version(name) for name in ("numpy", "Pillow", "scikit-learn", "scikit-image")}
         | {name: features.version(name) for name in ("jpg", "webp", "avif")},
-        "examples": counts | {"lossless, for thresholds": len(clean)},
+        "examples": Counter(one.past for one in found) | {"lossless, for thresholds": len(clean)},
         "false_positive_rates_aimed_at": _RATES,
         "leak_aimed_at": _LEAK,
         "features": {"lossless": list(FEATURES)},

@@ -57,6 +57,12 @@ class ResultsWriter(OutcomeCallback):
 
     Raises:
         UserError: The folder holds another run, or the trainer limits batches, which the record would not say.
+
+    >>> from lightning.pytorch import Trainer
+    >>> writer = ResultsWriter(flush_seconds=60)
+    >>> trainer = Trainer(accelerator="cpu", logger=False, default_root_dir="runs/python", callbacks=[writer])
+
+    After `trainer.test(module, data)`, `bench.load_run("runs/python")` reads what was written.
     """
 
     def __init__(self, flush_seconds: float = 10.0) -> None:

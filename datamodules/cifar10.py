@@ -18,6 +18,9 @@ class CIFAR10(DegradedDataModule):
         verify_checksums: Refuse a copy whose checksums torchvision does not know. Without it, whatever batch files of
             the split are there are used; they are pickles, so only for a copy you trust.
         **kwargs: See `DegradedDataModule`.
+
+    >>> CIFAR10(degradations=["jpeg-{75,25}"]).views
+    ('original', 'jpeg-75', 'jpeg-25')
     """
 
     dataset_name: ClassVar[str] = "cifar10"

@@ -91,7 +91,7 @@ class FolderSource(Source):
         return (self.root / self.files[index]).stat().st_size
 
     def content(self) -> str:
-        """Of paths, sizes and labels: reading every file would take as long as the benchmark."""
+        """A digest of paths, sizes and labels: reading every file would take as long as the benchmark."""
 
         def size(index: int) -> int | None:
             try:
@@ -102,7 +102,7 @@ class FolderSource(Source):
         return digest((self.path(index), size(index), self.labels[index]) for index in range(len(self)))
 
     def already_lossy(self) -> AlreadyLossy:
-        """By the extension of every file; what its pixels were before is the audit's to tell."""
+        """Formats of files that are lossy by their extension; what its pixels were before is the audit's to tell."""
         by_extension = formats_by_extension()
         formats = [by_extension[extension(file)] for file in self.files]
         lossy = [index for index, key in enumerate(formats) if key in LOSSY]

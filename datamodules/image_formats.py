@@ -17,7 +17,7 @@ _JPEG_WITH_MORE = "MPO"  # several pictures, read by Pillow's JPEG plugin, which
 
 
 def extension(name: str) -> str:
-    """In lower case, with its dot; empty where there is none.
+    """A file's extension in lower case, with its dot; empty where there is none.
 
     >>> extension("photos/A.JPG"), extension("README")
     ('.jpg', '')

@@ -56,7 +56,7 @@ class Selection:
         return chosen[: self.limit]
 
     def describe(self) -> dict[str, Any]:
-        """JSON-able."""
+        """What a record says about the choice of images, JSON-able."""
         indices = None if self.indices is None else list(self.indices)
         return {"limit": self.limit, "every": self.every, "indices": indices}
 

@@ -78,7 +78,7 @@ class Source(ABC):
 
 
 class ArraySource(Source):
-    """Images held in memory.
+    """A source whose images are arrays in memory.
 
     Args:
         images: uint8 [N, H, W, 3].

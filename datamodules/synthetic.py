@@ -42,7 +42,7 @@ class SyntheticSource(Source):
         return int(self._generator(1, block).permutation(_CLASSES)[place])
 
     def content(self) -> str:
-        """Of the settings and the first picture of each size, which shows whether they are drawn as they were."""
+        """A digest of the settings and of the first picture of each size, which shows how they are drawn."""
         shown = (index * _CLASSES for index in range(len(self.sizes)))
         settings = [self.split, self.sizes, self.seed, len(self)]
         return digest(settings, (np.asarray(self.load(index)).tobytes() for index in shown))

@@ -138,7 +138,7 @@ TEXTURES = (
 
 
 def render(texture: Texture, size: int, rng: Generator) -> NDArray[np.uint8]:
-    """Draw one picture.
+    """Draw one picture of a texture.
 
     Everything but the texture is drawn from the generator alone: two textures rendered from equal generators differ in
     nothing else.

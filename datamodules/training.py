@@ -112,7 +112,7 @@ class TrainingViews:
         return [(codec, (bounds[0], bounds[1])) for codec, bounds in self.codecs.items()]
 
     def describe(self) -> dict[str, object]:
-        """JSON-able."""
+        """What a record says about the random views, JSON-able."""
         return {
             "codecs": {codec: list(bounds) for codec, bounds in self.codecs.items()},
             "law": type(self.law).__name__,

@@ -106,6 +106,7 @@ def test_the_demo_of_the_front_page_ends_in_its_table(repository, clone, capsys)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_the_grid_of_the_demo_is_reproduced(clone, commands, capsys):
     for words in commands("reproduce", ["sweep", "--config", "configs/demo_sweep.yaml"], ["report", "runs/demo_sweep"]):
         run(words)
@@ -121,6 +122,7 @@ def test_attributions_of_the_demo_are_made(clone, commands):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_the_demos_encoder_is_repaired(clone, commands, capsys):
     run([*commands("repair", ["fit", "--config", "configs/demo_finetune.yaml"])[0], *QUICK])
     run([*commands("repair", ["test", "--config", "configs/demo.yaml"])[0], *QUICK, WITHOUT_PICTURES])

@@ -23,7 +23,7 @@ from datamodules.views import Batch
 
 @dataclass(frozen=True)
 class Explained:
-    """One image.
+    """What was found about one image of a batch.
 
     Attributes:
         explanation: Its numbers.

@@ -40,7 +40,7 @@ class ViewExplanation:
 
 @dataclass(frozen=True)
 class Explanation:
-    """One image.
+    """What was found about one explained image, view by view.
 
     Attributes:
         index: Position in the source.

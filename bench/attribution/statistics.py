@@ -22,8 +22,8 @@ class AttributionStatistics:
     Attributes:
         mass: sum of the absolute attribution, in nats: how much the compression error matters, whichever way.
         mass_top_1: share in [0, 1] of the absolute mass in the strongest 1% of pixels; see `mass_share`.
-        mass_top_5: the same for 5%.
-        mass_top_10: the same for 10%.
+        mass_top_5: share in [0, 1] of the absolute mass in the strongest 5% of pixels.
+        mass_top_10: share in [0, 1] of the absolute mass in the strongest 10% of pixels.
         gini: in [0, 1); see `gini`.
         neighbour_correlation: in [-1, 1]; see `neighbour_correlation`.
         patch_grid: in dB, about 0 for no grid; see `grid_energy` with the encoder's patch size.

@@ -29,7 +29,7 @@ _VALUES_AT_ONCE = 2**25
 _IMAGES_AT_ONCE = 1000
 _REARRANGEMENTS = 2000
 _MOST_CHUNKS = 100
-_FIRST_SAMPLE = 8
+_LEAST_SECONDS = 0.05  # the first image takes 0.02 to 0.1 s, by its size
 FALSE_POSITIVES = 0.01
 """Largest share of lossless images that show a lossy past by chance: of 32 x 32 pixels; larger ones show it less."""
 
@@ -278,16 +278,19 @@ def sample_summary(source: Source, indices: Sequence[int], seconds: float) -> di
     Args:
         source: Where they are.
         indices: Positions of the images that the run went through.
-        seconds: That it may take: the sample is doubled from 8 images on while the next one is expected to fit.
+        seconds: That it may take: the sample is doubled from one image on while the next one is expected to fit.
+
+    Returns:
+        Some keys of `summarise`; the conclusion is "not looked at" where there is no time for an image.
     """
-    start, count = time.monotonic(), min(_FIRST_SAMPLE, len(indices))
+    start, count = time.monotonic(), 1
     examined: dict[int, Examined] = {}
-    while True:
+    while seconds >= _LEAST_SECONDS:
         places = {indices[int(place)] for place in np.linspace(0, len(indices) - 1, count)} - examined.keys()
         examined |= {image.index: image for image in examine(source, sorted(places))}
         spent = time.monotonic() - start
         if count >= len(indices) or not examined or 3 * spent > seconds:  # twice as many more, after what was spent
             break
         count = min(2 * count, len(indices))
-    summary = summarise(list(examined.values()))
+    summary = summarise(list(examined.values())) | ({} if examined else {"conclusion": "not looked at"})
     return {key: summary[key] for key in _IN_RECORDS}

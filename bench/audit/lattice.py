@@ -36,6 +36,7 @@ _LEVELS = 2.0 ** np.arange(-1, 7, dtype=np.float32)  # scales of the control
 WORST_TOLD, BEST_TOLD = 5, 98
 """Qualities: under the first hardly a coefficient is left, above the second most steps are 1, which is no lattice."""
 
+_FEW = 500  # blocks, of which the ratios themselves are had sooner than tables of them
 _NOISE = 0.32  # standard deviation; 1/sqrt(12) and what a decoder's own arithmetic adds
 _OUTLIERS = 0.004  # share of coefficients off the lattice for whatever reason
 
@@ -135,26 +136,34 @@ def _over_windows(values: npt.NDArray[Any], combine: np.ufunc) -> npt.NDArray[An
     return values
 
 
-@cache
-def _ratios(step: int) -> Floats:
-    """Log-likelihood ratio of a magnitude under a step, by scale of the control and bin, float32 [levels * bins].
+def _ratios(bins: npt.NDArray[np.int64], steps: npt.NDArray[np.float32]) -> Floats:
+    """Log-likelihood ratios of magnitudes under steps, float32 [K, S].
 
     A multiple other than 0 is compared with the uniform density over one step, which is what coefficients have that
     know nothing of it; 0 with the Laplacian of the control, which is steep itself where an image is smooth. A 0 never
     counts for a save: flat and periodic textures have them, too.
+
+    Args:
+        bins: Of K magnitudes, plus `_BINS` times the level of the control's scale.
+        steps: S of them.
     """
-    magnitude = (np.arange(_BINS, dtype=np.float32) / _PER_UNIT)[None]
-    scale = _LEVELS[:, None]
-    multiple = np.rint(magnitude / step)
-    residual = np.abs(magnitude - step * multiple)
+    level, place = np.divmod(bins[:, None], _BINS)
+    magnitude, scale = place.astype(np.float32) / _PER_UNIT, _LEVELS[level]
+    multiple = np.rint(magnitude / steps)
+    residual = np.abs(magnitude - steps * multiple)
     # the tail of the neighbour matters for steps of 1 and 2
-    noise = np.exp(-0.5 * (residual / _NOISE) ** 2) + np.exp(-0.5 * ((step - residual) / _NOISE) ** 2)
-    lattice = (1 - _OUTLIERS) * noise / (_NOISE * np.sqrt(2 * np.pi)) + _OUTLIERS / step
-    control = np.exp(-magnitude / scale) / (2 * scale * (1 - np.exp(-step / (2 * scale))))
+    noise = np.exp(-0.5 * (residual / _NOISE) ** 2) + np.exp(-0.5 * ((steps - residual) / _NOISE) ** 2)
+    lattice = (1 - _OUTLIERS) * noise / (_NOISE * np.sqrt(2 * np.pi)) + _OUTLIERS / steps
+    control = np.exp(-magnitude / scale) / (2 * scale * (1 - np.exp(-steps / (2 * scale))))
     zero = np.minimum(np.log(lattice / np.maximum(control, 1e-12)), 0)
-    found = np.where(multiple == 0, zero, np.log(lattice * step))
-    found[:, -1] = 0  # beyond the bins
-    return np.asarray(found, np.float32).reshape(-1)
+    found = np.where(multiple == 0, zero, np.log(lattice * steps))
+    return np.where(place == _BINS - 1, 0, found).astype(np.float32)  # the last bin is all that lies beyond
+
+
+@cache
+def _column(step: np.float32) -> Floats:
+    """Ratios of all bins under a step, float32 [levels * bins]."""
+    return _ratios(np.arange(len(_LEVELS) * _BINS), np.array([step]))[:, 0]
 
 
 def find_lattice(pixels: Floats, spoilt: Bools, groups: int = 1, candidates: int = 2) -> Lattice:
@@ -227,9 +236,14 @@ def _at_offsets(
     here = _on_grid(magnitudes, offsets, groups)
     bins = np.where(use[:, None], here, _BINS - 1) + _BINS * level.T[:, :, None]  # the last bin weighs nothing
     score = np.zeros((images, LARGEST_QUALITY), np.float32)
+    few = images * bins.shape[2] <= _FEW and not _table.cache_info().currsize
     for place in range(FREQUENCIES):
-        ratios, of_quality = _tables(place)
-        score += ratios.take(bins[:, place], axis=0, mode="clip").sum(1) @ of_quality
+        steps, of_quality = _steps(place)
+        if few:
+            ratios = _ratios(bins[:, place].reshape(-1), steps).reshape(images, -1, len(steps))
+        else:
+            ratios = _table(place).take(bins[:, place], axis=0, mode="clip")
+        score += ratios.sum(1) @ of_quality
     best = WORST_TOLD - 1 + score[:, WORST_TOLD - 1 : BEST_TOLD].argmax(1)
     return Lattice(score[np.arange(images), best], best + 1, offsets, score, use.sum(1))
 
@@ -245,13 +259,16 @@ def _on_grid(values: npt.NDArray[Any], offsets: npt.NDArray[np.int64], groups: i
 
 
 @cache
-def _tables(place: int) -> tuple[Floats, Floats]:
-    """Ratios under the S steps that a frequency has, float32 [levels * bins, S], and which quality has which step.
-
-    The latter is 1 where a quality has a step, float32 [S, 100].
-    """
+def _steps(place: int) -> tuple[Floats, Floats]:
+    """The S steps that a frequency has, float32 [S], and 1 where a quality has one, float32 [S, 100]."""
     steps, places = np.unique(standard_tables()[:, zigzag()[place]], return_inverse=True)
-    return np.stack([_ratios(int(step)) for step in steps], 1), np.eye(len(steps), dtype=np.float32)[:, places]
+    return steps.astype(np.float32), np.eye(len(steps), dtype=np.float32)[:, places]
+
+
+@cache
+def _table(place: int) -> Floats:
+    """Ratios of all bins under the steps of `_steps`, float32 [levels * bins, S]: see `_FEW`."""
+    return np.stack([_column(step) for step in _steps(place)[0]], 1)
 
 
 def _better(one: Lattice, other: Lattice) -> Lattice:

@@ -26,7 +26,7 @@ class Projection(NamedTuple):
 
 
 class Blocks(NamedTuple):
-    """Beginnings of parameter names.
+    """Which parameters belong to which residual block: beginnings of their names.
 
     Attributes:
         residual: One per residual block, in the order in which images pass them.

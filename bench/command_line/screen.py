@@ -80,7 +80,7 @@ class ProgressLines(ProgressBar):
         self._shown = True
 
     def begin(self, what: str) -> None:
-        """Start counting something."""
+        """Start a counter of progress."""
         self._what, self._begun = what, self._clock()
         self._last = self._begun
 

@@ -48,7 +48,7 @@ class Description:
     base: "Description | None" = None
 
     def all_options(self) -> tuple[Option, ...]:
-        """Own and inherited ones."""
+        """The class's own options, then those that it inherits."""
         return self.options + (self.base.all_options() if self.base else ())
 
 
@@ -183,8 +183,8 @@ def _constant(name: str, file: Path) -> Any:
 
 def _assignments(module: ast.Module) -> Iterator[tuple[ast.expr, ast.expr]]:
     """Targets and values at the top level, those of `a, b = 1, 2` one by one."""
-    for node in module.body:
-        for target in node.targets if isinstance(node, ast.Assign) else ():
+    for node in (statement for statement in module.body if isinstance(statement, ast.Assign)):
+        for target in node.targets:
             if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
                 yield from zip(target.elts, node.value.elts, strict=False)
             else:

@@ -80,7 +80,7 @@ def bounded(load: Callable[[str], Any]) -> Callable[[str], Any]:
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
-    """A YAML file's mapping.
+    """Read the mapping that a YAML file holds.
 
     Raises:
         UserError: It is missing, damaged, out of bounds, or no mapping.

@@ -195,7 +195,7 @@ def _panels(panels: list[Panel]) -> tuple["Figure", list[Any]]:
 
 
 def _labels(panels: Iterable[Panel]) -> list[str]:
-    """Of lines that are drawn, each once."""
+    """The labels of the lines that are drawn, each once, in order."""
     return list(dict.fromkeys(line.label for panel in panels for line in panel.lines if _finite(line)))
 
 

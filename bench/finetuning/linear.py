@@ -117,12 +117,12 @@ class LinearCorrection(EncoderTuning):
         return bool(self.sums.second.any())
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the sums."""
+        """Keep the sums in the checkpoint, so that an interrupted fit can go on."""
         super().on_save_checkpoint(checkpoint)
         checkpoint[_SUMS] = vars(self.sums)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take them up again."""
+        """Take up the sums of the checkpoint."""
         super().on_load_checkpoint(checkpoint)
         self.sums = Moments(**checkpoint[_SUMS])
 
@@ -141,7 +141,7 @@ class Moments:
 
     @classmethod
     def zero(cls, size: int) -> Self:
-        """Of no pair of embeddings of this size."""
+        """Sums over no pairs of embeddings, whose size is given."""
         return cls(*(torch.zeros(rows, size + 1, dtype=torch.float64) for rows in (size + 1, size)))
 
     def add(self, other: Self) -> None:

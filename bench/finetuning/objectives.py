@@ -48,7 +48,7 @@ class Pairs:
 
 
 class Objective(ABC):
-    """Something to minimise.
+    """What a fit minimises: a loss of one batch of images and their random views.
 
     Attributes:
         label_free: Whether it needs no labels. Such an objective asks for nothing but what the frozen encoder says, so

@@ -36,6 +36,14 @@ class RobustFineTuning(EncoderTuning):
 
     Raises:
         UserError: The encoder, its weights, the prompts or a number is unusable.
+
+    >>> from bench.finetuning import Consistency, Norms
+    >>> demo = ("configs/models/demo-rn.json", "configs/models/demo-rn.safetensors")
+    >>> module = RobustFineTuning(Consistency(), Norms(), *demo, learning_rate=1e-3)
+    >>> module.method()["trainable"]["name"]
+    'Norms'
+
+    `Trainer(max_epochs=3).fit(module, data)` tunes it; `callbacks.FineTuningWriter` exports the result.
     """
 
     def __init__(

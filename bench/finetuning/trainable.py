@@ -17,7 +17,7 @@ _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
 
 
 class Trainable(ABC):
-    """A choice of parameters."""
+    """Which parameters of the image tower a fit changes."""
 
     @abstractmethod
     def release(self, tower: nn.Module) -> frozenset[str]:

@@ -172,11 +172,11 @@ class EncoderTuning(LightningModule):
         return class_logits(self.model, unit(features), self.text)
 
     def on_validation_epoch_start(self) -> None:
-        """Begin to count."""
+        """Begin to count right answers afresh."""
         self.validation = Validation(len(self.data.class_names))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Classify every view."""
+        """Classify every view of the held-out images of a batch."""
         assert self.validation is not None
         self.validation.update(lambda images: unit(self.embed(self.tower, images)), self.logits, batch)
 

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from datamodules.errors import UserError
 
 NAMES = ("paper", "openclip", "cifar10-c", "cifar100-c", "imagenet-c", "imagenet-testbed")
-"""Of all sources, as `--against` takes them."""
+"""Names of all sources of published figures, as `--against` takes them."""
 
 
 def require_names(names: Sequence[str]) -> None:

@@ -99,7 +99,7 @@ class Answer:
 
 
 def limit_in_words(points: float) -> str:
-    """A limit in words.
+    """A limit of the drop as readers see it.
 
     >>> limit_in_words(1), limit_in_words(0.5)
     ('1 point', '0.5 points')

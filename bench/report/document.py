@@ -92,7 +92,7 @@ class Chapter:
 
 @dataclass(frozen=True)
 class Report:
-    """All of it."""
+    """A whole report."""
 
     title: str
     summary: str

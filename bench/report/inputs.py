@@ -13,7 +13,7 @@ from datamodules.errors import UserError
 
 @dataclass(frozen=True)
 class Inputs:
-    """What was found.
+    """The results that were read, and the files that could not be used.
 
     Attributes:
         runs: Finished runs with labels.

@@ -49,7 +49,7 @@ class Column:
 
     @property
     def head(self) -> str:
-        """What stands above it."""
+        """The text above the column."""
         return self.title or self.name
 
 
@@ -62,7 +62,7 @@ def metric_column(name: str) -> Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table.
+    """A table of a report: a frame and how readers see its columns.
 
     Attributes:
         name: Of its LaTeX file.

@@ -94,7 +94,7 @@ class WeightsOnly(CheckpointIO):
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """As `torch.load(path, weights_only=True)`, whatever `weights_only` is here.
+        """Read a checkpoint as `torch.load(path, weights_only=True)` would, whatever `weights_only` is here.
 
         Raises:
             UserError: As `check_checkpoint`.

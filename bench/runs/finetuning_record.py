@@ -131,7 +131,7 @@ class FineTuningRecord:
         return bool(self.method["objective"]["label_free"])
 
     def to_json(self) -> dict[str, Any]:
-        """As `finetuning.json` has it."""
+        """The record as the object that `finetuning.json` holds."""
         return {
             "schema": SCHEMA,
             "name": self.name,

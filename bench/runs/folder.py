@@ -242,7 +242,7 @@ class FinishedRun:
 
 
 def load_run(path: Path | str) -> FinishedRun:
-    """Read a finished run.
+    """Read a finished run: `run.record` is its `results.json`, `run.images` its `images.csv` as a data frame.
 
     Args:
         path: Its folder, or its `results.json`.

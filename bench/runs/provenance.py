@@ -44,7 +44,7 @@ class ModelRecord:
 
     @classmethod
     def of(cls, described: Mapping[str, Any]) -> Self:
-        """Of what the model says about itself, JSON-able."""
+        """The provenance of a model, from its description of itself (`describe`), which is JSON-able."""
         return cls.from_json(_own(described, "model"))
 
     @classmethod
@@ -101,7 +101,7 @@ class DataRecord:
 
     @classmethod
     def of(cls, described: Mapping[str, Any]) -> Self:
-        """Of what the data say about themselves, JSON-able."""
+        """The provenance of data, from their description of themselves (`describe`), which is JSON-able."""
         return cls.from_json(_own(described, "data"))
 
     @classmethod

@@ -104,7 +104,7 @@ class RunRecord:
         return self.class_images is not None
 
     def to_json(self) -> dict[str, Any]:
-        """As `results.json` has it."""
+        """The record as the object that `results.json` holds."""
         classes = {
             view: {
                 "correct": one.classes.correct,

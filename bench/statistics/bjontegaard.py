@@ -32,7 +32,7 @@ def log_rate_difference(first: tuple[Floats, Floats], second: tuple[Floats, Floa
 
     Args:
         first: Logarithms of the rates, in increasing order, and precisions: [..., P] each, at least two points.
-        second: Likewise, of any number of points.
+        second: Rates and precisions of the other curve, [..., Q] each; Q need not be P.
 
     >>> steep, flat = (np.array([0.0, 1.0]), np.array([0.0, 1.0])), (np.array([1.0, 3.0]), np.array([0.0, 1.0]))
     >>> log_rate_difference(steep, flat).item()
@@ -50,7 +50,7 @@ def log_rate_difference(first: tuple[Floats, Floats], second: tuple[Floats, Floa
 
 
 def _mean_difference(first: Sequence[Floats], second: Sequence[Floats]) -> Floats:
-    """Of rising curves."""
+    """The mean difference in log rate of curves that rise."""
     low = np.maximum(first[1][..., 0], second[1][..., 0])
     high = np.minimum(first[1][..., -1], second[1][..., -1])
     areas = [_integral(y, x, low, high) for x, y in (first, second)]

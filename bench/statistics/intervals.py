@@ -35,7 +35,7 @@ class Estimate:
         return {name: self.value, f"{name}_low": self.interval.low, f"{name}_high": self.interval.high}
 
     def scaled(self, factor: float) -> "Estimate":
-        """In another unit, of which a positive number makes one of this.
+        """The interval in a smaller unit, of which a positive number makes one of this.
 
         >>> Estimate(0.5, Interval(0.25, 0.75)).scaled(100)
         Estimate(value=50.0, interval=Interval(low=25.0, high=75.0))

@@ -32,8 +32,8 @@ def score(broken: npt.ArrayLike, repaired: npt.ArrayLike, n: npt.ArrayLike, drop
     variance is that of the most likely shares with such a drop. It rises with `broken` and falls with `repaired`.
 
     Args:
-        broken: Whole numbers of images.
-        repaired: Likewise.
+        broken: Numbers of images that are right in the original and wrong in the view, whole.
+        repaired: Numbers of images that are wrong in the original and right in the view, whole.
         n: Numbers of images, at least 1.
         drop: In (-1, 1).
     """
@@ -57,10 +57,10 @@ def drop_limits(
     as the number of images makes it.
 
     Args:
-        broken: Whole numbers of images.
-        repaired: Likewise.
+        broken: Numbers of images that are right in the original and wrong in the view, whole.
+        repaired: Numbers of images that are wrong in the original and right in the view, whole.
         n: Numbers of images, at least 1.
-        level: Of the interval.
+        level: Probability with which the interval holds the drop, in (0, 1).
 
     >>> low, high = drop_limits([0, 9], [0, 3], [20, 32])
     >>> low.round(3).tolist(), high.round(3).tolist()

@@ -53,11 +53,11 @@ def recover(
     Args:
         original: Images that the frozen encoder has right on the view, float64 [1 + R] whole numbers: of all images,
             then of R bootstrap samples of them, see `bench.statistics.bootstrap.resampled_sums`.
-        clean: Images that the frozen encoder has right as originals, likewise.
+        clean: Images that the frozen encoder has right as originals, float64 [1 + R] of the same samples.
         tuned: Images that the tuned encoders have right on the view, by seed; at least one.
         controls: Images that the clean-only controls have right on it, by seed; empty where there are none.
         images: Number of images.
-        seed: Of the draws of seeds.
+        seed: Seed of the bootstrap's draws of tuning seeds.
     """
     draws = np.random.default_rng(seed)
     rows = len(original) - 1

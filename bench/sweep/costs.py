@@ -24,7 +24,7 @@ _IMAGES = {
 
 @dataclass(frozen=True)
 class EncoderCost:
-    """What one image of one view costs.
+    """What one image of one view costs an encoder.
 
     Attributes:
         flops: Floating-point operations of the image tower for one image, a multiplication and an addition being two.

@@ -111,8 +111,8 @@ def read_sweep(file: Path, output: str | None, extra: Mapping[str, Any]) -> list
     Args:
         file: YAML with `command` ("test", which is the default, or "fit"), `output`, `options` (set in every cell) and
             `grid`: for each axis a list of values of the option that the axis is named after, or, by label, the options
-            that make a value. `config` stands for the configuration that a run starts from.
-        output: In place of the file's.
+            that make up one value of the axis. `config` stands for the configuration that a run starts from.
+        output: Folder of the results, in place of the file's `output`; None for the file's.
         extra: Options for every cell, by dotted name, that win over the file's.
 
     Raises:
@@ -241,7 +241,7 @@ def _label(axis: str, value: Any) -> str:
 
 
 def _argument(value: Any) -> str:
-    """As the command line reads it: YAML, but strings as they are."""
+    """A value as text that the command line reads back: YAML, but strings as they are."""
     return (
         value
         if isinstance(value, str)

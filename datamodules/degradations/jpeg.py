@@ -144,7 +144,7 @@ class Cifar10CJpeg(OneNumber):
 
     @property
     def plain(self) -> Jpeg:
-        """The same by its quality."""
+        """The plain JPEG that this severity stands for."""
         return Jpeg(self.qualities[self.severity - 1])
 
     def __call__(self, image: Image.Image) -> Degraded:
@@ -170,7 +170,7 @@ class ImageNetCJpeg(OneNumber):
 
     @property
     def plain(self) -> Jpeg:
-        """The same by its quality."""
+        """The plain JPEG that this severity stands for."""
         return Jpeg(self.qualities[self.severity - 1])
 
     def __call__(self, image: Image.Image) -> Degraded:

@@ -45,6 +45,8 @@ def past_of(found: Any) -> str | None:
     'Of 10 originals that were looked at, 10 show a lossy past (JPEG quality 75): every drop here is biased down.'
     >>> past_of({"images": 10, "conclusion": "unknown", "lossy": 0, "lossless": 1, "qualities": {}})
     'Of 10 originals that were looked at, 0 show a lossy past, and 1 that there was none.'
+    >>> past_of({"images": 0, "conclusion": "not looked at", "lossy": 0, "lossless": 0, "qualities": {}})
+    "The run was too short to look at the originals' past: `lightning audit` does."
     """
     if not isinstance(found, Mapping):
         return None
@@ -53,6 +55,8 @@ def past_of(found: Any) -> str | None:
     if not all(isinstance(count, int) for count in counts) or not isinstance(qualities, Mapping):
         return None
     images, lossy, lossless = counts
+    if images == 0:
+        return "The run was too short to look at the originals' past: `lightning audit` does."
     line = f"Of {images} originals that were looked at, {lossy} show a lossy past"
     if found.get("conclusion") == "lossy":
         return f"{line}{_named(qualities)}: every drop here is biased down."

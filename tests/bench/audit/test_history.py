@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 from scipy.fft import dctn
 
-from bench.audit.history import histories
+from bench.audit import lattice
+from bench.audit.history import histories, measure
 from bench.audit.jpeg_format import zigzag
 from bench.audit.lattice import luma, window_magnitudes
 from benchmarks.lossless_images import dead_leaves, rendered, spectrum
@@ -40,6 +41,15 @@ def test_rounding_luma_restores_what_the_decoder_had(large):
     decoded.draft("YCbCr", None)
     exact = np.asarray(decoded)[..., 0].astype(int) - 128
     assert (luma(save(large[0] // 2 + 64, format="JPEG", quality=80)) == exact).all()
+
+
+def test_a_few_blocks_score_without_tables_as_they_do_with_them(small):
+    lattice._table.cache_clear()
+    [alone] = measure(small[:1])
+    assert lattice._table.cache_info().currsize == 0
+    together = measure(small * 2)[0]
+    assert lattice._table.cache_info().currsize
+    np.testing.assert_allclose(alone.by_quality, together.by_quality, rtol=1e-6)
 
 
 @pytest.mark.parametrize("sampling", ["4:2:0", "4:4:4"])
