@@ -31,7 +31,7 @@ lint: $(VENV)/bin/pip  ## Install, then check style and types
 
 docs: $(VENV)/bin/pip  ## Install, then build the site into site/; warnings are errors
 	$(INSTALL) '.[docs]'
-	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
 
 TENSORBOARD_PORT ?= 6006
 
