@@ -79,11 +79,12 @@ class TensorBoardReport(OutcomeCallback):
             statement = f"{module.measured[view].flipped:,} of {len(run.outcomes[ORIGINAL]):,} predictions changed"
             pixels = to_pixels(flip_gallery(flips, view, f"{statement},\nthe largest effects first"))
             writer.add_image(f"report/flips/{view}", pixels, dataformats="HWC")
-        headlines = {
-            f"test/{metric}/{view}": found.metrics[metric]
-            for view, found in module.measured.items()
-            for metric in ("precision", "drop", "flip_rate")
-            if metric in found.metrics
+        order = [("precision", [ORIGINAL]), ("drop", list(run.outcomes)), ("precision", list(run.outcomes)[1:])]
+        headlines = {  # TensorBoard shows the first five
+            f"test/{metric}/{view}": module.measured[view].metrics[metric]
+            for metric, views in [*order, ("flip_rate", list(run.outcomes))]
+            for view in views
+            if metric in module.measured[view].metrics
         }
         data, model = module.data.describe(), module.describe()
         parameters = {

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MOST_VIEWS = 24
 _TILE_INCHES = (2.3, 2.55)
 _LINE_CHARACTERS = 40
-_CARD_INCHES = (6.9, 8.4)
+_CARD_INCHES, _CARD_TILE_INCHES, _CARD_HEAD_INCHES = (6.9, 8.5), 3.35, 1.45
 _CARD_CHARACTERS = 34
 _CARD_TILES = 4
 
@@ -123,8 +123,13 @@ def _card(title: str, view: AttributedView, tiles: Sequence[tuple[str, npt.NDArr
     raised, lowered = view.sides
     said = f"{title}, {view.name}:\n{mark(view.right)} {plain(view.predicted, _CARD_CHARACTERS)}"
     said += f"\n{raised + lowered:+.1f} nats = {raised:+.1f} {lowered:+.1f}"
-    figure.suptitle(said, fontsize=21, **_emphasis(view))
-    for axes, (name, image) in zip(figure.subplots(2, 2).flat, tiles, strict=False):
+    figure.set_layout_engine("none")  # there are many cards, and finding a layout takes most of the time
+    figure.suptitle(said, fontsize=21, y=0.995, va="top", **_emphasis(view))
+    width, height = (_CARD_TILE_INCHES / inches for inches in _CARD_INCHES)
+    for place, (name, image) in enumerate(tiles):
+        down, across = divmod(place, 2)
+        bottom = 1 - height - (_CARD_HEAD_INCHES + down * (_CARD_TILE_INCHES + 0.32)) / _CARD_INCHES[1]
+        axes = figure.add_axes(((1 - 2 * width) / 3 * (1 + across) + across * width, bottom, width, height))
         _show(axes, image, right=True)
         axes.set_title(plain(name, _CARD_CHARACTERS), fontsize=17)
     return finish(figure)
