@@ -54,6 +54,11 @@ class IntegratedGradients(Callback):
 
     Raises:
         UserError: The baseline, the selection's view or an index is not part of the run, or a number is out of range.
+
+    >>> from bench.attribution import LargestLossIncrease
+    >>> callback = IntegratedGradients(LargestLossIncrease(4), save_maps=True)
+
+    Among the `callbacks` of the Trainer, it explains the four images whose loss rose most when the test ends.
     """
 
     def __init__(

@@ -25,6 +25,9 @@ class ImageFolder(DegradedDataModule):
         class_names: Names to put into the prompt: a map from folder names, a list in the order of the sorted folder
             names, or a file that holds one of them: JSON, or a name per line. Without labels a list is needed.
         **kwargs: See `DegradedDataModule`.
+
+    >>> ImageFolder("photos", {"n02123045": "tabby cat"}, degradations=["webp-{75,50}"]).views
+    ('original', 'webp-75', 'webp-50')
     """
 
     dataset_name: ClassVar[str] = "image_folder"

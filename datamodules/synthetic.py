@@ -64,6 +64,12 @@ class Synthetic(DegradedDataModule):
 
     Raises:
         UserError: The size or the seed is out of range.
+
+    >>> data = Synthetic(degradations="jpeg-50", limit=10, num_workers=0)
+    >>> data.setup("test")
+    >>> [batch] = data.test_dataloader()
+    >>> batch.views["jpeg-50"].shape
+    torch.Size([10, 3, 32, 32])
     """
 
     dataset_name: ClassVar[str] = "synthetic"

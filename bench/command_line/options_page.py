@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stdout, suppress
+from html import escape
 from io import StringIO
 from unittest.mock import patch
 
@@ -85,6 +86,9 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _code(text: str) -> str:
+    """Code in a cell; a bar in it is one for every reader of Markdown only as a character reference."""
+    if "|" in text:
+        return f"<code>{escape(text, quote=False).replace('|', '&#124;')}</code>"
     return f"`{text}`" if text else ""
 
 
