@@ -248,6 +248,7 @@ class ZeroShotEvaluation(LightningModule):
         self.log_dict(named, sync_dist=True, logger=False)
         for logger in self.trainer.loggers:  # Lightning would add the epoch, of which a test has none
             logger.log_metrics(named, step=0)
+            logger.save()
 
     def on_predict_epoch_end(self) -> None:
         """Measure; Lightning logs nothing while it predicts."""
