@@ -4,13 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-import numpy as np
-import numpy.typing as npt
 from torch.utils.tensorboard import SummaryWriter
 
 from bench.figures.curves import Line, Measured, Panel, quality_card, quality_curves, rate_card, rate_curves
 from bench.figures.style import codec_looks, to_pixels
-from bench.outcomes import Outcomes
 from bench.runs.answer_text import cost
 from bench.runs.view_record import ViewRecord
 from datamodules.degradations import ORIGINAL, curves
@@ -26,12 +23,12 @@ class RunCurves:
     Attributes:
         encoder: Its name.
         views: What was measured, by view.
-        outcomes: Of all images, by view.
+        images: Number of images.
     """
 
     encoder: str
     views: Mapping[str, ViewRecord]
-    outcomes: Mapping[str, Outcomes]
+    images: int
 
     def write(self, writer: SummaryWriter) -> None:
         """Scalars `quality/<metric>/<codec>`, `rate/precision/<codec>`; images `answer/...`, `report_full_size/...`."""
@@ -51,10 +48,6 @@ class RunCurves:
     @cached_property
     def _metrics(self) -> dict[str, Mapping[str, float]]:
         return {view: found.metrics for view, found in self.views.items()}
-
-    @property
-    def _images(self) -> int:
-        return len(self.outcomes[ORIGINAL])
 
     def _write_scalars(self, writer: SummaryWriter, codec: str, points: list[tuple[float, str]]) -> None:
         for metric in _AS_SCALARS:
@@ -86,7 +79,7 @@ class RunCurves:
         panel = Panel(self.encoder, lines, original=self._measured("precision", ORIGINAL))
         writer.add_image("report_full_size/rate", to_pixels(rate_curves([panel])), dataformats="HWC")
         if any(value > 0 for value in bits.values()):
-            card = rate_card(panel, f"{self.encoder}: precision over bits per pixel, n = {self._images:,}")
+            card = rate_card(panel, f"{self.encoder}: precision over bits per pixel, n = {self.images:,}")
             writer.add_image("answer/rate", to_pixels(card), dataformats="HWC")
 
     def _panel(self, quantity: str, codec: str, points: list[tuple[float, str]]) -> Panel:
@@ -94,11 +87,15 @@ class RunCurves:
         return Panel(codec, [Line(self.encoder, measured, self._measured(quantity, ORIGINAL))], _TITLES[quantity])
 
     def _measured(self, quantity: str, view: str) -> Measured:
-        """With the interval of the quantity: Tango's of a drop, Wilson's of a precision, Student's of a mean loss."""
+        """With its interval: Tango's of a drop, Wilson's of a precision.
+
+        A mean loss has none: where few images are wrong these make it up, and Student's interval and the bootstrap's
+        hold the true mean far too rarely.
+        """
         from bench.statistics.intervals import wilson  # imports SciPy
         from bench.statistics.paired import drop_interval
 
-        found, images = self.views[view], self._images
+        found, images = self.views[view], self.images
         if quantity == "drop":
             if view == ORIGINAL:
                 return Measured(0.0)
@@ -107,22 +104,11 @@ class RunCurves:
         if quantity == "precision":
             interval = wilson(found.correct or 0, images)
             return Measured(found.metrics[quantity], interval.low, interval.high)
-        return _mean(self.outcomes[view].loss.numpy())
+        return Measured(found.metrics[quantity])
 
     def _statement(self, quantity: str, worst: str) -> str:
         if quantity == "drop":
-            return (
-                f"{cost(worst, self.views[worst], self._images)}\n(95% interval; {self.encoder}, n = {self._images:,})"
-            )
+            return f"{cost(worst, self.views[worst], self.images)}\n(95% interval; {self.encoder}, n = {self.images:,})"
         first, last = (self._metrics[view][quantity] for view in (ORIGINAL, worst))
-        unit = " nats" if quantity == "loss" else ""
-        return f"{quantity}: {first:.3f} in the original, {last:.3f}{unit} at {worst}"
-
-
-def _mean(values: npt.NDArray[np.floating]) -> Measured:
-    """A mean with Student's interval at 95%."""
-    from scipy.stats import t
-
-    exact = values.astype(np.float64)
-    half = t.ppf(0.975, len(exact) - 1) * exact.std(ddof=1) / np.sqrt(len(exact)) if len(exact) > 1 else np.nan
-    return Measured(float(exact.mean()), float(exact.mean() - half), float(exact.mean() + half))
+        changed = f"{first:.3f} in the original, {last:.3f} at {worst}"
+        return f"loss in nats: {changed} (no interval)" if quantity == "loss" else f"{quantity}: {changed}"

@@ -72,7 +72,7 @@ class TensorBoardReport(OutcomeCallback):
         writer: SummaryWriter = logger.experiment
         self._write_text(writer, module, Path(logger.log_dir), len(run.outcomes[ORIGINAL]))
         if module.data.labelled:
-            RunCurves(module.encoder.name, module.measured, run.outcomes).write(writer)
+            RunCurves(module.encoder.name, module.measured, len(run.outcomes[ORIGINAL])).write(writer)
             write_classes(writer, module.measured, run.outcomes, module.data.class_names)
         for view in list(run.outcomes)[1:]:
             flips = self._flips(module, run.outcomes, view)

@@ -128,13 +128,13 @@ def rate_card(panel: Panel, statement: str) -> "Figure":
     """
     panel = _encoded(panel)
     lines = [replace(line, points=[(x, replace(one, name="")) for x, one in line.points]) for line in panel.lines]
-    figure, axes = new_card(statement, _CARD_HEIGHT)
+    figure, axes = new_card(statement, _CARD_HEIGHT + 0.1 * len(lines))
     bits = sorted({x for line in lines for x, _ in line.points})
     _draw_rates(axes, replace(panel, lines=lines), bits)
     _label_bits(axes, bits, _CARD_TICKS)
     axes.set_ylabel(panel.quantity)
     axes.grid(alpha=0.25)
-    axes.legend(loc="lower right", fontsize=8)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)  # beside it there is no room
     return finish(figure)
 
 
