@@ -214,10 +214,11 @@ def _conclude(evidence: Evidence, jpeg: float, lossless: float, halved: float, d
         return History("unknown", 0.5, 0.25, reason="too few blocks that are neither flat nor clipped")
     if half:
         return History("lossy", jpeg, lossless, half_chroma=True, ruled_out=ruled_out)
-    if detail > fitted.lossless.thresholds[size] and ruled_out >= _LEAST_RULED_OUT:
+    no_save = ruled_out >= _LEAST_RULED_OUT and evidence.score <= 0  # a higher quality may be likelier
+    if detail > fitted.lossless.thresholds[size] and no_save:
         return History("lossless", jpeg, lossless, ruled_out=ruled_out)
     reason = _BEFORE_A_RESIZE
-    if ruled_out < _LEAST_RULED_OUT:
+    if not no_save:
         reason = f"saves at quality {ruled_out + 1} and above cannot be told from none"
     return History("unknown", jpeg, lossless, ruled_out=ruled_out, reason=reason)
 
