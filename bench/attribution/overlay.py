@@ -152,8 +152,8 @@ def shared_end(maps: Sequence[Floats], mass: float = 0.01) -> float:
     Returns:
         0 where all are 0.
 
-    >>> shared_end([np.array([[4.0, -1.0], [-1.0, -1.0]])], 1.0)
-    4.0
+    >>> shared_end([np.array([[5.0, 3.0], [1.0, 1.0]])], 0.8), shared_end([np.array([[4.0, -1.0], [-1.0, -1.0]])], 1.0)
+    (3.0, 3.0517578125)
     """
     if not maps:
         return 0.0
