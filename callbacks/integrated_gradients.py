@@ -108,7 +108,11 @@ class IntegratedGradients(Callback):
         self._record = AttributionRecord.of(explanations, self.baseline, self.rule, self.images)
         if warning := self._record.warning():
             rank_zero_warn(f"IntegratedGradients: {warning}")
-        legend = f"{self.overlay.legend()}; compared with {self.baseline}"
+        legend = (
+            f"{self.overlay.legend()}; compared with {self.baseline}. Images: {self.images}. Score: softmax probability "
+            "of the true class. IG: sum of Integrated Gradients over the pixels, in nats, what pixels raised plus what "
+            "they lowered; residual: its distance from the change of the loss, in nats."
+        )
         report.finish(explanations, self._record, module.data.class_names, legend)
 
     def _choose(self, module: ZeroShotEvaluation) -> tuple[list[int], dict[str, Outcomes]]:
