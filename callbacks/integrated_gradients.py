@@ -109,9 +109,9 @@ class IntegratedGradients(Callback):
         if warning := self._record.warning():
             rank_zero_warn(f"IntegratedGradients: {warning}")
         legend = (
-            f"{self.overlay.legend()}; compared with {self.baseline}. Images: {self.images}. Score: softmax probability "
-            "of the true class. IG: sum of Integrated Gradients over the pixels, in nats, what pixels raised plus what "
-            "they lowered; residual: its distance from the change of the loss, in nats."
+            f"{self.overlay.legend()}; compared with {self.baseline}. Images: {self.images}. Score: softmax "
+            "probability of the true class. IG: sum of Integrated Gradients over the pixels, in nats, what pixels "
+            "raised plus what they lowered; residual: its distance from the change of the loss, in nats."
         )
         report.finish(explanations, self._record, module.data.class_names, legend)
 

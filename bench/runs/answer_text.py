@@ -44,9 +44,9 @@ def answer_markdown(
             rows.append([view, f"{found.metrics.get('precision', math.nan):.4f}", *told])
         parts += [
             markdown_table(rows),
-            "Precision: share of images classified right (top-1). Cost: precision of the original minus that of the view "
-            "on the same images, with Tango's score interval of each view alone, not adjusted for their number. Broken: "
-            "images right in the original and wrong in the view; repaired: the reverse.",
+            "Precision: share of images classified right (top-1). Cost: precision of the original minus that of the "
+            "view on the same images, with Tango's score interval of each view alone, not adjusted for their number. "
+            "Broken: images right in the original and wrong in the view; repaired: the reverse.",
         ]
     parts += [further] if further else []
     parts += ["All metrics:", markdown_table(metric_rows(views))]
