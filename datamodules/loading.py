@@ -14,9 +14,10 @@ from typing import Any, Literal
 
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
+from datamodules.dataset import DegradedViews
 from datamodules.errors import UserError
 from datamodules.notices import say
-from datamodules.views import PADDING, Batch, DegradedViews, Sample, Unreadable
+from datamodules.views import PADDING, Batch, Sample, Unreadable
 
 _SHARED_MEMORY = "/dev/shm"
 _KEPT_FREE = 0.1  # share of the shared memory

@@ -10,7 +10,7 @@ import contextlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import PIL
@@ -19,10 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from datamodules.errors import UserError
+from datamodules.geometry import Geometry, Interpolation, Mode
 from datamodules.views import Images
-
-Interpolation = Literal["bicubic", "bilinear"]
-ResizeMode = Literal["shortest", "squash"]
 
 _FRACTION_BITS = 22  # Pillow's PRECISION_BITS for 8-bit images: 32 - 8 - 2
 _REORDERS = int(PIL.__version__.split(".")[0]) >= 13
@@ -87,16 +85,11 @@ class Preprocess(nn.Module):
         image_size: int,
         mean: Sequence[float],
         std: Sequence[float],
-        resize_mode: ResizeMode = "shortest",
+        resize_mode: Mode = "shortest",
         interpolation: Interpolation = "bicubic",
     ) -> None:
         super().__init__()
-        if resize_mode not in ("shortest", "squash"):
-            raise UserError(f"resize mode {resize_mode!r} is not supported: use an encoder with 'shortest' or 'squash'")
-        if interpolation not in ("bicubic", "bilinear"):
-            raise UserError(
-                f"interpolation {interpolation!r} is not supported: use an encoder with 'bicubic' or 'bilinear'"
-            )
+        self.geometry = Geometry(image_size, resize_mode, interpolation)
         self.image_size = image_size
         self.resize_mode = resize_mode
         self.interpolation: Interpolation = interpolation
