@@ -72,7 +72,7 @@ def classify_views(
 def _fidelity(batch: Batch, view: str) -> Iterable[Tensor]:
     """Where the native pixels were: in the loader if it made them smaller, else here."""
     if batch.fidelity is not None:
-        return batch.fidelity[view]
+        return batch.fidelity[view].unbind(1)
     return fidelity(batch.views[ORIGINAL], batch.views[view])
 
 
