@@ -152,6 +152,7 @@ def captum(
     total = attribution.flatten(1).sum(1)
     return Attribution(
         attribution=attribution,
+        gradient=torch.full_like(attribution, float("nan")),
         total=total,
         loss_difference=difference,
         residual=(total - difference).abs(),

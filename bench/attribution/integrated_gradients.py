@@ -21,6 +21,9 @@ class Attribution:
 
     Attributes:
         attribution: [B, 3, H, W], in units of the loss; positive where going from baseline to target raised it.
+        gradient: [B, 3, H, W], the mean gradient along the path, in units of the loss per unit of a pixel, also where
+            the pixel does not change; `attribution` is its product with target - baseline. 0 where the two agree
+            throughout.
         total: [B], the sum of `attribution`.
         loss_difference: [B], loss(target) - loss(baseline), which `total` would equal were the integral exact.
         residual: [B], |total - loss_difference|, the completeness residual.
@@ -31,6 +34,7 @@ class Attribution:
     """
 
     attribution: Tensor
+    gradient: Tensor
     total: Tensor
     loss_difference: Tensor
     residual: Tensor
@@ -107,8 +111,10 @@ def integrated_gradients(
         if len(moved) == 0:
             return result
         integral = rule.integrate(path.sample, len(moved), max_batch)
-        result.attribution[moved] = integral.slopes.reshape(-1, *start.shape[1:])
-        result.total[moved] = integral.slopes.sum(1)
+        slopes = integral.slopes.reshape(-1, *start.shape[1:])
+        result.attribution[moved] = slopes.where(path.change != 0, 0)
+        result.gradient[moved] = slopes / path.scale
+        result.total[moved] = result.attribution[moved].flatten(1).sum(1)
         result.loss_difference[moved] = path.rise(max_batch)
         result.residual[moved] = (result.total - result.loss_difference)[moved].abs()
         result.evaluations[moved] = integral.evaluations.to(device)
@@ -122,6 +128,7 @@ def _still(pixels: Tensor) -> Attribution:
     zeros = pixels.new_zeros(len(pixels))
     return Attribution(
         attribution=torch.zeros_like(pixels),
+        gradient=torch.zeros_like(pixels),
         total=zeros,
         loss_difference=zeros.clone(),
         residual=zeros.clone(),
@@ -131,6 +138,8 @@ def _still(pixels: Tensor) -> Attribution:
     )
 
 
+_HAIR = 2.0**-30  # a millionth of a byte's step or less: adds nothing to a sum, and is divided out again exactly
+
 _Place = tuple[int, float]
 """A pair and a point of its path."""
 
@@ -138,13 +147,15 @@ _Place = tuple[int, float]
 class _Path:
     """The straight lines from `start` [B, 3, H, W] along `change`, and the loss on them.
 
-    What lines of one image have in common, their start, is evaluated once; losses met at ends are kept.
+    What lines of one image have in common, their start, is evaluated once; losses met at ends are kept. Slopes are
+    gradients times `scale`, which is the change, and a hair where there is none: so they carry every gradient.
     """
 
     def __init__(
         self, loss: Loss, start: Tensor, change: Tensor, labels: Tensor, progress: Callable[[int], object]
     ) -> None:
         self.loss, self.start, self.change, self.labels, self.progress = loss, start, change, labels, progress
+        self.scale = change.where(change != 0, _HAIR)
         self._origins = _first_alike(start, labels)
         self._at_start: dict[_Place, tuple[Tensor, Tensor]] = {}
         self._at_ends: dict[_Place, Tensor] = {}
@@ -165,7 +176,7 @@ class _Path:
             if place[1] == 0.0:
                 value, gradient = known[place]
                 self._at_start[place] = value, gradient.clone()  # a view would keep the whole batch
-        slopes = torch.stack([known[place][1] for place in asked]) * self.change[pairs.to(self.change.device)]
+        slopes = torch.stack([known[place][1] for place in asked]) * self.scale[pairs.to(self.scale.device)]
         return torch.stack([known[place][0] for place in asked]), slopes.flatten(1)
 
     @torch.no_grad()

@@ -53,7 +53,7 @@ class _Pass(NamedTuple):
     scale: float  # weight of floor(low product) relative to the high product
 
 
-class _Axis(NamedTuple):
+class Axis(NamedTuple):
     """What happens along one side: `size` inputs are resampled to `resized`, of which [first, last) are kept."""
 
     size: int
@@ -138,22 +138,26 @@ class Preprocess(nn.Module):
                 rows.update(zip(indices, self._resize(torch.stack([images[i] for i in indices])), strict=True))
             return torch.stack([rows[i] for i in range(len(images))])
 
+    def axes(self, height: int, width: int) -> tuple[Axis, Axis]:
+        """What happens along the two sides of an image of a size in pixels."""
+        side = self.image_size
+        if self.resize_mode == "squash":
+            return Axis(height, side, 0, side), Axis(width, side, 0, side)
+        short = min(height, width)
+        # torchvision rounds the longer side down and the crop's corner half to even
+        rows, columns = (
+            Axis(size, resized, corner, corner + side)
+            for size in (height, width)
+            for resized in [side if size == short else int(side * size / short)]
+            for corner in [round((resized - side) / 2)]
+        )
+        return rows, columns
+
     def _resize(self, images: Tensor) -> Tensor:
         if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape[2:]:
             raise ValueError(f"expected uint8 [B, 3, H, W], got {images.dtype} {list(images.shape)}")
-        side, (height, width) = self.image_size, images.shape[2:]
-        if self.resize_mode == "squash":
-            rows, columns = _Axis(height, side, 0, side), _Axis(width, side, 0, side)
-        else:
-            short = min(height, width)
-            # torchvision rounds the longer side down and the crop's corner half to even
-            rows, columns = (
-                _Axis(size, resized, corner, corner + side)
-                for size in (height, width)
-                for resized in [side if size == short else int(side * size / short)]
-                for corner in [round((resized - side) / 2)]
-            )
-        count = len(images)
+        count, side, (height, width) = len(images), self.image_size, images.shape[2:]
+        rows, columns = self.axes(height, width)
         pixels = torch.empty((count, 3, side, side), dtype=torch.float32, device=images.device)
         chunk = max(1, count)
         if images.device.type == "cpu":
@@ -167,7 +171,7 @@ class Preprocess(nn.Module):
         return pixels
 
 
-def _vertical_first(rows: _Axis, columns: _Axis) -> bool:
+def _vertical_first(rows: Axis, columns: Axis) -> bool:
     """Whether the installed Pillow runs the vertical pass first: since version 13, where the height shrinks much more.
 
     Both orders round in between, hence differ.
@@ -175,7 +179,7 @@ def _vertical_first(rows: _Axis, columns: _Axis) -> bool:
     return _REORDERS and rows.size - rows.resized > max(0, 2 * (columns.size - columns.resized))
 
 
-def _resample(images: Tensor, out: Tensor, rows: _Axis, columns: _Axis, interpolation: Interpolation) -> None:
+def _resample(images: Tensor, out: Tensor, rows: Axis, columns: Axis, interpolation: Interpolation) -> None:
     """Write the kept part of the resized images, divided by 255, to `out`."""
     vertical = _plan(rows, interpolation, images.device) if rows.size != rows.resized else None
     horizontal = _plan(columns, interpolation, images.device) if columns.size != columns.resized else None
@@ -214,7 +218,7 @@ def _rounded(
 
 
 @lru_cache(maxsize=256)
-def _plan(axis: _Axis, interpolation: Interpolation, device: torch.device) -> _Pass:
+def _plan(axis: Axis, interpolation: Interpolation, device: torch.device) -> _Pass:
     """Bands of split coefficients that resample one side."""
     starts, weights = fixed_point_coefficients(axis.size, axis.resized, interpolation)
     shift = _shift(weights)

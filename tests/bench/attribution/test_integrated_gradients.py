@@ -32,6 +32,16 @@ def test_quadratic_loss_attributes_difference_of_squares(rule):
     torch.testing.assert_close(result.attribution, end.square() - start.square(), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("rule", SYMMETRIC, ids=str)
+def test_the_mean_gradient_is_known_also_of_pixels_that_do_not_change(rule):
+    start, end = images(2, 3, 2, 2, seed=2), images(2, 3, 2, 2, seed=3)
+    end[:, 1] = start[:, 1]
+    result = integrated_gradients(lambda x, y: x.square().flatten(1).sum(1), start, end, labels(2), rule)
+    torch.testing.assert_close(result.gradient, end + start, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(result.attribution, result.gradient * (end - start), rtol=1e-12, atol=1e-12)
+    assert (result.attribution[:, 1] == 0).all()
+
+
 def test_right_riemann_is_the_papers_equation_4_with_its_bias():
     start, end, n = torch.zeros(1, 3, 1, 1), torch.ones(1, 3, 1, 1), 4
     result = integrated_gradients(lambda x, y: x.square().flatten(1).sum(1), start, end, labels(1), RightRiemann(n))
