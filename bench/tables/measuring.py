@@ -20,8 +20,8 @@ from datamodules.degradations.quantisation import Quantisation
 from datamodules.degradations.tables import encode
 
 Distortion = Literal["prediction", "embedding", "loss"]
-"""What is held small: the Kullback-Leibler divergence from the original's class probabilities in nats, 1 minus the cosine
-to the original's embedding, or the cross-entropy of the true label in nats, the only one that needs labels."""
+"""What is held small: the Kullback-Leibler divergence from the original's class probabilities in nats, 1 minus the
+cosine to the original's embedding, or the cross-entropy of the true label in nats, the only one that needs labels."""
 
 Floats = npt.NDArray[np.float32]
 

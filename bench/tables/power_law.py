@@ -7,8 +7,8 @@ import numpy as np
 from bench.tables.local_model import Doubles
 from datamodules.degradations.quantisation import Quantisation
 
-EXPONENTS = (0.25, 0.35, 0.5, 0.65)
-CHROMA = (0.7, 1.0, 1.5)
+EXPONENTS = (0.25, 0.4, 0.55)
+CHROMA = (0.7, 1.0, 1.4)
 """Factors of the steps of chroma."""
 
 _MOST_TRIALS = 24
@@ -18,8 +18,8 @@ _CLOSE = 0.002  # of the bytes allowed
 def power_law(sensitivity: Doubles, exponent: float, chroma: float, scale: float, subsampling: str) -> Quantisation:
     """Steps in proportion to sensitivity^-exponent, rounded and held to 1..255.
 
-    Squared errors q^2 / 12, weighted with the sensitivity, are least at equal bits for the exponent 1/2, where steps are
-    small enough for the bits to fall with log q. Thumbnails at low rates are not, so the exponent is open.
+    Squared errors q^2 / 12, weighted with the sensitivity, are least at equal bits for the exponent 1/2, where steps
+    are small enough for the bits to fall with log q. Those of thumbnails at low rates are not, so the exponent is open.
 
     Args:
         sensitivity: float64 [128], luma first, above 0.

@@ -9,7 +9,17 @@ from datamodules.degradations.formats import Degraded, FileFormat
 from datamodules.degradations.jpeg import Jpeg
 from datamodules.degradations.quantisation import load_tables
 from datamodules.degradations.registry import register, registered
-from datamodules.degradations.specs import MOST_VIEWS, Chain, codec_versions, curves, degrade, framing, parse, parse_all, table_hashes
+from datamodules.degradations.specs import (
+    MOST_VIEWS,
+    Chain,
+    codec_versions,
+    curves,
+    degrade,
+    framing,
+    parse,
+    parse_all,
+    table_hashes,
+)
 
 DEFAULT_DEGRADATIONS = (ORIGINAL, "jpeg-75", "jpeg-50", "jpeg-25")
 """The views of Chen, Namboodiri and Padget (2023)."""
