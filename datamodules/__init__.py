@@ -9,14 +9,16 @@ if TYPE_CHECKING:
     from datamodules.image_folder import ImageFolder
     from datamodules.stl10 import STL10
     from datamodules.synthetic import Synthetic
+    from datamodules.tar_shards import TarShards
 
 _HOMES = {
     "CIFAR10": "datamodules.cifar10",
     "STL10": "datamodules.stl10",
     "ImageFolder": "datamodules.image_folder",
     "Synthetic": "datamodules.synthetic",
+    "TarShards": "datamodules.tar_shards",
 }
 
-__all__ = ["CIFAR10", "STL10", "ImageFolder", "Synthetic"]
+__all__ = ["CIFAR10", "STL10", "ImageFolder", "Synthetic", "TarShards"]
 
 __getattr__ = lazily(__name__, _HOMES)

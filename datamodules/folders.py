@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from datamodules.class_names import ClassNames, prompt_names
 from datamodules.errors import UserError
-from datamodules.image_formats import LOSSY, extension, formats_by_extension, readable_formats, why_passed_over
+from datamodules.image_formats import LOSSY, extension, formats_by_extension, open_image, why_passed_over
 from datamodules.sources import UNLABELLED, AlreadyLossy, Source, digest
 from datamodules.text import printable
 
@@ -76,10 +76,7 @@ class FolderSource(Source):
             raise OSError("not a regular file")  # opening a named pipe would wait for ever
         if status.st_size == 0:
             raise OSError("the file is empty")
-        try:
-            return Image.open(file, formats=readable_formats())
-        except UnidentifiedImageError:
-            raise UnidentifiedImageError("not in a format that Pillow can decode") from None
+        return open_image(file)
 
     def label(self, index: int) -> int:
         return self.labels[index]

@@ -2,8 +2,10 @@
 
 import os
 from functools import cache
+from pathlib import Path
+from typing import BinaryIO
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from datamodules.degradations.formats import HEIC, JPEG_XL, FileFormat
 from datamodules.errors import UserError
@@ -40,6 +42,19 @@ def readable_formats() -> tuple[str, ...]:
     own = [key for key, (decoder, _) in Image.OPEN.items() if decoder.__module__.startswith("PIL.")]
     plugins = [fmt.key for fmt in dict.fromkeys(_BY_PLUGIN.values()) if missing_plugin(fmt) is None]
     return tuple(key for key in own if key not in _LEFT_TO_OTHER_PROGRAMS) + tuple(plugins)
+
+
+def open_image(file: Path | BinaryIO) -> Image.Image:
+    """Open an image in one of `readable_formats`.
+
+    Raises:
+        UnidentifiedImageError: It is in none of them.
+        OSError: It cannot be read.
+    """
+    try:
+        return Image.open(file, formats=readable_formats())
+    except UnidentifiedImageError:
+        raise UnidentifiedImageError("not in a format that Pillow can decode") from None
 
 
 def why_passed_over(ending: str) -> str | None:
