@@ -1,6 +1,7 @@
 """Which files are images: those that Pillow or one of two plugins reads, whatever else a program has imported."""
 
 import os
+import stat
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO
@@ -55,6 +56,21 @@ def open_image(file: Path | BinaryIO) -> Image.Image:
         return Image.open(file, formats=readable_formats())
     except UnidentifiedImageError:
         raise UnidentifiedImageError("not in a format that Pillow can decode") from None
+
+
+def open_image_file(file: Path) -> Image.Image:
+    """Open an image file, and no pipe or device, which could wait for ever.
+
+    Raises:
+        UnidentifiedImageError: It is in none of `readable_formats`.
+        OSError: It is no regular file, is empty or cannot be read.
+    """
+    status = file.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError("not a regular file")
+    if status.st_size == 0:
+        raise OSError("the file is empty")
+    return open_image(file)
 
 
 def why_passed_over(ending: str) -> str | None:
