@@ -1,6 +1,6 @@
 """Zero-shot evaluation of a frozen CLIP on images and their degraded views."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
@@ -50,7 +50,7 @@ def classify_views(
         classify: From unit embeddings [N, D] to class logits, float [N, C].
         with_fidelity: Whether PSNR and SSIM of the degraded views are measured.
     """
-    views, originals = list(batch.views), batch.views[ORIGINAL]
+    views = list(batch.views)
     embeddings = torch.stack([embed(images) for images in batch.views.values()])
     encoded_bytes = torch.stack([batch.encoded_bytes[view] for view in views])
     original = views.index(ORIGINAL)
@@ -58,20 +58,24 @@ def classify_views(
     cosine[original] = torch.nan
     measured = {
         "encoded_bytes": encoded_bytes.flatten(),
-        "bits_per_pixel": bits_per_pixel(encoded_bytes, originals).flatten(),
+        "bits_per_pixel": bits_per_pixel(encoded_bytes, batch.sizes[ORIGINAL]).flatten(),
         "cosine": cosine.flatten(),
     }
     if with_fidelity:
         unknown = torch.full((len(batch),), torch.nan, device=batch.labels.device)
-        pairs = [
-            (unknown, unknown) if view == ORIGINAL else fidelity(originals, images)
-            for view, images in batch.views.items()
-        ]
+        pairs = [(unknown, unknown) if view == ORIGINAL else _fidelity(batch, view) for view in views]
         measured |= {
             name: torch.cat(column) for name, column in zip(("psnr", "ssim"), zip(*pairs, strict=True), strict=True)
         }
     logits = classify(embeddings.flatten(0, 1))
     return Outcomes.from_logits(logits, batch.labels.repeat(len(views)), batch.indices.repeat(len(views)), **measured)
+
+
+def _fidelity(batch: Batch, view: str) -> Iterable[Tensor]:
+    """Where the native pixels were: in the loader if it made them smaller, else here."""
+    if batch.fidelity is not None:
+        return batch.fidelity[view].unbind(1)
+    return fidelity(batch.views[ORIGINAL], batch.views[view])
 
 
 class ZeroShotEvaluation(LightningModule):
@@ -149,6 +153,7 @@ class ZeroShotEvaluation(LightningModule):
         """Build the text classifier for the data's class names, and a metric per view; forget earlier runs."""
         load_weights_only(self.trainer)
         self.check_run(self.trainer, self.data)
+        self.data.geometry, self.data.compare = self.encoder.geometry, fidelity if self.fidelity else None
         names = self.data.class_names
         self._unchecked = True
         if self.trainer.strategy.root_device.type == "cpu":

@@ -1,6 +1,7 @@
 """Explains, pixel by pixel, what compression did to the loss of chosen images of a test run."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +142,7 @@ class IntegratedGradients(Callback):
         period = module.encoder.patch_period
         share = Share(
             Explainer(module.classifier, self.baseline, self.rule, self.max_batch, period, progress.add_gradients),
-            module.data.views_of,
+            partial(module.data.views_of, geometry=module.encoder.geometry),
             module.device,
             module.data.class_names,
             self.overlay,

@@ -10,15 +10,17 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, DistributedSampler, Sampler
 
 from datamodules.cores import usable_cores
-from datamodules.degradations import DEFAULT_DEGRADATIONS, ORIGINAL, parse_all
+from datamodules.dataset import Comparison, DegradedViews
+from datamodules.degradations import DEFAULT_DEGRADATIONS, ORIGINAL, load_tables, parse_all, table_hashes
 from datamodules.errors import UserError
+from datamodules.geometry import Geometry
 from datamodules.loading import WatchedLoader
 from datamodules.notices import say
 from datamodules.sampler import ExactDistributedSampler
 from datamodules.selection import Selection, require_at_least
 from datamodules.sources import Source
 from datamodules.training import EpochSampler, RandomPairs, TrainingViews
-from datamodules.views import Batch, DegradedViews, Unreadable
+from datamodules.views import Batch, Unreadable
 
 _MOST_WORKERS = 8  # decoding and encoding small images keeps one GPU busy with fewer
 
@@ -32,6 +34,8 @@ class DegradedDataModule(LightningDataModule):
     Args:
         split: The split that is tested or predicted, one of `splits`.
         degradations: Views by specification, or a single one; `original` is always among them, first.
+        tables: Files of JPEG tables, or a single one, as `lightning tables` writes them; the view of one is
+            `jpeg-tables-NAME-SCALE`.
         batch_size: Images per batch and process; each brings all its views.
         num_workers: Loader processes per process; None takes the usable cores, shared among the processes of this
             machine, at most 8.
@@ -51,6 +55,10 @@ class DegradedDataModule(LightningDataModule):
         selection: Which images of a split are used.
         done: Positions in the split that testing and predicting leave out, because an interrupted run went through
             them; to be set before the loader is made.
+        geometry: What an encoder makes of an image's size. With it, larger views are shrunk where they are made, and
+            batches are uniform; without, every view is handed on at its native size. To be set as `done`.
+        compare: What measures the fidelity of views that are shrunk, before they are; None measures nothing. To be set
+            as `done`.
         unreadable: Images that this process could not read since `setup`, by position in the split in use.
 
     Raises:
@@ -72,6 +80,7 @@ class DegradedDataModule(LightningDataModule):
         self,
         split: str = "test",
         degradations: Sequence[str] | str = DEFAULT_DEGRADATIONS,
+        tables: Sequence[str] | str = (),
         batch_size: int = 128,
         num_workers: int | None = None,
         prefetch: int = 2,
@@ -85,6 +94,8 @@ class DegradedDataModule(LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        for file in [tables] if isinstance(tables, str) else tables:
+            load_tables(file)
         self.degradations = parse_all(degradations)
         self.selection = Selection(limit, every, indices)
         require_at_least(0, num_workers=num_workers)
@@ -98,6 +109,8 @@ class DegradedDataModule(LightningDataModule):
         self.validation_every, self.seed = validation_every, seed
         self.training_views = training_views
         self.done: Collection[int] = frozenset()
+        self.geometry: Geometry | None = None
+        self.compare: Comparison | None = None
         self.unreadable: dict[int, Unreadable] = {}
         self._sources: dict[str, Source] = {}
         self._contents: dict[str, str] = {}
@@ -139,6 +152,7 @@ class DegradedDataModule(LightningDataModule):
         source = self._sources[self._current]
         if self._current not in self._contents:
             self._contents[self._current] = source.content()
+        tables = table_hashes(self.degradations)
         return {
             "name": self.dataset_name,
             "split": self._current,
@@ -149,6 +163,7 @@ class DegradedDataModule(LightningDataModule):
             "views": list(self.views),
             "class_names": list(source.classes),
             "lossy_source_formats": list(source.already_lossy().formats),
+            **({"tables": tables} if tables else {}),
         }
 
     def incomplete(self) -> bool:
@@ -217,9 +232,9 @@ class DegradedDataModule(LightningDataModule):
                 "one chosen image leaves none to fit on beside the held-out one: raise `limit`", option="data.limit"
             )
         if self.training_views is None:
-            dataset = DegradedViews(source, self.degradations, kept)
+            dataset = self._dataset(source, kept)
             return self._loader(dataset, DistributedSampler(dataset, *self._place(), shuffle=True, seed=self.seed))
-        pairs = RandomPairs(source, self.training_views, kept, self.seed)
+        pairs = RandomPairs(source, self.training_views, kept, self.seed, self.geometry)
         return self._loader(pairs, EpochSampler(pairs, *self._place(), shuffle=True, seed=self.seed))
 
     def val_dataloader(self) -> DataLoader[Batch]:
@@ -249,20 +264,26 @@ class DegradedDataModule(LightningDataModule):
         """Where an image of the chosen split lies, relative to the data root; None if it is no file."""
         return self._sources[self._current].path(index)
 
-    def views_of(self, indices: Sequence[int], views: Collection[str] | None = None) -> DegradedViews:
+    def views_of(
+        self, indices: Sequence[int], views: Collection[str] | None = None, geometry: Geometry | None = None
+    ) -> DegradedViews:
         """Images of the chosen split once more, by position in it, decoded and degraded afresh.
 
         Args:
             indices: Positions in the split.
             views: Names of the views wanted besides the original; None takes all.
+            geometry: What larger views are fitted to, as for an encoder; None has every view at its native size.
         """
         wanted = [one for one in self.degradations if views is None or one.name in views or one.name == ORIGINAL]
-        return DegradedViews(self._sources[self._current], wanted, indices)
+        return DegradedViews(self._sources[self._current], wanted, indices, geometry)
+
+    def _dataset(self, source: Source, indices: Sequence[int]) -> DegradedViews:
+        return DegradedViews(source, self.degradations, indices, self.geometry, self.compare)
 
     def _exact_loader(
         self, source: Source, indices: Sequence[int], done: Collection[int] = frozenset()
     ) -> DataLoader[Batch]:
-        dataset = DegradedViews(source, self.degradations, indices)
+        dataset = self._dataset(source, indices)
         return self._loader(dataset, ExactDistributedSampler(indices, self.batch_size, *self._place(), done))
 
     def _place(self) -> tuple[int, int]:

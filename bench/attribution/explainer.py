@@ -84,7 +84,7 @@ class Explainer:
         for place in range(len(batch)):
             rows = {view: number * len(batch) + place for number, view in enumerate(targets)}
             views = {
-                view: self._numbers(result, row, self._block_period(blocks[view], batch.views[view][place]))
+                view: self._numbers(result, row, self._block_period(blocks[view], *batch.sizes[view][place].tolist()))
                 for view, row in rows.items()
             }
             index = int(batch.indices[place])
@@ -101,13 +101,12 @@ class Explainer:
             explained.append(Explained(explanation, images, maps))
         return explained
 
-    def _block_period(self, block: float | None, image: Tensor) -> float | None:
+    def _block_period(self, block: float | None, height: int, width: int) -> float | None:
         """Of a view's blocks in input pixels; None without blocks, or where they are squashed to oblongs."""
-        height, width = image.shape[1:]
         preprocess = self.classifier.preprocess
-        if block is None or (preprocess.resize_mode == "squash" and height != width):
+        if block is None or (preprocess.geometry.mode == "squash" and height != width):
             return None
-        return codec_period((height, width), preprocess.image_size, block)
+        return codec_period((height, width), preprocess.geometry.size, block)
 
     def _numbers(self, result: Attribution, row: int, block_period: float | None) -> ViewExplanation:
         statistics = attribution_statistics(result.attribution[row : row + 1], self.patch_period, block_period)

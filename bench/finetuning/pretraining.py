@@ -93,6 +93,7 @@ class ClipPretraining(LightningModule):
         load_weights_only(self.trainer)
         data = self._data
         self.check_run(self.trainer, data)
+        data.geometry = self.encoder.geometry
         if not data.labelled:
             raise UserError("the images have no labels, so there is nothing to learn: sort them into class folders")
         names = data.class_names

@@ -117,6 +117,7 @@ class EncoderTuning(LightningModule):
     def setup(self, stage: str) -> None:
         """Build the text classifier for the data's class names."""
         load_weights_only(self.trainer)
+        self.data.geometry = self.encoder.geometry
         if stage == "fit":
             self.check_run(self.trainer, self.data)
         if self.trainer.fast_dev_run:  # type: ignore[attr-defined]  # Lightning sets it from another module

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from difflib import get_close_matches
 from itertools import chain, product, zip_longest
 
 from PIL import Image
@@ -15,7 +14,9 @@ from datamodules.decoding import to_rgb
 from datamodules.degradations.base import ORIGINAL, Degradation, Original, Setting
 from datamodules.degradations.formats import Degraded, FileFormat
 from datamodules.degradations.geometry import Crop, Resize
-from datamodules.degradations.registry import all_kinds, kinds
+from datamodules.degradations.registry import parse_link
+from datamodules.degradations.tables import JpegTables
+from datamodules.degradations.target_rate import names_a_rate, parse_rate
 from datamodules.errors import UserError
 
 MOST_VIEWS = 200
@@ -116,7 +117,7 @@ def framing(degradation: Degradation) -> tuple[str, ...]:
     >>> framing(parse("resize-256+crop-224+jpeg-50")), framing(parse("resize-0.5+jpeg-50"))
     (('resize-256', 'crop-224'), ())
     """
-    links = degradation.links if isinstance(degradation, Chain) else (degradation,)
+    links = _links(degradation)
     frame: tuple[str, ...] = ()
     for end, link in enumerate(links, start=1):
         if isinstance(link, Crop):
@@ -124,15 +125,12 @@ def framing(degradation: Degradation) -> tuple[str, ...]:
     return frame
 
 
+def _links(degradation: Degradation) -> tuple[Degradation, ...]:
+    return degradation.links if isinstance(degradation, Chain) else (degradation,)
+
+
 def _parse_link(spec: str) -> Degradation:
-    fitting = kinds(spec)
-    if not fitting:
-        bare = spec.lower().rstrip("-.0123456789")
-        close = get_close_matches(bare, [kind.head for kind in all_kinds()], n=1)
-        hint = f" (is it {close[0]}?)" if close else ""
-        forms = ", ".join(kind.form() for kind in all_kinds())
-        raise UserError(f"unknown degradation {spec!r}{hint}: choose from {forms}, or several joined by +")
-    degradation = max(fitting, key=lambda kind: len(kind.head)).from_spec(spec)
+    degradation = parse_rate(spec) if names_a_rate(spec) else parse_link(spec)
     if degradation.name != spec:
         raise UserError(f"degradation {spec!r} has one name only: write {degradation.name}")
     return degradation
@@ -166,7 +164,8 @@ def parse_all(specs: Sequence[str] | str) -> tuple[Degradation, ...]:
     Ranges are written as in bash: `jpeg-{95..5..10}`, `webp-{75,50}`, `resize-0.{25,5}+jpeg-{75,50}`.
 
     Raises:
-        UserError: A specification is wrong or listed twice, there are too many, or a codec is missing here.
+        UserError: A specification is wrong or listed twice, there are too many, or a codec is missing here, or the
+            tables of a view.
 
     >>> [degradation.name for degradation in parse_all(["jpeg-{75..25..25}"])]
     ['original', 'jpeg-75', 'jpeg-50', 'jpeg-25']
@@ -182,8 +181,9 @@ def parse_all(specs: Sequence[str] | str) -> tuple[Degradation, ...]:
         try:
             for file_format in degradation.formats:
                 file_format.require()
+            table_hashes([degradation])
         except UserError as error:
-            raise UserError(f"degradation {degradation.name!r}: {error}") from error
+            raise UserError(f"degradation {degradation.name!r}: {error}", option=error.options) from error
     return degradations
 
 
@@ -243,3 +243,14 @@ def codec_versions(degradations: Iterable[Degradation]) -> dict[str, str | None]
     """Versions of the libraries behind the codecs, by format, for the record; the codecs are there."""
     formats = {file_format for degradation in degradations for file_format in degradation.formats}
     return {one.title: one.version() for one in sorted(formats, key=lambda one: one.title)}
+
+
+def table_hashes(degradations: Iterable[Degradation]) -> dict[str, str]:
+    """SHA-256 of the JPEG tables at work, by name, for the record.
+
+    Raises:
+        UserError: Tables are not known, or lack a scale.
+    """
+    links = chain.from_iterable(map(_links, degradations))
+    tables = [link.require() for link in links if isinstance(link, JpegTables)]
+    return {one.name: one.sha256 for one in sorted(tables, key=lambda one: one.name)}
