@@ -1,6 +1,7 @@
 """Integrated Gradients of images with all their views, from pixels to numbers and maps."""
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,13 +12,16 @@ import torch
 from torch import Tensor
 
 from bench.attribution.explanations import Explanation, ViewExplanation
+from bench.attribution.frequency import attribute_frequencies
 from bench.attribution.integrated_gradients import Attribution, cross_entropy, integrated_gradients
 from bench.attribution.quadrature import Quadrature
+from bench.attribution.spectra import PARTS, Spectrum
 from bench.attribution.statistics import attribution_statistics, codec_period
 from bench.clip.towers import fold_batch_norms, folds_batch_norms, image_tower
 from bench.clip.zero_shot import ZeroShotClassifier
 from bench.outcomes import Outcomes
 from datamodules.degradations import ORIGINAL, parse
+from datamodules.degradations.jpeg import chroma_is_halved
 from datamodules.views import Batch
 
 
@@ -69,7 +73,7 @@ class Explainer:
         """
         pixels = {view: self.classifier.pixels(images) for view, images in batch.views.items()}
         targets = [view for view in pixels if view not in (ORIGINAL, self.baseline)]
-        blocks = {view: parse(view).block_period for view in targets}
+        degradations = {view: parse(view) for view in targets}
         with full_float32():
             result = integrated_gradients(
                 cross_entropy(self.classifier.pixel_logits),
@@ -84,7 +88,12 @@ class Explainer:
         for place in range(len(batch)):
             rows = {view: number * len(batch) + place for number, view in enumerate(targets)}
             views = {
-                view: self._numbers(result, row, self._block_period(blocks[view], batch.views[view][place]))
+                view: self._numbers(
+                    result,
+                    row,
+                    self._block_period(degradations[view].block_period, batch.views[view][place]),
+                    self._spectrum(result.gradient[row], batch, view, place, chroma_is_halved(degradations[view])),
+                )
                 for view, row in rows.items()
             }
             index = int(batch.indices[place])
@@ -109,7 +118,19 @@ class Explainer:
             return None
         return codec_period((height, width), preprocess.image_size, block)
 
-    def _numbers(self, result: Attribution, row: int, block_period: float | None) -> ViewExplanation:
+    def _spectrum(self, gradient: Tensor, batch: Batch, view: str, place: int, subsampled: bool) -> Spectrum | None:
+        """Of one image's view; None where its size is not that of the baseline."""
+        baseline, target = batch.views[self.baseline][place], batch.views[view][place]
+        if baseline.shape != target.shape:
+            return None
+        pair = baseline[None], target[None]
+        found = attribute_frequencies(self.classifier.preprocess, gradient[None], *pair, subsampled)
+        return Spectrum.of(found, 0, subsampled)
+
+    def _numbers(
+        self, result: Attribution, row: int, block_period: float | None, spectrum: Spectrum | None
+    ) -> ViewExplanation:
+        parts = dict.fromkeys(PARTS, math.nan) if spectrum is None else spectrum.parts
         statistics = attribution_statistics(result.attribution[row : row + 1], self.patch_period, block_period)
         return ViewExplanation(
             total=float(result.total[row]),
@@ -118,7 +139,8 @@ class Explainer:
             evaluations=int(result.evaluations[row]),
             error_estimate=float(result.error_estimate[row]),
             converged=bool(result.converged[row]),
-            statistics={name: float(value) for name, value in vars(statistics).items()},
+            statistics={name: float(value) for name, value in vars(statistics).items()} | dict(parts),
+            spectrum=spectrum,
         )
 
 

@@ -92,6 +92,19 @@ def test_codec_grid_has_the_period_of_the_last_codecs_own_blocks_and_is_undefine
         assert found == pytest.approx(expected, nan_ok=True), view
 
 
+def test_a_view_of_another_size_has_no_frequencies_but_all_the_rest(classifier):
+    data = Synthetic(size=32, num_workers=0, degradations=["resize-0.5", "resize-0.5+resize-32"])
+    data.setup("test")
+    views = data.views_of([3])
+    batch = views.collate(list(views.samples()))
+    [one] = explainer(classifier).explain(batch, measure(batch, classifier))
+    smaller, back = one.explanation.views.values()
+    assert smaller.spectrum is None
+    assert math.isnan(smaller.statistics["chroma"])
+    assert back.spectrum is not None
+    assert sum(back.spectrum.parts.values()) == pytest.approx(back.total, abs=1e-5)
+
+
 def test_weights_in_bfloat16_are_explained_in_float32(batch, classifier, outcomes):
     rounded = copy.deepcopy(classifier).bfloat16()
     with torch.inference_mode():
