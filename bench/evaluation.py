@@ -1,6 +1,6 @@
 """Zero-shot evaluation of a frozen CLIP on images and their degraded views."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
@@ -12,7 +12,9 @@ from torchmetrics.classification import MulticlassPrecision
 
 from bench.clip.allocation import keep_freed_memory
 from bench.clip.encoders import load_encoder
-from bench.clip.zero_shot import ZeroShotClassifier, check_templates
+from bench.clip.run_classifier import classifier_of_the_run
+from bench.clip.templates import read_templates, templates_of
+from bench.clip.zero_shot import ZeroShotClassifier
 from bench.fidelity import bits_per_pixel, fidelity
 from bench.metrics import measure, scalars
 from bench.outcomes import Outcomes
@@ -48,7 +50,7 @@ def classify_views(
         classify: From unit embeddings [N, D] to class logits, float [N, C].
         with_fidelity: Whether PSNR and SSIM of the degraded views are measured.
     """
-    views, originals = list(batch.views), batch.views[ORIGINAL]
+    views = list(batch.views)
     embeddings = torch.stack([embed(images) for images in batch.views.values()])
     encoded_bytes = torch.stack([batch.encoded_bytes[view] for view in views])
     original = views.index(ORIGINAL)
@@ -56,20 +58,24 @@ def classify_views(
     cosine[original] = torch.nan
     measured = {
         "encoded_bytes": encoded_bytes.flatten(),
-        "bits_per_pixel": bits_per_pixel(encoded_bytes, originals).flatten(),
+        "bits_per_pixel": bits_per_pixel(encoded_bytes, batch.sizes[ORIGINAL]).flatten(),
         "cosine": cosine.flatten(),
     }
     if with_fidelity:
         unknown = torch.full((len(batch),), torch.nan, device=batch.labels.device)
-        pairs = [
-            (unknown, unknown) if view == ORIGINAL else fidelity(originals, images)
-            for view, images in batch.views.items()
-        ]
+        pairs = [(unknown, unknown) if view == ORIGINAL else _fidelity(batch, view) for view in views]
         measured |= {
             name: torch.cat(column) for name, column in zip(("psnr", "ssim"), zip(*pairs, strict=True), strict=True)
         }
     logits = classify(embeddings.flatten(0, 1))
     return Outcomes.from_logits(logits, batch.labels.repeat(len(views)), batch.indices.repeat(len(views)), **measured)
+
+
+def _fidelity(batch: Batch, view: str) -> Iterable[Tensor]:
+    """Where the native pixels were: in the loader if it made them smaller, else here."""
+    if batch.fidelity is not None:
+        return batch.fidelity[view].unbind(1)
+    return fidelity(batch.views[ORIGINAL], batch.views[view])
 
 
 class ZeroShotEvaluation(LightningModule):
@@ -80,7 +86,8 @@ class ZeroShotEvaluation(LightningModule):
             or the path of a model config (JSON).
         pretrained: A tag that open_clip knows for the encoder, or a file: safetensors, state dict, TorchScript archive.
         activation: The activation the weights were trained with, for weight files that do not say it themselves.
-        templates: Prompts with `{}` for the class name; several are ensembled.
+        templates: Prompts with `{}` for the class name; several are ensembled. Or the name of a list, `dataset` (what
+            belongs to the data set), `openai-imagenet` (80) or `simple` (7 of them), or a file with a prompt per line.
         normalise: Whether the encoder sees pixels normalised with the mean and standard deviation it was trained with.
             Without, results are worse; it is there to follow the Integrated Gradients code of Chen, Namboodiri and
             Padget (2023).
@@ -106,17 +113,17 @@ class ZeroShotEvaluation(LightningModule):
         encoder: str = "ViT-B/32",
         pretrained: str | None = "openai",
         activation: Literal["quickgelu", "gelu"] | None = None,
-        templates: Sequence[str] = (TEMPLATE,),
+        templates: Sequence[str] | str = (TEMPLATE,),
         normalise: bool = True,
         fidelity: bool = True,
         compile: bool = False,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        check_templates(templates)
+        self.templates = self._given_templates = read_templates(templates)
         loaded = load_encoder(encoder, pretrained, activation)
         self.encoder = loaded if normalise else replace(loaded, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
-        self.templates, self.fidelity, self.compiles = tuple(templates), fidelity, compile
+        self.fidelity, self.compiles = fidelity, compile
         self.measured: dict[str, ViewRecord] = {}
         self.parts: list[dict[str, Outcomes]] = []
         self.skipped: list[Unreadable] = []
@@ -146,11 +153,14 @@ class ZeroShotEvaluation(LightningModule):
         """Build the text classifier for the data's class names, and a metric per view; forget earlier runs."""
         load_weights_only(self.trainer)
         self.check_run(self.trainer, self.data)
+        self.data.geometry, self.data.compare = self.encoder.geometry, fidelity if self.fidelity else None
         names = self.data.class_names
         self._unchecked = True
         if self.trainer.strategy.root_device.type == "cpu":
             keep_freed_memory()
-        self.classifier = ZeroShotClassifier(self.encoder, names, self.templates)
+        self.templates = self._given_templates or templates_of(self.data)
+        text = classifier_of_the_run(self.trainer, self.encoder, names, self.templates)
+        self.classifier = ZeroShotClassifier(self.encoder, names, self.templates, text)
         if self.compiles:
             self.classifier.compile_encoder()
         options: dict[str, Any] = {"num_classes": len(names), "average": "micro", "validate_args": False}

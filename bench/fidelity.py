@@ -33,22 +33,17 @@ class Fidelity(NamedTuple):
     ssim: Tensor
 
 
-def bits_per_pixel(encoded_bytes: Tensor, originals: Images) -> Tensor:
-    """Encoded bits per pixel of the source image, float32 [B]; NaN where nothing was encoded.
+def bits_per_pixel(encoded_bytes: Tensor, sizes: Tensor) -> Tensor:
+    """Encoded bits per pixel of the source image, float32 as `encoded_bytes`; NaN where nothing was encoded.
 
     Args:
-        encoded_bytes: int64 [B].
-        originals: B images.
+        encoded_bytes: int64 [..., B].
+        sizes: int64 [B, 2], height and width of the source images in pixels.
 
-    >>> bits_per_pixel(torch.tensor([32, NOT_ENCODED]), torch.zeros(2, 3, 8, 4, dtype=torch.uint8))
+    >>> bits_per_pixel(torch.tensor([32, NOT_ENCODED]), torch.tensor([[8, 4], [8, 4]]))
     tensor([8., nan])
     """
-    pixels: Tensor | int
-    if isinstance(originals, Tensor):
-        pixels = originals.shape[-2] * originals.shape[-1]
-    else:
-        pixels = torch.tensor([image.shape[-2] * image.shape[-1] for image in originals], device=encoded_bytes.device)
-    return (8 * encoded_bytes / pixels).masked_fill(encoded_bytes == NOT_ENCODED, torch.nan)
+    return (8 * encoded_bytes / sizes.prod(1)).masked_fill(encoded_bytes == NOT_ENCODED, torch.nan)
 
 
 def fidelity(originals: Images, views: Images) -> Fidelity:

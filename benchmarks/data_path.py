@@ -32,9 +32,10 @@ from PIL import Image
 from benchmarks.timing import machine, ratios, spread, take_turns
 from datamodules import CIFAR10, Synthetic
 from datamodules.base import DegradedDataModule
+from datamodules.dataset import DegradedViews
 from datamodules.degradations import ORIGINAL, Jpeg, parse_all
 from datamodules.sources import ArraySource
-from datamodules.views import Batch, DegradedViews
+from datamodules.views import Batch
 
 QUALITIES = (75, 50, 25)
 _SIDE = 224  # pixels, of most encoders

@@ -1,6 +1,7 @@
 """Explains, pixel by pixel, what compression did to the loss of chosen images of a test run."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -144,10 +145,17 @@ class IntegratedGradients(Callback):
     ) -> dict[int, Explanation]:
         """Explanations by index on the first process, which writes pictures and maps; nothing on the others."""
         progress = GradientProgress(trainer, len(chosen))
-        period = module.encoder.patch_period
         share = Share(
-            Explainer(module.classifier, self.baseline, self.rule, self.max_batch, period, progress.add_gradients),
-            module.data.views_of,
+            Explainer(
+                module.classifier,
+                self.baseline,
+                self.rule,
+                self.max_batch,
+                module.encoder.patch_period,
+                lambda index: next(iter(module.data.views_of([index]).samples())).views,
+                progress.add_gradients,
+            ),
+            partial(module.data.views_of, geometry=module.encoder.geometry),
             module.device,
             module.data.class_names,
             self.overlay,

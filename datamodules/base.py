@@ -10,15 +10,17 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, DistributedSampler, Sampler
 
 from datamodules.cores import usable_cores
+from datamodules.dataset import Comparison, DegradedViews
 from datamodules.degradations import DEFAULT_DEGRADATIONS, ORIGINAL, parse_all
 from datamodules.errors import UserError
+from datamodules.geometry import Geometry
 from datamodules.loading import WatchedLoader
 from datamodules.notices import say
 from datamodules.sampler import ExactDistributedSampler
 from datamodules.selection import Selection, require_at_least
 from datamodules.sources import Source
 from datamodules.training import EpochSampler, RandomPairs, TrainingViews
-from datamodules.views import Batch, DegradedViews, Unreadable
+from datamodules.views import Batch, Unreadable
 
 _MOST_WORKERS = 8  # decoding and encoding small images keeps one GPU busy with fewer
 
@@ -51,6 +53,10 @@ class DegradedDataModule(LightningDataModule):
         selection: Which images of a split are used.
         done: Positions in the split that testing and predicting leave out, because an interrupted run went through
             them; to be set before the loader is made.
+        geometry: What an encoder makes of an image's size. With it, larger views are shrunk where they are made, and
+            batches are uniform; without, every view is handed on at its native size. To be set as `done`.
+        compare: What measures the fidelity of views that are shrunk, before they are; None measures nothing. To be set
+            as `done`.
         unreadable: Images that this process could not read since `setup`, by position in the split in use.
 
     Raises:
@@ -98,6 +104,8 @@ class DegradedDataModule(LightningDataModule):
         self.validation_every, self.seed = validation_every, seed
         self.training_views = training_views
         self.done: Collection[int] = frozenset()
+        self.geometry: Geometry | None = None
+        self.compare: Comparison | None = None
         self.unreadable: dict[int, Unreadable] = {}
         self._sources: dict[str, Source] = {}
         self._contents: dict[str, str] = {}
@@ -123,6 +131,11 @@ class DegradedDataModule(LightningDataModule):
     def class_names(self) -> tuple[str, ...]:
         """Candidate classes as they are put into the prompt; labels are indices into them."""
         return self._sources[self._current].classes
+
+    @property
+    def templates(self) -> tuple[str, ...]:
+        """Prompts that belong to the data set, with "{}" in the place of the class name; none where none are known."""
+        return self._sources[self._current].templates
 
     @property
     def labelled(self) -> bool:
@@ -212,9 +225,9 @@ class DegradedDataModule(LightningDataModule):
                 "one chosen image leaves none to fit on beside the held-out one: raise `limit`", option="data.limit"
             )
         if self.training_views is None:
-            dataset = DegradedViews(source, self.degradations, kept)
+            dataset = self._dataset(source, kept)
             return self._loader(dataset, DistributedSampler(dataset, *self._place(), shuffle=True, seed=self.seed))
-        pairs = RandomPairs(source, self.training_views, kept, self.seed)
+        pairs = RandomPairs(source, self.training_views, kept, self.seed, self.geometry)
         return self._loader(pairs, EpochSampler(pairs, *self._place(), shuffle=True, seed=self.seed))
 
     def val_dataloader(self) -> DataLoader[Batch]:
@@ -244,20 +257,26 @@ class DegradedDataModule(LightningDataModule):
         """Where an image of the chosen split lies, relative to the data root; None if it is no file."""
         return self._sources[self._current].path(index)
 
-    def views_of(self, indices: Sequence[int], views: Collection[str] | None = None) -> DegradedViews:
+    def views_of(
+        self, indices: Sequence[int], views: Collection[str] | None = None, geometry: Geometry | None = None
+    ) -> DegradedViews:
         """Images of the chosen split once more, by position in it, decoded and degraded afresh.
 
         Args:
             indices: Positions in the split.
             views: Names of the views wanted besides the original; None takes all.
+            geometry: What larger views are fitted to, as for an encoder; None has every view at its native size.
         """
         wanted = [one for one in self.degradations if views is None or one.name in views or one.name == ORIGINAL]
-        return DegradedViews(self._sources[self._current], wanted, indices)
+        return DegradedViews(self._sources[self._current], wanted, indices, geometry)
+
+    def _dataset(self, source: Source, indices: Sequence[int]) -> DegradedViews:
+        return DegradedViews(source, self.degradations, indices, self.geometry, self.compare)
 
     def _exact_loader(
         self, source: Source, indices: Sequence[int], done: Collection[int] = frozenset()
     ) -> DataLoader[Batch]:
-        dataset = DegradedViews(source, self.degradations, indices)
+        dataset = self._dataset(source, indices)
         return self._loader(dataset, ExactDistributedSampler(indices, self.batch_size, *self._place(), done))
 
     def _place(self) -> tuple[int, int]:

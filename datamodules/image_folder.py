@@ -17,8 +17,9 @@ class ImageFolder(DegradedDataModule):
     are the splits; otherwise `root` is the one split there is, and fitting sees the images that testing sees.
     Images that lie directly in the split's folder have no labels, which is enough for `predict`.
 
-    A batch holds its views at native size: a photograph of 12 megapixels in four views is 144 MB. At most
-    (num_workers * prefetch + 2) * batch_size such images are in memory, however many there are.
+    Under an evaluation, images that are larger than the encoder's input are fitted to it where they are made, and
+    batches are uniform. By itself a batch holds its views at native size: a photograph of 12 megapixels in four views
+    is 144 MB. At most (num_workers * prefetch + 2) * batch_size images are in memory, however many there are.
 
     Args:
         root: The folder.

@@ -10,10 +10,12 @@ import numpy as np
 from PIL import Image
 from torch.utils.data import DistributedSampler
 
+from datamodules.dataset import DegradedViews
 from datamodules.degradations import ORIGINAL, Degradation, Degraded, Original, parse, parse_all
 from datamodules.errors import UserError
+from datamodules.geometry import Geometry
 from datamodules.sources import Source
-from datamodules.views import DegradedViews, Sample, Unreadable
+from datamodules.views import Sample, Unreadable
 
 RANDOM = "random"
 """Name of the view that is degraded at random."""
@@ -132,10 +134,18 @@ class RandomPairs(DegradedViews):
         draws: What the random view is drawn from.
         indices: Positions in the source.
         seed: Of the draws.
+        geometry: What to fit both views to; see `DegradedViews`.
     """
 
-    def __init__(self, source: Source, draws: TrainingViews, indices: Sequence[int], seed: int) -> None:
-        super().__init__(source, (), indices)
+    def __init__(
+        self,
+        source: Source,
+        draws: TrainingViews,
+        indices: Sequence[int],
+        seed: int,
+        geometry: Geometry | None = None,
+    ) -> None:
+        super().__init__(source, (), indices, geometry)
         self.names = (ORIGINAL, RANDOM)
         self.draws, self.seed = draws, seed
 

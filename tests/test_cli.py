@@ -14,6 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from bench.cli import main
+from bench.clip.encoders import Encoder
 from datamodules import Synthetic
 from datamodules.degradations import curves
 from tests.support.archives import write_cifar10, write_stl10
@@ -243,6 +244,15 @@ class TestOutputs:
         smallest = min(sizes, key=sizes.get)
         assert "Smallest bytes per image with a drop under 100 points" in page
         assert f"**{smallest}** | {sizes[smallest]:,.0f}" in page
+
+    def test_views_that_are_fitted_in_the_loader_leave_the_table_of_native_ones(self, run, photos, monkeypatch):
+        options = [f"--data.root={photos}", "--model.fidelity=true", "--data.batch_size=2"]
+        options += ["--data.degradations=[jpeg-50,resize-0.8]", "--trainer.callbacks=callbacks.ResultsWriter"]
+        fitted, _ = run("test", "image_folder", *options)
+        monkeypatch.setattr(Encoder, "geometry", None)
+        native, _ = run("test", "image_folder", *options)
+        assert fitted != native
+        assert (fitted / "images.csv").read_bytes() == (native / "images.csv").read_bytes()
 
     def test_fidelity_can_be_left_out(self, run):
         folder, _ = run("test", "demo", "--data.limit=20", "--model.fidelity=false")

@@ -1,5 +1,10 @@
 """`lightning sweep` and `lightning report` as a user types them."""
 
+import os
+import re
+import subprocess
+import sys
+
 import pytest
 import yaml
 
@@ -72,3 +77,41 @@ def test_mistakes_are_one_line(sweep, capsys, arguments, message):
     assert ended(arguments) == 2
     [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert message in line
+
+
+@pytest.fixture
+def cluster(tmp_path, repository, monkeypatch):
+    """Programs like SLURM's and ours on the path: `srun` runs its command in two tasks, which know their numbers."""
+    programs = {
+        "srun": """
+            while [ "${1#--}" != "$1" ]; do shift; done
+            for task in 0 1; do
+              SLURM_NTASKS=2 SLURM_PROCID=$task SLURM_LOCALID=$task SLURM_NODEID=0 SLURM_JOB_NAME=x "$@" &
+              tasks="$tasks $!"
+            done
+            status=0
+            for task in $tasks; do wait $task || status=1; done
+            exit $status""",
+        "lightning": f'exec {sys.executable} -m bench "$@"',
+    }
+    (tmp_path / "bin").mkdir()
+    for name, script in programs.items():
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", str(repository))
+
+
+@pytest.mark.slow
+def test_the_script_for_a_cluster_makes_every_cell_once_with_a_rank_of_its_own(sweep, cluster, repository, tmp_path):
+    [script] = re.findall(r"^```bash\n(.*?)^```", (repository / "docs/slurm.md").read_text(), re.DOTALL | re.MULTILINE)
+    (tmp_path / "sweep.sh").write_text(script)
+    grid = yaml.safe_load((tmp_path / "sweep.yaml").read_text())
+    grid["grid"] |= {"encoder": {"tiny": grid["grid"]["encoder"]["tiny"]}, "data.split": ["test", "train"]}
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(grid, sort_keys=False))
+    command = ["bash", "sweep.sh", *sweep[1:], "--trainer.devices=1"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    logs = [log.read_text() for log in sorted(tmp_path.rglob("sweep.log"))]
+    assert [log.count("written to") for log in logs] == [1, 1]
+    assert [read_record(tmp_path / "runs/tiny" / split)["images"] for split in ("test", "train")] == [20, 20]

@@ -21,6 +21,7 @@ from bench.clip.towers import fold_batch_norms, folds_batch_norms, image_tower
 from bench.clip.zero_shot import ZeroShotClassifier
 from bench.outcomes import Outcomes
 from datamodules.degradations import ORIGINAL, parse
+from datamodules.degradations.base import Degradation
 from datamodules.degradations.jpeg import chroma_is_halved
 from datamodules.views import Batch
 
@@ -49,6 +50,7 @@ class Explainer:
         rule: How path integrals are taken.
         max_batch: Images per forward and backward pass.
         patch_period: See `bench.attribution.statistics`.
+        native_views: Reads the views of an image, by its index, at native size; asked where a batch has them fitted.
         progress: Called after every batch with the number of gradients that it took.
     """
 
@@ -59,9 +61,10 @@ class Explainer:
         rule: Quadrature,
         max_batch: int,
         patch_period: float | None,
+        native_views: Callable[[int], Mapping[str, Tensor]],
         progress: Callable[[int], object] = lambda gradients: None,
     ) -> None:
-        self.classifier, self.progress = for_gradients(classifier), progress
+        self.classifier, self.native_views, self.progress = for_gradients(classifier), native_views, progress
         self.baseline, self.rule, self.max_batch, self.patch_period = baseline, rule, max_batch, patch_period
 
     def explain(self, batch: Batch, outcomes: Mapping[str, Outcomes]) -> list[Explained]:
@@ -84,15 +87,17 @@ class Explainer:
                 max_batch=self.max_batch,
                 progress=self.progress,
             )
+        changes = {view: pixels[view] - pixels[self.baseline] for view in targets}
         explained = []
         for place in range(len(batch)):
             rows = {view: number * len(batch) + place for number, view in enumerate(targets)}
+            native = self._native(batch, place)
             views = {
                 view: self._numbers(
                     result,
                     row,
-                    self._block_period(degradations[view].block_period, batch.views[view][place]),
-                    self._spectrum(result.gradient[row], batch, view, place, chroma_is_halved(degradations[view])),
+                    self._block_period(degradations[view].block_period, *batch.sizes[view][place].tolist()),
+                    self._spectrum(degradations[view], native, result.gradient[row], changes[view][place]),
                 )
                 for view, row in rows.items()
             }
@@ -110,22 +115,32 @@ class Explainer:
             explained.append(Explained(explanation, images, maps))
         return explained
 
-    def _block_period(self, block: float | None, image: Tensor) -> float | None:
+    def _block_period(self, block: float | None, height: int, width: int) -> float | None:
         """Of a view's blocks in input pixels; None without blocks, or where they are squashed to oblongs."""
-        height, width = image.shape[1:]
         preprocess = self.classifier.preprocess
-        if block is None or (preprocess.resize_mode == "squash" and height != width):
+        if block is None or (preprocess.geometry.mode == "squash" and height != width):
             return None
-        return codec_period((height, width), preprocess.image_size, block)
+        return codec_period((height, width), preprocess.geometry.size, block)
 
-    def _spectrum(self, gradient: Tensor, batch: Batch, view: str, place: int, subsampled: bool) -> Spectrum | None:
+    def _native(self, batch: Batch, place: int) -> Mapping[str, Tensor]:
+        """The views of one image at native size, which a batch may hold fitted to the encoder's square."""
+        views = {view: images[place] for view, images in batch.views.items()}
+        if all(views[view].shape[1:] == tuple(sides[place].tolist()) for view, sides in batch.sizes.items()):
+            return views
+        return self.native_views(int(batch.indices[place]))
+
+    def _spectrum(
+        self, degradation: Degradation, native: Mapping[str, Tensor], gradient: Tensor, change: Tensor
+    ) -> Spectrum | None:
         """Of one image's view; None where its size is not that of the baseline."""
-        baseline, target = batch.views[self.baseline][place], batch.views[view][place]
+        baseline, target = native[self.baseline], native[degradation.name]
         if baseline.shape != target.shape:
             return None
-        pair = baseline[None], target[None]
-        found = attribute_frequencies(self.classifier.preprocess, gradient[None], *pair, subsampled)
-        return Spectrum.of(found, 0, subsampled)
+        halved = chroma_is_halved(degradation)
+        found = attribute_frequencies(
+            self.classifier.preprocess, gradient[None], baseline[None], target[None], halved, change[None]
+        )
+        return Spectrum.of(found, 0, halved)
 
     def _numbers(
         self, result: Attribution, row: int, block_period: float | None, spectrum: Spectrum | None

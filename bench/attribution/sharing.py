@@ -16,7 +16,8 @@ from bench.figures.attributions import AttributedView, attribution_cards, attrib
 from bench.figures.style import to_pixels
 from bench.outcomes import Outcomes
 from bench.runs.gathering import gather
-from datamodules.views import Batch, DegradedViews
+from datamodules.dataset import DegradedViews
+from datamodules.views import Batch
 
 
 @dataclass(frozen=True)

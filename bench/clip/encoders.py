@@ -25,6 +25,7 @@ from bench.clip.towers import (
 )
 from bench.clip.weights import Activation, Declaration, Weights, load_weights, one_line, read_weights
 from datamodules.errors import UserError
+from datamodules.geometry import Geometry
 
 _EXTRA_NUMBERS = 2**24  # that a model has beside its weights, such as masks
 
@@ -59,6 +60,15 @@ class Encoder:
     activation: Activation | None
     config: Mapping[str, Any] = field(repr=False)
     _origin: dict[str, Any] = field(repr=False)
+
+    @property
+    def geometry(self) -> Geometry:
+        """What it makes of an image's size.
+
+        Raises:
+            UserError: It is one that is not supported.
+        """
+        return Geometry(self.image_size, self.resize_mode, self.interpolation)
 
     @property
     def patch_period(self) -> int | None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _PANEL_INCHES = (3.6, 3.7)
 _NATS = 1000  # thousandths
+_LEAST = 0.01  # of the strongest cell: what is less is not written
 
 
 def frequency_maps(spectrum: "MeanSpectrum") -> "Figure":
@@ -35,18 +36,19 @@ def frequency_maps(spectrum: "MeanSpectrum") -> "Figure":
         axes.set_xticks(range(8))
         axes.set_yticks(range(8))
         axes.tick_params(labelsize=7, length=0)
-        write_numbers(axes, image, decimals=1 if end < 100 else 0, bold=sure[number])
+        write_numbers(axes, image, _LEAST * end, decimals=1 if end < 100 else 0, bold=sure[number])
     figure.colorbar(image, ax=grid, shrink=0.8, aspect=30, label="thousandths of a nat")
     return finish(figure, _caption(spectrum))
 
 
 def _caption(spectrum: "MeanSpectrum") -> str:
+    halved = " and halving of chroma" if spectrum.block_sides[1] > spectrum.block_sides[0] else ""
     told = (
         "A cell is what the change of one DCT coefficient, in all blocks of an image together, added to its loss "
         "(orange) or took from it (blue), by Integrated Gradients; at the top left that of the blocks' means. All "
-        "cells add up to the sum of the attribution but for rounding to bytes"
+        f"cells add up to the sum of the attribution but for rounding to bytes{halved}. Without a number: below a "
+        "hundredth of the strongest."
     )
-    told += " and halving of chroma." if spectrum.block_sides[1] > spectrum.block_sides[0] else "."
     if np.isfinite(spectrum.low).all():
         told += " Bold: the cell's interval over images (95%, each by itself) leaves 0 out."
     return told

@@ -229,4 +229,5 @@ def write_numbers(axes: Any, image: Any, least: float = 0.0, decimals: int = 2, 
             colour = "black" if light[row, column] > 0.45 else "white"
             text = f"{round(value, decimals) + 0.0:.{decimals}f}"  # without the sign of a zero
             weight = "bold" if bold is not None and bold[row, column] else "normal"
-            axes.text(column, row, text, ha="center", va="center", fontsize=6.5, color=colour, fontweight=weight)
+            style = {"ha": "center", "va": "center", "fontsize": 6.5, "color": colour, "fontweight": weight}
+            axes.text(column, row, text, in_layout=False, **style)  # lies within the cell: measuring takes long

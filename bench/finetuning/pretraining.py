@@ -14,7 +14,7 @@ from torchmetrics.classification import MulticlassPrecision
 
 from bench.clip.encoders import load_encoder, new_encoder
 from bench.clip.preprocess import Preprocess
-from bench.clip.zero_shot import check_templates
+from bench.clip.text_classifier import check_templates
 from bench.finetuning.continuation import data_settings, label, require_same
 from bench.finetuning.export import save_weights
 from bench.finetuning.optimisation import adamw, check_precision, no_loss, total_steps
@@ -93,6 +93,7 @@ class ClipPretraining(LightningModule):
         load_weights_only(self.trainer)
         data = self._data
         self.check_run(self.trainer, data)
+        data.geometry = self.encoder.geometry
         if not data.labelled:
             raise UserError("the images have no labels, so there is nothing to learn: sort them into class folders")
         names = data.class_names

@@ -32,6 +32,7 @@ def main(args: Sequence[str]) -> int:
 
 def _sweep(cells: Sequence[Any], options: argparse.Namespace) -> int:
     from bench.sweep.costs import cell_cost
+    from bench.sweep.places import places, usable_core_numbers, visible_devices
     from bench.sweep.runner import run_cells
 
     def work(cell: Any) -> float | None:
@@ -41,7 +42,12 @@ def _sweep(cells: Sequence[Any], options: argparse.Namespace) -> int:
             return None
 
     outcome = run_cells(
-        cells, retry=options.retry, wait=options.wait, work=work, say=lambda line: print(line, flush=True)
+        cells,
+        retry=options.retry,
+        wait=options.wait,
+        work=work,
+        say=lambda line: print(line, flush=True),
+        places=places(options.jobs, visible_devices(), usable_core_numbers()),
     )
     made = sum(outcome.done.values())
     print(
@@ -70,6 +76,9 @@ def _parse(args: Sequence[str]) -> tuple[argparse.Namespace, dict[str, Any]]:
     parser.add_argument("--output", help="folder of the results, in place of the configuration's")
     parser.add_argument(
         "--only", action="append", default=[], metavar="AXIS=LABEL[,LABEL]", help="a part of the grid; may be repeated"
+    )
+    parser.add_argument(
+        "--jobs", type=_count, default=1, help="cells side by side, each with its share of the GPUs and cores"
     )
     parser.add_argument("--retry", action="store_true", help="run cells again that failed before")
     parser.add_argument(

@@ -1,40 +1,18 @@
-"""Runs the cells of a sweep one after the other, each in a process of its own, beside any number of other sweeps."""
+"""Runs the cells of a sweep, some side by side, beside any number of other sweeps."""
 
-import json
-import os
-import signal
-import subprocess
-import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from datetime import timedelta
-from enum import Enum, auto
-from functools import partial
-from pathlib import Path
+from queue import SimpleQueue
 
-from bench.command_line.ending import one_line
-from bench.runs import locks
-from bench.runs.files import FileError, open_regular, write_atomically
-from bench.runs.folder import RunFolder
-from bench.runs.json_values import read_json
+from bench.sweep.attempts import CellProcesses, State, attempt, seconds_said
 from bench.sweep.grid import Cell
-from datamodules.errors import UserError
+from bench.sweep.places import Place
 
-LOG = "sweep.log"
-FAILED = "failed.json"
-_LOCK = ".sweep.lock"
 _POLL_SECONDS = 1.0
-_LARGEST_FAILURE = 1_000_000  # bytes
-
-
-class State(Enum):
-    """Where a cell stands."""
-
-    OPEN = auto()
-    DONE = auto()
-    FAILED = auto()
-    ELSEWHERE = auto()
 
 
 @dataclass
@@ -59,6 +37,7 @@ def run_cells(
     wait: bool,
     work: Callable[[Cell], float | None],
     say: Callable[[str], None] = print,
+    places: Sequence[Place] = (Place(),),
 ) -> Outcome:
     """Run what is not done, going on past failures.
 
@@ -69,129 +48,92 @@ def run_cells(
             come to nothing there.
         work: How much work a cell is, in any unit; None where it is unknown. The estimate of the time left uses it.
         say: Takes a line of progress.
+        places: Shares of the machine: as many cells run side by side.
     """
-    outcome, progress = Outcome(), _Progress(cells, work)
+    sweep = _Sweep(cells, retry, work, say, places)
     left = list(cells)
-
-    def say_running(cell: Cell) -> None:
-        say(progress.line(cell, "running"))
-
-    while left:
-        busy = []
-        for cell in left:
-            state, reason, seconds = _attempt(cell, retry, partial(say_running, cell))
-            if state is State.ELSEWHERE:
-                busy.append(cell)
-                continue
-            progress.finished(cell, _seconds(cell, seconds) if state is State.DONE else None)
-            if state is State.DONE:
-                outcome.done[cell.name] = seconds is not None
-                say(progress.line(cell, "done before" if seconds is None else f"done in {_clock(seconds)}"))
-            else:
-                outcome.failed[cell.name] = reason
-                say(progress.line(cell, f"FAILED: {reason}"))
+    while True:
+        busy = sweep.run(left)
         if not busy or not wait:
-            outcome.elsewhere = [cell.name for cell in busy]
-            return outcome
+            sweep.outcome.elsewhere = [cell.name for cell in busy]
+            return sweep.outcome
         if len(busy) == len(left):
             time.sleep(_POLL_SECONDS)
         else:
             say(f"waiting for {len(busy)} cells that other processes are at work on")
         left = busy
-    return outcome
 
 
-def state(cell: Cell) -> tuple[State, str]:
-    """Where a cell stands, apart from processes at work on it; and why it failed.
+class _Sweep:
+    def __init__(
+        self,
+        cells: Sequence[Cell],
+        retry: bool,
+        work: Callable[[Cell], float | None],
+        say: Callable[[str], None],
+        places: Sequence[Place],
+    ) -> None:
+        self.outcome, self._retry, self._say = Outcome(), retry, say
+        self._progress = _Progress(cells, work, len(places))
+        self._processes, self._places = CellProcesses(), places
+        self._free: SimpleQueue[Place] = SimpleQueue()
+        for place in places:
+            self._free.put(place)
+        self._lock = threading.Lock()  # of the outcome, the progress and the lines
 
-    A cell is done if its results are whole and its configuration is what the grid asks for.
-    """
-    failed = cell.folder / FAILED
-    try:
-        _seconds_said(cell)
-        different = cell.differences()
-    except FileNotFoundError:
-        return (State.FAILED, _failure(failed)) if failed.exists() else (State.OPEN, "")
-    except (OSError, UserError) as error:
-        return State.FAILED, one_line(f"results in {cell.folder} cannot be read ({error}): remove it")
-    if different:
-        return State.FAILED, f"{cell.folder} holds results with another {', '.join(different)}: remove it"
-    return State.DONE, ""
+    def run(self, cells: Sequence[Cell]) -> list[Cell]:
+        """Run cells; those that other processes are at work on, in order."""
+        with ThreadPoolExecutor(len(self._places)) as pool:
+            try:
+                states = {pool.submit(self._attempt, cell): cell for cell in cells}
+                for future in as_completed(states):
+                    future.result()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                self._processes.end()
+                raise
+        return [cell for future, cell in states.items() if future.result() is State.ELSEWHERE]
 
-
-def _failure(file: Path) -> str:
-    """Why a cell failed, as an earlier sweep has written it."""
-    try:
-        return one_line(read_json(file, _LARGEST_FAILURE)["reason"].text())
-    except (OSError, UserError) as error:
-        return one_line(f"{error}: remove it")
-
-
-def _attempt(cell: Cell, retry: bool, starting: Callable[[], None]) -> tuple[State, str, float | None]:
-    """Run a cell unless there is a reason not to; its state, why it failed, and seconds if it ran."""
-    now, reason = state(cell)
-    if now is State.DONE:
-        return now, "", None
-    cell.folder.mkdir(parents=True, exist_ok=True)
-    lock = cell.folder / _LOCK
-    if not locks.acquire(lock):
-        return State.ELSEWHERE, "", None
-    try:
-        now, reason = state(cell)  # another sweep may have ended it a moment ago
-        if now is State.DONE or (now is State.FAILED and not (retry and (cell.folder / FAILED).exists())):
-            return now, reason, None
-        if RunFolder(cell.folder).is_at_work():  # the sweep that started it was killed
-            return State.ELSEWHERE, "", None
-        starting()
-        began = time.monotonic()
+    def _attempt(self, cell: Cell) -> State:
+        place = self._free.get()
         try:
-            code = _run(cell)
-        except FileError as error:
-            return State.FAILED, one_line(str(error)), None
-        seconds = time.monotonic() - began
-        now, reason = state(cell)
-        if now is State.DONE:
-            (cell.folder / FAILED).unlink(missing_ok=True)
-            return now, "", seconds
-        if RunFolder(cell.folder).is_at_work():
-            return State.ELSEWHERE, "", None
-        reason = _reason(code, cell.folder / LOG)
-        record = {"reason": reason, "exit": code, "command": ["lightning", *cell.arguments()]}
-        write_atomically(cell.folder / FAILED, json.dumps(record, indent=1) + "\n")
-        return State.FAILED, reason, seconds
-    finally:
-        locks.release(lock)
+            state, reason, seconds = attempt(
+                cell, self._retry, lambda cell: self._processes.run(cell, place), lambda: self._running(cell)
+            )
+        finally:
+            self._free.put(place)
+        with self._lock:
+            if state is not State.ELSEWHERE:
+                self._finished(cell, state, reason, seconds)
+        return state
 
+    def _running(self, cell: Cell) -> None:
+        with self._lock:
+            self._say(self._progress.line(cell, "running"))
 
-def _run(cell: Cell) -> int:
-    command = [sys.executable, "-m", "bench", *cell.arguments()]
-    with open(open_regular(cell.folder / LOG, os.O_WRONLY | os.O_APPEND), "ab") as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
-        try:
-            return process.wait()
-        except BaseException:
-            process.terminate()
-            process.wait()
-            raise
-
-
-def _reason(code: int, log: Path) -> str:
-    """Why a process ended, in one line: what it said last about errors, or the signal."""
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    if code < 0:
-        name = signal.Signals(-code).name
-        hint = ", perhaps for want of memory" if name == "SIGKILL" else ""
-        return f"killed by {name}{hint}; see {log}"
-    said = [line.strip() for line in lines if line.startswith("error: ")] or [line for line in lines if line.strip()]
-    return one_line(f"{said[-1].removeprefix('error: ') if said else f'exit status {code}'}; see {log}")
+    def _finished(self, cell: Cell, state: State, reason: str, seconds: float | None) -> None:
+        if state is State.DONE:
+            self._progress.finished(cell, seconds_said(cell) if seconds is None else seconds)
+            self.outcome.done[cell.name] = seconds is not None
+            self._say(self._progress.line(cell, "done before" if seconds is None else f"done in {_clock(seconds)}"))
+        else:
+            self._progress.finished(cell, None)
+            self.outcome.failed[cell.name] = reason
+            self._say(self._progress.line(cell, f"FAILED: {reason}"))
 
 
 class _Progress:
-    """Counts cells and estimates the time left from the time that finished ones took."""
+    """Counts cells and estimates the time left from the time that finished ones took.
 
-    def __init__(self, cells: Sequence[Cell], work: Callable[[Cell], float | None]) -> None:
+    Args:
+        cells: All of them.
+        work: How much work each is, as `run_cells` takes it.
+        jobs: Cells that run side by side.
+    """
+
+    def __init__(self, cells: Sequence[Cell], work: Callable[[Cell], float | None], jobs: int = 1) -> None:
         self._left = {cell.name: work(cell) for cell in cells}
-        self._total = len(cells)
+        self._total, self._jobs = len(cells), jobs
         self._known: list[tuple[float | None, float]] = []
 
     def finished(self, cell: Cell, seconds: float | None) -> None:
@@ -208,31 +150,12 @@ class _Progress:
         """Per unit of work where all of it is known, else per cell; None before the first cell has ended."""
         if not self._known:
             return None
-        works = [work for work, _ in self._known]
-        spent = sum(seconds for _, seconds in self._known)
-        if None in works or None in self._left.values():
-            return spent / len(works) * len(self._left)
-        return spent * sum(self._left.values()) / sum(works)  # type: ignore[arg-type,operator]  # none is None
-
-
-def _seconds(cell: Cell, seconds: float | None) -> float | None:
-    """How long a done cell took; if not in this sweep, as its record says, without the start-up."""
-    return _seconds_said(cell) if seconds is None else seconds
-
-
-def _seconds_said(cell: Cell) -> float | None:
-    """What the record of a done cell says.
-
-    Raises:
-        FileNotFoundError: There is none.
-        UserError: It is damaged.
-        OSError: It cannot be read.
-    """
-    folder = RunFolder(cell.folder)
-    for file in (folder.results, folder.finetuning):
-        if file.is_dir():
-            raise FileError(file, "it is a folder")
-    return (folder.record() if cell.command == "test" else folder.finetuning_record()).run.seconds
+        seconds = sum(seconds for _, seconds in self._known) / max(1, min(self._jobs, len(self._left)))
+        known, left = [work for work, _ in self._known], list(self._left.values())
+        whole = [work for work in (*known, *left) if work is not None]
+        if len(whole) < len(known) + len(left):
+            return seconds / len(known) * len(left)
+        return seconds * sum(whole[len(known) :]) / sum(whole[: len(known)])
 
 
 def _clock(seconds: float) -> str:

@@ -99,10 +99,10 @@ def test_a_view_of_another_size_has_no_fidelity_and_a_small_image_no_ssim():
 def test_no_images_have_no_fidelity():
     none = torch.empty(0, 3, 1, 1, dtype=torch.uint8)
     assert [len(column) for column in fidelity(none, none)] == [0, 0]
-    assert len(bits_per_pixel(torch.empty(0, dtype=torch.int64), none)) == 0
+    assert len(bits_per_pixel(torch.empty(0, dtype=torch.int64), torch.empty(0, 2, dtype=torch.int64))) == 0
 
 
 def test_bits_are_per_pixel_of_the_source_image():
-    sizes = torch.tensor([100, 100, NOT_ENCODED])
-    images = [torch.zeros(3, 10, 8, dtype=torch.uint8), *torch.zeros(2, 3, 20, 20, dtype=torch.uint8)]
-    assert bits_per_pixel(sizes, images).tolist() == pytest.approx([10, 2, torch.nan], nan_ok=True)
+    encoded_bytes = torch.tensor([100, 100, NOT_ENCODED])
+    sizes = torch.tensor([[10, 8], [20, 20], [20, 20]])
+    assert bits_per_pixel(encoded_bytes, sizes).tolist() == pytest.approx([10, 2, torch.nan], nan_ok=True)

@@ -12,9 +12,10 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from datamodules.dataset import DegradedViews
 from datamodules.degradations import parse_all
 from datamodules.sources import UNLABELLED, ArraySource, Source, digest
-from datamodules.views import NOT_ENCODED, PADDING, Batch, DegradedViews, Sample, Unreadable
+from datamodules.views import NOT_ENCODED, PADDING, Batch, Sample, Unreadable
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 7, 3), dtype=np.uint8)
 RGB = Image.fromarray(PIXELS)

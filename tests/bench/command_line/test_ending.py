@@ -63,10 +63,10 @@ def test_a_signal_ends_a_run_with_its_status_and_what_was_measured_is_kept(
 
 def test_a_signal_ends_a_sweep_and_its_cell_with_its_status(tmp_path):
     waits = (
-        "import time\nfrom bench.sweep import runner\n"
-        f"runner._run = lambda cell: (print({MARK!r}, flush=True), time.sleep(60))"
+        "import subprocess\nfrom bench.sweep.places import Place\n"
+        f"Place.start = lambda *_: (subprocess.Popen(['sleep', '60']), print({MARK!r}, flush=True))[0]"
     )
-    words = ["sweep", "--config", "demo_sweep", "--only", "encoder=demo-rn"]
+    words = ["sweep", "--config", "demo_sweep", "--jobs", "2"]
     assert ended_by(signal.SIGTERM, words, tmp_path, waits) == (143, "")
     assert not list(tmp_path.rglob("failed.json"))
 

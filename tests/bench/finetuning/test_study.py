@@ -8,8 +8,8 @@ import yaml
 from bench.cli import main
 from bench.command_line.yaml_text import read_yaml
 from bench.report.command import main as report
+from bench.sweep.attempts import State, state
 from bench.sweep.grid import read_sweep
-from bench.sweep.runner import State, state
 from tests.support.archives import write_cifar10
 from tests.support.made_up import fit_record
 

@@ -1,7 +1,9 @@
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +13,13 @@ import yaml
 from bench.runs.folder import RunFolder
 from bench.runs.record import RunInfo
 from bench.sweep import runner
+from bench.sweep.attempts import FAILED, LOG, CellProcesses, State, state
 from bench.sweep.grid import Cell
-from bench.sweep.runner import FAILED, LOG, State, run_cells, state
+from bench.sweep.places import Place
+from bench.sweep.runner import run_cells
 from tests.support.made_up import nested, run_record
 
+MACHINE = [Place()]
 BASE = {"data": {"init_args": {"split": "test"}}}
 
 
@@ -40,15 +45,15 @@ def complete(cell):
 def sweep(cells, monkeypatch):
     """Runs a sweep whose runs are a function; gives its outcome, the cells that ran and the lines said."""
 
-    def sweep(run=complete, *, retry=False, wait=False, work=lambda cell: 1.0, cells=cells):
+    def sweep(run=complete, *, retry=False, wait=False, work=lambda cell: 1.0, cells=cells, places=MACHINE):
         ran, lines = [], []
 
-        def recorded(cell):
+        def recorded(_processes, cell, _place):
             ran.append(cell.name)
             return run(cell)
 
-        monkeypatch.setattr(runner, "_run", recorded)
-        return run_cells(cells, retry=retry, wait=wait, work=work, say=lines.append), ran, lines
+        monkeypatch.setattr(CellProcesses, "run", recorded)
+        return run_cells(cells, retry=retry, wait=wait, work=work, say=lines.append, places=places), ran, lines
 
     return sweep
 
@@ -148,6 +153,46 @@ def test_the_reason_of_a_failure_is_printable(sweep):
     assert len(outcome.failed["a"]) <= 600
 
 
+class TestSideBySide:
+    def test_as_many_cells_run_at_once_as_there_are_places_and_each_has_its_own(self, cells, monkeypatch):
+        together, places = threading.Barrier(2, timeout=20), [Place(("0",)), Place(("1",))]
+        used = []
+
+        def run(_processes, cell, place):
+            used.append(place)
+            if cell.name != "c":
+                together.wait()
+            return complete(cell)
+
+        monkeypatch.setattr(CellProcesses, "run", run)
+        outcome = run_cells(cells, retry=False, wait=False, work=lambda cell: 1.0, say=lambda line: None, places=places)
+        assert set(used[:2]) == set(places)
+        assert outcome.done == {"a": True, "b": True, "c": True}
+
+    def test_a_failure_does_not_stop_the_others(self, sweep):
+        outcome, ran, _ = sweep(failing("b"), places=MACHINE * 2)
+        assert sorted(ran) == ["a", "b", "c"]
+        assert (sorted(outcome.done), list(outcome.failed)) == (["a", "c"], ["b"])
+
+    def test_an_error_of_one_ends_the_processes_of_all(self, cells, monkeypatch, tmp_path):
+        """And neither cell counts as failed: nothing is known about them."""
+        started = []
+
+        def start(place, command, environment, log):
+            if started:
+                raise KeyboardInterrupt
+            started.append(subprocess.Popen(["sleep", "60"]))
+            return started[0]
+
+        monkeypatch.setattr(Place, "start", start)
+        with pytest.raises(KeyboardInterrupt):
+            run_cells(
+                cells[:2], retry=False, wait=False, work=lambda cell: 1.0, say=lambda line: None, places=MACHINE * 2
+            )
+        assert [process.poll() for process in started] == [-signal.SIGTERM]
+        assert not list(tmp_path.rglob(FAILED))
+
+
 class TestBesideAnotherProcess:
     @pytest.fixture
     def elsewhere(self, repository):
@@ -222,6 +267,13 @@ class TestTimeLeft:
         progress = runner._Progress(cells, lambda cell: None if cell.name == "c" else 1.0)
         progress.finished(cells[0], 10.0)
         assert progress.seconds_left() == pytest.approx(20)
+
+    def test_is_shared_by_cells_side_by_side(self, cells):
+        progress = runner._Progress(cells, lambda cell: 1.0, jobs=2)
+        progress.finished(cells[0], 10.0)
+        assert progress.seconds_left() == pytest.approx(10)
+        progress.finished(cells[1], 10.0)
+        assert progress.seconds_left() == pytest.approx(10)
 
     def test_a_failed_cell_teaches_nothing(self, cells):
         progress = runner._Progress(cells, lambda cell: 1.0)
