@@ -1,18 +1,20 @@
 """What each frequency of the 8 x 8 DCT costs, channel by channel."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bench.figures.lettering import plain
-from bench.figures.style import finish, new_panels, signed_colours, write_numbers
+from bench.figures.style import finish, new_figure, signed_colours, write_numbers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from bench.attribution.spectra import MeanSpectrum
 
-_PANEL_INCHES = (3.6, 3.7)
+_INCHES = (12.4, 4.45)
+_PANEL_INCHES = 2.95
+_LEFT, _BOTTOM, _STEP = 0.75, 0.95, 3.75  # inches: of the first panel, and from one to the next
 _NATS = 1000  # thousandths
 _LEAST = 0.01  # of the strongest cell: what is less is not written
 
@@ -24,10 +26,12 @@ def frequency_maps(spectrum: "MeanSpectrum") -> "Figure":
     milli = _NATS * spectrum.mean
     end = float(np.abs(milli).max()) or 1.0
     sure = (spectrum.low > 0) | (spectrum.high < 0)
-    figure, grid = new_panels(len(CHANNELS), len(CHANNELS), *_PANEL_INCHES)
+    figure = new_figure(*_INCHES)
+    figure.set_layout_engine("none")  # finding a layout takes most of the time
     count = f"{spectrum.images:,} image{'s' if spectrum.images > 1 else ''}"
     figure.suptitle(f"{plain(spectrum.view)}: thousandths of a nat per frequency, mean of {count}", fontsize=11)
-    for number, (axes, channel) in enumerate(zip(grid, CHANNELS, strict=True)):
+    for number, channel in enumerate(CHANNELS):
+        axes = _panel(figure, _LEFT + number * _STEP, _PANEL_INCHES)
         image = axes.imshow(milli[number], cmap=signed_colours("1"), vmin=-end, vmax=end)
         axes.set_title(f"{channel}: sum {milli[number].sum():+,.0f}", fontsize=10)
         side = spectrum.block_sides[number]
@@ -37,8 +41,13 @@ def frequency_maps(spectrum: "MeanSpectrum") -> "Figure":
         axes.set_yticks(range(8))
         axes.tick_params(labelsize=7, length=0)
         write_numbers(axes, image, _LEAST * end, decimals=1 if end < 100 else 0, bold=sure[number])
-    figure.colorbar(image, ax=grid, shrink=0.8, aspect=30, label="thousandths of a nat")
+    beside = _panel(figure, _LEFT + (len(CHANNELS) - 1) * _STEP + _PANEL_INCHES + 0.2, 0.13)
+    figure.colorbar(image, cax=beside, label="thousandths of a nat")
     return finish(figure, _caption(spectrum))
+
+
+def _panel(figure: "Figure", left: float, width: float) -> Any:
+    return figure.add_axes((left / _INCHES[0], _BOTTOM / _INCHES[1], width / _INCHES[0], _PANEL_INCHES / _INCHES[1]))
 
 
 def _caption(spectrum: "MeanSpectrum") -> str:

@@ -201,7 +201,12 @@ class TestReport:
             assert scalar.value == pytest.approx(record["views"][view]["residual"]["median"], rel=1e-6)
 
 
+# without TensorBoard, whose pictures would take most of the time
+CSV_LOGGER = (
+    "--trainer.logger={class_path: lightning.pytorch.loggers.CSVLogger, init_args: {save_dir: runs, name: demo_ig}}"
+)
 CHOICE = (
+    CSV_LOGGER,
     *(ONLY_THESE, "--data.limit=5", option("images", "First"), option("images.n", 5)),
     *(option("figures", 1), option("save_maps", "true")),
 )
@@ -241,8 +246,7 @@ class TestHoweverItRuns:
 
     def test_files_and_record_are_complete_without_tensorboard_and_with_callbacks_in_another_order(self, explain):
         callbacks = "[{class_path: callbacks.IntegratedGradients}, {class_path: callbacks.ResultsWriter}]"
-        csv_logger = "{class_path: lightning.pytorch.loggers.CSVLogger, init_args: {save_dir: runs, name: demo_ig}}"
-        options = (f"--trainer.callbacks={callbacks}", f"--trainer.logger={csv_logger}", "--data.limit=2")
+        options = (f"--trainer.callbacks={callbacks}", CSV_LOGGER, "--data.limit=2")
         folder = explain("demo_ig", *options)
         assert read_record(folder)["attribution"]["indices"] == [0, 1]
         assert {file.name for file in (folder / "attributions").iterdir()} == {
