@@ -7,17 +7,8 @@ from benchmarks.gpu import main
 
 def test_every_table_has_its_rows_and_the_resize_is_pillows(capsys, tiny_clip):
     _, encoder, _, pretrained = tiny_clip
-    main(
-        [
-            f"--encoder={encoder}",
-            f"--pretrained={pretrained}",
-            "--no-compile",
-            "--images=6",
-            "--batch-size=2",
-            "--size=80x70",
-            "--second=0.01",
-        ]
-    )
+    words = [f"--encoder={encoder}", f"--pretrained={pretrained}", "--no-compile", "--second=0.01"]
+    main([*words, "--images=6", "--batch-size=2", "--size=80x70"])
     printed = capsys.readouterr().out
     assert re.search(r"differ from Pillow's: 0 in fp32, 0 in TF32, of [\d,]{7,}", printed)
     rows = re.findall(r"^  (\w+) +(fp32|bf16) +[\d,]+ +[\d,]+ +[\d.]+ +([\d.]+)$", printed, flags=re.MULTILINE)
