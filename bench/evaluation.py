@@ -12,7 +12,9 @@ from torchmetrics.classification import MulticlassPrecision
 
 from bench.clip.allocation import keep_freed_memory
 from bench.clip.encoders import load_encoder
-from bench.clip.zero_shot import ZeroShotClassifier, check_templates
+from bench.clip.run_classifier import classifier_of_the_run
+from bench.clip.templates import read_templates, templates_of
+from bench.clip.zero_shot import ZeroShotClassifier
 from bench.fidelity import bits_per_pixel, fidelity
 from bench.metrics import measure, scalars
 from bench.outcomes import Outcomes
@@ -84,7 +86,8 @@ class ZeroShotEvaluation(LightningModule):
             or the path of a model config (JSON).
         pretrained: A tag that open_clip knows for the encoder, or a file: safetensors, state dict, TorchScript archive.
         activation: The activation the weights were trained with, for weight files that do not say it themselves.
-        templates: Prompts with `{}` for the class name; several are ensembled.
+        templates: Prompts with `{}` for the class name; several are ensembled. Or the name of a list, `dataset` (what
+            belongs to the data set), `openai-imagenet` (80) or `simple` (7 of them), or a file with a prompt per line.
         normalise: Whether the encoder sees pixels normalised with the mean and standard deviation it was trained with.
             Without, results are worse; it is there to follow the Integrated Gradients code of Chen, Namboodiri and
             Padget (2023).
@@ -110,17 +113,17 @@ class ZeroShotEvaluation(LightningModule):
         encoder: str = "ViT-B/32",
         pretrained: str | None = "openai",
         activation: Literal["quickgelu", "gelu"] | None = None,
-        templates: Sequence[str] = (TEMPLATE,),
+        templates: Sequence[str] | str = (TEMPLATE,),
         normalise: bool = True,
         fidelity: bool = True,
         compile: bool = False,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        check_templates(templates)
+        self.templates = self._given_templates = read_templates(templates)
         loaded = load_encoder(encoder, pretrained, activation)
         self.encoder = loaded if normalise else replace(loaded, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
-        self.templates, self.fidelity, self.compiles = tuple(templates), fidelity, compile
+        self.fidelity, self.compiles = fidelity, compile
         self.measured: dict[str, ViewRecord] = {}
         self.parts: list[dict[str, Outcomes]] = []
         self.skipped: list[Unreadable] = []
@@ -155,7 +158,9 @@ class ZeroShotEvaluation(LightningModule):
         self._unchecked = True
         if self.trainer.strategy.root_device.type == "cpu":
             keep_freed_memory()
-        self.classifier = ZeroShotClassifier(self.encoder, names, self.templates)
+        self.templates = self._given_templates or templates_of(self.data)
+        text = classifier_of_the_run(self.trainer, self.encoder, names, self.templates)
+        self.classifier = ZeroShotClassifier(self.encoder, names, self.templates, text)
         if self.compiles:
             self.classifier.compile_encoder()
         options: dict[str, Any] = {"num_classes": len(names), "average": "micro", "validate_args": False}

@@ -101,7 +101,8 @@ class FineTuningWriter(Callback):
 
     def _measure(self, module: EncoderTuning, state: Mapping[str, Tensor]) -> Measures:
         data, device = module.data, module.device
-        classifier = ZeroShotClassifier(module.with_weights(state), data.class_names, module.templates).to(device)
+        encoder = module.with_weights(state)
+        classifier = ZeroShotClassifier(encoder, data.class_names, module.templates, module.text).to(device)
         batches = (data.on_before_batch_transfer(batch, 0) for batch in data.val_dataloader())
         return validate(classifier, batches, device)
 

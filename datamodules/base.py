@@ -133,6 +133,11 @@ class DegradedDataModule(LightningDataModule):
         return self._sources[self._current].classes
 
     @property
+    def templates(self) -> tuple[str, ...]:
+        """Prompts that belong to the data set, with "{}" in the place of the class name; none where none are known."""
+        return self._sources[self._current].templates
+
+    @property
     def labelled(self) -> bool:
         """Whether every image has a label."""
         return self._sources[self._current].labelled

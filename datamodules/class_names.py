@@ -57,15 +57,19 @@ def prompt_names(root: Path, folders: Sequence[str], given: ClassNames) -> tuple
     return tuple(map(_text, names))
 
 
-def read_class_names(file: Path) -> Mapping[str, Any] | Sequence[Any]:
+def read_class_names(file: Path, what: str = "class names") -> Mapping[str, Any] | Sequence[Any]:
     """A list or a map from a JSON file, or a name per line from any other.
+
+    Args:
+        file: Where they are.
+        what: They are, for messages.
 
     Raises:
         UserError: There is no such file, or it holds something else.
     """
-    with open_regular(file.expanduser(), "file of class names") as opened:
+    with open_regular(file.expanduser(), f"file of {what}") as opened:
         content = opened.read(_LARGEST_FILE + 1)
-    here = f"file of class names {str(file)!r}"
+    here = f"file of {what} {str(file)!r}"
     if len(content) > _LARGEST_FILE:
         raise UserError(f"{here} is larger than {_LARGEST_FILE} bytes: name one with a name per line, or JSON")
     try:

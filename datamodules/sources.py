@@ -32,9 +32,12 @@ class Source(ABC):
 
     Attributes:
         classes: Class names as they are put into the prompt; a label is an index into them.
+        templates: Prompts that belong to the data set, with "{}" in the place of the class name; none where none are
+            known.
     """
 
     classes: tuple[str, ...]
+    templates: tuple[str, ...] = ()
 
     @abstractmethod
     def __len__(self) -> int: ...

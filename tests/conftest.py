@@ -20,6 +20,12 @@ def shared(repository: Path) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def _nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Text classifiers are made anew in every test, and the user's cache stays as it is."""
+    monkeypatch.setenv("CLIP_BENCH_CACHE", "")
+
+
 @pytest.fixture(scope="session")
 def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Command line options that choose a tiny CLIP with random weights."""

@@ -1,7 +1,5 @@
 """Zero-shot classification: prompts become a linear classifier on CLIP's image embeddings."""
 
-import warnings
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,40 +11,9 @@ from bench.clip.compilation import CompiledEncoder
 from bench.clip.encoders import Encoder
 from bench.clip.images import AnyImages, to_images
 from bench.clip.preprocess import Preprocess
+from bench.clip.text_classifier import text_classifier
 from bench.paper import TEMPLATE
-from datamodules.errors import UserError
 from datamodules.views import Images
-
-_PROMPTS_PER_PASS = 256
-
-
-def text_classifier(encoder: Encoder, class_names: Sequence[str], templates: Sequence[str]) -> Tensor:
-    """Unit embedding of each class: the normalised mean over templates of normalised text embeddings.
-
-    The prompt ensemble of Radford et al. (2021), section 3.1.4.
-
-    Args:
-        encoder: The CLIP that embeds the prompts.
-        class_names: What to put in the place of "{}", C distinct names.
-        templates: Prompts with "{}" where the class name goes.
-
-    Returns:
-        float32 [C, D] on the model's device, rows of length 1.
-
-    Raises:
-        UserError: no or repeated class names, no templates, or a template without a single "{}".
-    """
-    _check_prompts(class_names, templates)
-    prompts = [template.replace("{}", name) for name in class_names for template in templates]
-    _warn_if_cut(encoder, prompts)
-    device = next(encoder.model.parameters()).device
-    with torch.inference_mode(False), torch.no_grad(), torch.autocast(device.type, enabled=False):
-        parts = []
-        for start in range(0, len(prompts), _PROMPTS_PER_PASS):
-            tokens = encoder.tokenizer(prompts[start : start + _PROMPTS_PER_PASS]).to(device)
-            parts.append(encoder.model.encode_text(tokens, normalize=True))  # type: ignore[operator]
-        means: Tensor = torch.cat(parts).view(len(class_names), len(templates), -1).mean(dim=1)
-        return functional.normalize(means, dim=1)
 
 
 class ZeroShotClassifier(nn.Module):
@@ -59,6 +26,8 @@ class ZeroShotClassifier(nn.Module):
         encoder: The CLIP.
         class_names: C distinct class names.
         templates: Prompts with "{}" where the class name goes; that of the paper if none are given.
+        text: The text classifier of these names and templates where it is there already: `text_classifier`'s result, on
+            any device.
 
     Raises:
         UserError: as in `text_classifier` and `Preprocess`.
@@ -73,14 +42,21 @@ class ZeroShotClassifier(nn.Module):
 
     text: Tensor
 
-    def __init__(self, encoder: Encoder, class_names: Sequence[str], templates: Sequence[str] = (TEMPLATE,)) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        class_names: Sequence[str],
+        templates: Sequence[str] = (TEMPLATE,),
+        text: Tensor | None = None,
+    ) -> None:
         super().__init__()
         self.preprocess = Preprocess(
             encoder.image_size, encoder.mean, encoder.std, encoder.resize_mode, encoder.interpolation
         )
         self.model = encoder.model
         self.class_names = tuple(class_names)
-        self.register_buffer("text", text_classifier(encoder, class_names, templates), persistent=False)
+        text = text_classifier(encoder, class_names, templates) if text is None else text
+        self.register_buffer("text", text, persistent=False)
         self.compiled: CompiledEncoder | None = None
 
     def forward(self, images: Images) -> Tensor:
@@ -158,39 +134,3 @@ def class_logits(model: nn.Module, embeddings: Tensor, text: Tensor) -> Tensor:
         logits: Tensor = model.logit_scale.exp().float() * embeddings @ text.float().T  # type: ignore[operator]
         bias = getattr(model, "logit_bias", None)
         return logits if bias is None else logits + bias.float()
-
-
-def _check_prompts(class_names: Sequence[str], templates: Sequence[str]) -> None:
-    if not class_names:
-        raise UserError("there are no class names: give at least one")
-    name, count = Counter(class_names).most_common(1)[0]
-    if count > 1:
-        raise UserError(f"class name {name!r} occurs {count} times: every class needs its own name")
-    check_templates(templates)
-
-
-def check_templates(templates: Sequence[str]) -> None:
-    """Refuse prompts that have no single place for the class name.
-
-    Raises:
-        UserError: There are no templates, or one lacks "{}" or has it twice.
-    """
-    if not templates:
-        raise UserError(f"there are no templates: give at least one, such as {TEMPLATE!r}")
-    for template in templates:
-        if template.count("{}") != 1:
-            raise UserError(f"template {template!r} must contain '{{}}' once, where the class name goes")
-
-
-def _warn_if_cut(encoder: Encoder, prompts: Sequence[str]) -> None:
-    """CLIP's own tokenizer cuts long prompts silently; two classes may become one that way."""
-    encode = getattr(encoder.tokenizer, "encode", None)
-    if encode is None:
-        return
-    cut = [prompt for prompt in prompts if len(encode(prompt)) + 2 > encoder.context_length]
-    if cut:
-        warnings.warn(
-            f"{len(cut)} of {len(prompts)} prompts exceed the encoder's {encoder.context_length} tokens and are cut,"
-            f" first {cut[0]!r}",
-            stacklevel=3,
-        )

@@ -47,7 +47,7 @@ class LinearCorrection(EncoderTuning):
         encoder: str = "ViT-B/32",
         pretrained: str | None = "openai",
         activation: Literal["quickgelu", "gelu"] | None = None,
-        templates: Sequence[str] = (TEMPLATE,),
+        templates: Sequence[str] | str = (TEMPLATE,),
         ridge: float = 1e-3,
         keep: float = 1.0,
     ) -> None:

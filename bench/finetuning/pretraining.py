@@ -14,7 +14,7 @@ from torchmetrics.classification import MulticlassPrecision
 
 from bench.clip.encoders import load_encoder, new_encoder
 from bench.clip.preprocess import Preprocess
-from bench.clip.zero_shot import check_templates
+from bench.clip.text_classifier import check_templates
 from bench.finetuning.continuation import data_settings, label, require_same
 from bench.finetuning.export import save_weights
 from bench.finetuning.optimisation import adamw, check_precision, no_loss, total_steps

@@ -53,7 +53,7 @@ class RobustFineTuning(EncoderTuning):
         encoder: str = "ViT-B/32",
         pretrained: str | None = "openai",
         activation: Literal["quickgelu", "gelu"] | None = None,
-        templates: Sequence[str] = (TEMPLATE,),
+        templates: Sequence[str] | str = (TEMPLATE,),
         learning_rate: float = 1e-5,
         weight_decay: float = 0.01,
         warmup: float = 0.1,

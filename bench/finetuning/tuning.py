@@ -15,8 +15,10 @@ from torch import Tensor, nn
 from bench.clip.allocation import keep_freed_memory
 from bench.clip.encoders import Encoder, load_encoder
 from bench.clip.preprocess import Preprocess
+from bench.clip.run_classifier import classifier_of_the_run
+from bench.clip.templates import read_templates, templates_of
 from bench.clip.towers import image_tower
-from bench.clip.zero_shot import check_templates, class_logits, text_classifier, unit
+from bench.clip.zero_shot import class_logits, unit
 from bench.finetuning.continuation import data_settings, label, require_same
 from bench.finetuning.optimisation import check_precision
 from bench.finetuning.trainable import merged_state
@@ -54,11 +56,11 @@ class EncoderTuning(LightningModule):
         encoder: str = "ViT-B/32",
         pretrained: str | None = "openai",
         activation: Literal["quickgelu", "gelu"] | None = None,
-        templates: Sequence[str] = (TEMPLATE,),
+        templates: Sequence[str] | str = (TEMPLATE,),
     ) -> None:
         super().__init__()
-        check_templates(templates)
-        self.source, self.templates = (encoder, pretrained, activation), tuple(templates)
+        self.templates = self._given_templates = read_templates(templates)
+        self.source = (encoder, pretrained, activation)
         self.encoder = load_encoder(encoder, pretrained, activation)
         self.model = self.encoder.model
         self._original = [deepcopy(self.tower)]  # in a list: a submodule would be in every checkpoint
@@ -124,7 +126,8 @@ class EncoderTuning(LightningModule):
         if self.trainer.strategy.root_device.type == "cpu":
             keep_freed_memory()
         warnings.filterwarnings("ignore", message=r"Found .* module\(s\) in eval mode")  # they have to be
-        self.text = text_classifier(self.encoder, self.data.class_names, self.templates)
+        self.templates = self._given_templates or templates_of(self.data)
+        self.text = classifier_of_the_run(self.trainer, self.encoder, self.data.class_names, self.templates)
 
     def train(self, mode: bool = True) -> Self:
         """Change the mode of everything but the model: statistics of BatchNorm must not move."""

@@ -1,6 +1,6 @@
 """Bringing together what the processes of a run have found."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch.distributed
@@ -35,3 +35,12 @@ def gather_everywhere(value: Any) -> Sequence[Any]:
     values: list[Any] = [None] * torch.distributed.get_world_size()
     torch.distributed.all_gather_object(values, value)
     return values
+
+
+def from_first(make: Callable[[], Any]) -> Any:
+    """What the first process makes, in host memory, on each of them."""
+    if not torch.distributed.is_initialized():
+        return make()
+    values = [make() if torch.distributed.get_rank() == 0 else None]
+    torch.distributed.broadcast_object_list(values)
+    return values[0]

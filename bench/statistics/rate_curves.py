@@ -17,7 +17,7 @@ from bench.statistics.intervals import Interval
 from datamodules.degradations import parse
 from datamodules.errors import UserError
 
-_RATES = ("quality", "psnr", "ratio", "severity")
+_RATES = ("quality", "psnr", "ratio", "rate", "severity")
 
 
 def codec_curves(bits: Mapping[str, float]) -> dict[str, list[str]]:

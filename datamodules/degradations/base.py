@@ -16,7 +16,7 @@ class Setting(NamedTuple):
     """One number of a degradation, and the curve that it runs along.
 
     Attributes:
-        quantity: What is set: "quality", "generations", "ratio", "psnr", "severity", "factor", "side",
+        quantity: What is set: "quality", "generations", "ratio", "rate", "psnr", "severity", "factor", "side",
             "sigma", "deviation".
         value: The number.
         curve: What all views have in common that differ from this one in nothing but the number.

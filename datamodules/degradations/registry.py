@@ -1,11 +1,12 @@
 """The kinds of degradation that there are: this project's own, and those that users register."""
 
 import re
+from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import entry_points
 from typing import TypeVar
 
-from datamodules.degradations.base import Kind, Original
+from datamodules.degradations.base import Degradation, Kind, Original
 from datamodules.degradations.codecs import Avif, Heic, Jpeg2000Psnr, Jpeg2000Ratio, JpegXl, LosslessWebP, WebP
 from datamodules.degradations.geometry import Crop, Resize
 from datamodules.degradations.jpeg import Cifar10CJpeg, ImageNetCJpeg, Jpeg
@@ -66,17 +67,25 @@ def registered() -> tuple[type[Kind], ...]:
     return tuple(_registered.values())
 
 
-def kinds(spec: str) -> list[type[Kind]]:
-    """Kinds whose specifications can begin as this one does; packages that bring kinds are asked if there is none.
+def parse_link(spec: str) -> Degradation:
+    """Turn the specification of one kind, not of a chain, into its degradation; numbers may be written in any way.
+
+    Packages that bring kinds are asked where no known kind begins as this specification does.
 
     Raises:
-        UserError: Such a package cannot be imported.
+        UserError: There is no such kind, a parameter is out of range, or such a package cannot be imported.
     """
-    found = _matching(spec)
-    if not found:
+    fitting = _matching(spec)
+    if not fitting:
         _load_entry_points()
-        found = _matching(spec)
-    return found
+        fitting = _matching(spec)
+    if not fitting:
+        bare = spec.lower().rstrip("-.0123456789")
+        close = get_close_matches(bare, [kind.head for kind in all_kinds()], n=1)
+        hint = f" (is it {close[0]}?)" if close else ""
+        forms = ", ".join(kind.form() for kind in all_kinds())
+        raise UserError(f"unknown degradation {spec!r}{hint}: choose from {forms}, or several joined by +")
+    return max(fitting, key=lambda kind: len(kind.head)).from_spec(spec)
 
 
 def all_kinds() -> list[type[Kind]]:

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from difflib import get_close_matches
 from itertools import chain, product, zip_longest
 
 from PIL import Image
@@ -15,7 +14,8 @@ from datamodules.decoding import to_rgb
 from datamodules.degradations.base import ORIGINAL, Degradation, Original, Setting
 from datamodules.degradations.formats import Degraded, FileFormat
 from datamodules.degradations.geometry import Crop, Resize
-from datamodules.degradations.registry import all_kinds, kinds
+from datamodules.degradations.registry import parse_link
+from datamodules.degradations.target_rate import names_a_rate, parse_rate
 from datamodules.errors import UserError
 
 MOST_VIEWS = 200
@@ -125,14 +125,7 @@ def framing(degradation: Degradation) -> tuple[str, ...]:
 
 
 def _parse_link(spec: str) -> Degradation:
-    fitting = kinds(spec)
-    if not fitting:
-        bare = spec.lower().rstrip("-.0123456789")
-        close = get_close_matches(bare, [kind.head for kind in all_kinds()], n=1)
-        hint = f" (is it {close[0]}?)" if close else ""
-        forms = ", ".join(kind.form() for kind in all_kinds())
-        raise UserError(f"unknown degradation {spec!r}{hint}: choose from {forms}, or several joined by +")
-    degradation = max(fitting, key=lambda kind: len(kind.head)).from_spec(spec)
+    degradation = parse_rate(spec) if names_a_rate(spec) else parse_link(spec)
     if degradation.name != spec:
         raise UserError(f"degradation {spec!r} has one name only: write {degradation.name}")
     return degradation

@@ -18,6 +18,7 @@ VALID = [
     *("cifar10c-jpeg-1", "cifar10c-jpeg-5", "imagenetc-jpeg-1", "imagenetc-jpeg-5"),
     *("webp-0", "webp-100", "webp-lossless", "avif-0", "avif-100"),
     *("jp2-ratio-20", "jp2-ratio-2.5", "jp2-ratio-1000", "jp2-psnr-35", "jp2-psnr-37.5"),
+    *("jpeg-0.5bpp", "jpeg-8bpp-444-optimise", "webp-0.25bpp", "resize-0.5+avif-1.5bpp"),
     *("jxl-0", "jxl-99", "heic-0", "heic-100"),
     *("resize-0.01", "resize-0.5", "downup-0.99", "blur-0.2", "blur-20", "blur-1.5", "noise-0.001", "noise-1"),
     *("resize-8", "resize-4096", "crop-8", "crop-4096", "resize-256+crop-224+imagenetc-jpeg-3+jpeg-85-optimise"),

@@ -11,7 +11,8 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.clip.encoders import load_encoder
-from bench.clip.zero_shot import ZeroShotClassifier, text_classifier
+from bench.clip.text_classifier import text_classifier
+from bench.clip.zero_shot import ZeroShotClassifier
 from datamodules.errors import UserError
 from tests.support.checkpoints import VIT, build, save_safetensors, write_config
 
@@ -183,3 +184,13 @@ def test_nothing_that_runs_on_the_device_is_float64(which, size, request):
         classifier.pixel_logits(classifier.pixels(_images(2, size)).requires_grad_(True)).sum().backward()
     with pytest.raises(AssertionError), NoFloat64():
         _images(1).double()
+
+
+def test_prompts_of_many_lengths_stay_with_their_classes(encoder):
+    names = [f"thing {'very ' * (number % 7)}{number}" for number in range(40)]
+    expected = open_clip.build_zero_shot_classifier(encoder.model, encoder.tokenizer, names, TEMPLATES).T
+    told = []
+    got = text_classifier(encoder, names, TEMPLATES, lambda done, total: told.append((done, total)))
+    assert (got - expected).abs().max() < 1e-6
+    assert told == sorted(told)
+    assert told[-1] == (80, 80)

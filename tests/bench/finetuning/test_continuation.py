@@ -65,8 +65,8 @@ def test_the_same_fit_goes_on_for_more_epochs(tuning, fit, made):
 def test_validation_takes_the_templates_that_are_asked_for(tuning, made, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        "bench.finetuning.tuning.text_classifier",
-        lambda encoder, names, templates: asked.append(templates) or torch.eye(len(names), 32),
+        "bench.finetuning.tuning.classifier_of_the_run",
+        lambda trainer, encoder, names, templates: asked.append(templates) or torch.eye(len(names), 32),
     )
     module = tuning(objective=Consistency(), trainable=Norms(), templates=["zebra {}"])
     trainer = Trainer(**QUIET)
