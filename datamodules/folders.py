@@ -70,16 +70,7 @@ class FolderSource(Source):
         return len(self.files)
 
     def load(self, index: int) -> Image.Image:
-        file = self.root / self.files[index]
-        status = file.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError("not a regular file")  # opening a named pipe would wait for ever
-        if status.st_size == 0:
-            raise OSError("the file is empty")
-        try:
-            return Image.open(file, formats=readable_formats())
-        except UnidentifiedImageError:
-            raise UnidentifiedImageError("not in a format that Pillow can decode") from None
+        return open_image(self.root / self.files[index])
 
     def label(self, index: int) -> int:
         return self.labels[index]
@@ -89,6 +80,9 @@ class FolderSource(Source):
 
     def file_size(self, index: int) -> int:
         return (self.root / self.files[index]).stat().st_size
+
+    def file(self, index: int) -> bytes:
+        return (self.root / self.files[index]).read_bytes()
 
     def content(self) -> str:
         """A digest of paths, sizes and labels: reading every file would take as long as the benchmark."""
@@ -133,6 +127,23 @@ class FolderSource(Source):
             else:
                 self._others[extension(file.name)] += 1
         return sorted(images)
+
+
+def open_image(file: Path) -> Image.Image:
+    """Open an image file of whatever format can be decoded.
+
+    Raises:
+        OSError: It is gone, empty, no regular file, or no image (`UnidentifiedImageError`).
+    """
+    status = file.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError("not a regular file")  # opening a named pipe would wait for ever
+    if status.st_size == 0:
+        raise OSError("the file is empty")
+    try:
+        return Image.open(file, formats=readable_formats())
+    except UnidentifiedImageError:
+        raise UnidentifiedImageError("not in a format that Pillow can decode") from None
 
 
 def _reason(ending: str) -> str:
