@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, DistributedSampler, Sampler
 
 from datamodules.cores import usable_cores
 from datamodules.dataset import Comparison, DegradedViews
-from datamodules.degradations import DEFAULT_DEGRADATIONS, ORIGINAL, parse_all
+from datamodules.degradations import DEFAULT_DEGRADATIONS, ORIGINAL, load_tables, parse_all, table_hashes
 from datamodules.errors import UserError
 from datamodules.geometry import Geometry
 from datamodules.loading import WatchedLoader
@@ -34,6 +34,8 @@ class DegradedDataModule(LightningDataModule):
     Args:
         split: The split that is tested or predicted, one of `splits`.
         degradations: Views by specification, or a single one; `original` is always among them, first.
+        tables: Files of JPEG tables, or a single one, as `lightning tables` writes them; the view of one is
+            `jpeg-tables-NAME-SCALE`.
         batch_size: Images per batch and process; each brings all its views.
         num_workers: Loader processes per process; None takes the usable cores, shared among the processes of this
             machine, at most 8.
@@ -78,6 +80,7 @@ class DegradedDataModule(LightningDataModule):
         self,
         split: str = "test",
         degradations: Sequence[str] | str = DEFAULT_DEGRADATIONS,
+        tables: Sequence[str] | str = (),
         batch_size: int = 128,
         num_workers: int | None = None,
         prefetch: int = 2,
@@ -91,6 +94,8 @@ class DegradedDataModule(LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        for file in [tables] if isinstance(tables, str) else tables:
+            load_tables(file)
         self.degradations = parse_all(degradations)
         self.selection = Selection(limit, every, indices)
         require_at_least(0, num_workers=num_workers)
@@ -147,6 +152,7 @@ class DegradedDataModule(LightningDataModule):
         source = self._sources[self._current]
         if self._current not in self._contents:
             self._contents[self._current] = source.content()
+        tables = table_hashes(self.degradations)
         return {
             "name": self.dataset_name,
             "split": self._current,
@@ -157,6 +163,7 @@ class DegradedDataModule(LightningDataModule):
             "views": list(self.views),
             "class_names": list(source.classes),
             "lossy_source_formats": list(source.already_lossy().formats),
+            **({"tables": tables} if tables else {}),
         }
 
     def incomplete(self) -> bool:

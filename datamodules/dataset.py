@@ -16,7 +16,7 @@ from datamodules.decoding import to_rgb
 from datamodules.degradations import ORIGINAL, Degradation, Degraded, register, registered
 from datamodules.errors import UserError
 from datamodules.geometry import Geometry
-from datamodules.pixels import Pixels, picture, planes, stack
+from datamodules.pixels import Pixels, picture, planes, stack, stacked, to_tensor
 from datamodules.sources import Source
 from datamodules.text import printable
 from datamodules.views import NOT_ENCODED, PADDING, Batch, Images, Sample, Unreadable
@@ -94,11 +94,11 @@ class DegradedViews(Dataset[Sample | Unreadable | None]):
             degrade: From the RGB image to its views by name, the original first; each is let go before the next is
                 asked for.
         """
-        sample = Sample(index, self.source.label(index), self.source.path(index), {}, {}, {})
+        sample = Sample(index, self.source.label(index), self.source.path(index), {}, {}, {}, {})
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # on odd metadata, once per image and worker; what matters raises
-                original, fidelity = None, dict[str, tuple[float, float]]()
+                original = None
                 for name, degraded in degrade(self._rgb(index)):
                     native = degraded.image
                     size = self.source.file_size(index) if name == ORIGINAL else degraded.encoded_bytes
@@ -112,11 +112,11 @@ class DegradedViews(Dataset[Sample | Unreadable | None]):
                             original = planes(native)
                     if original is not None and name != ORIGINAL:
                         same_size = sample.sizes[name] == sample.sizes[ORIGINAL]
-                        fidelity[name] = self._compared(original, planes(native)) if same_size else _UNKNOWN
+                        sample.fidelity[name] = self._compared(original, planes(native)) if same_size else _UNKNOWN
                     del native, degraded  # or it would be in memory until the next is made
         except Exception as error:  # decoders raise whatever their format drove them to
             return Unreadable(index, sample.path, why_unreadable(error))
-        return sample if original is None else replace(sample, fidelity=fidelity)
+        return sample
 
     def _rgb(self, index: int) -> Image.Image:
         with self.source.load(index) as image:
@@ -144,9 +144,8 @@ class DegradedViews(Dataset[Sample | Unreadable | None]):
     def collate(self, samples: Sequence[Sample | Unreadable | None]) -> Batch:
         """Stack samples into a batch, which may be empty."""
         read = [sample for sample in samples if isinstance(sample, Sample)]
-        if self.geometry is not None and not self._stacks(read):
-            read = [self._fitted(sample, self.geometry) for sample in read]
-        return Batch(
+        measured = [sample.fidelity for sample in read]
+        batch = Batch(
             views={name: stack([sample.pixels[name] for sample in read]) for name in self.names},
             labels=torch.tensor([sample.label for sample in read], dtype=torch.int64),
             indices=torch.tensor([sample.index for sample in read], dtype=torch.int64),
@@ -159,35 +158,43 @@ class DegradedViews(Dataset[Sample | Unreadable | None]):
                 for name in self.names
             },
             paths=[sample.path for sample in read],
-            fidelity=self._fidelity(read),
+            fidelity={name: torch.tensor([found.get(name, _UNKNOWN) for found in measured]) for name in self.names[1:]}
+            if any(measured)
+            else None,
             unreadable=[sample for sample in samples if isinstance(sample, Unreadable)],
         )
+        return self._uniform(batch)
 
-    def _stacks(self, samples: Sequence[Sample]) -> bool:
-        return all(len({sample.pixels[name].shape for sample in samples}) <= 1 for name in self.names)
+    def join(self, pieces: Sequence[Batch]) -> Batch:
+        """One batch of several that follow each other, at least one."""
+        return self._uniform(Batch.joined(pieces))
 
-    def _fitted(self, sample: Sample, geometry: Geometry) -> Sample:
-        """With all views fitted but slivers, and measured if that is wanted; its native views are small ones."""
-        fidelity = sample.fidelity
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's, that these bytes are not to be written to
-            if fidelity is None and self.compare is not None:
-                original = sample.pixels[ORIGINAL]
-                fidelity = {name: self._compared(original, sample.pixels[name]) for name in self.names[1:]}
-        pixels = {
-            name: planes(geometry.fit(picture(of))) if geometry.within_reach(sample.sizes[name]) else of
-            for name, of in sample.pixels.items()
-        }
-        return replace(sample, pixels=pixels, fidelity=fidelity)
+    def _uniform(self, batch: Batch) -> Batch:
+        """The batch; where its images do not stack, those that are not fitted yet are small, and they are now."""
+        if self.geometry is None or all(isinstance(images, Tensor) for images in batch.views.values()):
+            return batch
+        fidelity = None if self.compare is None else self._measured(batch, self.geometry, self.compare)
+        fit = partial(_fitted, geometry=self.geometry)
+        return replace(
+            batch, views={name: stacked([*map(fit, images)]) for name, images in batch.views.items()}, fidelity=fidelity
+        )
 
-    def _fidelity(self, samples: Sequence[Sample]) -> dict[str, Tensor] | None:
-        measured = [sample.fidelity for sample in samples if sample.fidelity is not None]
-        if not measured or self.compare is None:
-            return None
-        return {
-            name: torch.tensor([of[name] for of in measured], dtype=torch.float32).T.contiguous()
-            for name in self.names[1:]
-        }
+    def _measured(self, batch: Batch, geometry: Geometry, compare: Comparison) -> dict[str, Tensor]:
+        """The fidelity of all images, those included that are still at their native size."""
+        originals = batch.views[ORIGINAL]
+        rows = [row for row, image in enumerate(originals) if image.shape[1:] != (geometry.size, geometry.size)]
+        columns = batch.fidelity or {name: torch.full((len(batch), 2), math.nan) for name in self.names[1:]}
+        for name, column in columns.items() if rows else ():
+            pairs = ([images[row] for row in rows] for images in (originals, batch.views[name]))
+            column[rows] = torch.stack(compare(*pairs), 1)
+        return columns
+
+
+def _fitted(image: Tensor, geometry: Geometry) -> Tensor:
+    height, width = image.shape[1:]
+    if height == width == geometry.size or not geometry.within_reach((width, height)):
+        return image
+    return to_tensor(planes(geometry.fit(picture(image.numpy()))))
 
 
 def why_unreadable(error: Exception) -> str:

@@ -1,9 +1,11 @@
 """A data loader that outlives its processes: one that dies or stands still costs the image it was at, or one line."""
 
+import math
 import os
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import active_children
@@ -14,6 +16,7 @@ from typing import Any, Literal
 
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
+from datamodules.allocation import keep_freed_memory
 from datamodules.dataset import DegradedViews
 from datamodules.errors import UserError
 from datamodules.notices import say
@@ -23,6 +26,7 @@ _SHARED_MEMORY = "/dev/shm"
 _KEPT_FREE = 0.1  # share of the shared memory
 _LOOK_EVERY = 2  # seconds
 _IDLE = -1
+_PIECE = 0.5  # seconds that a loader process is at one piece of a batch
 
 
 class WatchedLoader(DataLoader[Any]):
@@ -60,17 +64,18 @@ class WatchedLoader(DataLoader[Any]):
 
 
 class _Progress:
-    """What each loader process is at: its number, the image's index, and how many images it has finished."""
+    """What each loader process is at: its number, the image's index; how many images it has finished, in how long."""
 
     def __init__(self, workers: int) -> None:
-        self._cells = RawArray("q", [0, _IDLE, 0] * workers)
+        self._cells = RawArray("q", [0, _IDLE, 0, 0] * workers)
 
     def begin(self, worker: int, index: int) -> None:
-        self._cells[3 * worker : 3 * worker + 2] = [os.getpid(), index]
+        self._cells[4 * worker : 4 * worker + 2] = [os.getpid(), index]
 
-    def end(self, worker: int) -> None:
-        self._cells[3 * worker + 1] = _IDLE
-        self._cells[3 * worker + 2] += 1
+    def end(self, worker: int, seconds: float) -> None:
+        self._cells[4 * worker + 1] = _IDLE
+        self._cells[4 * worker + 2] += 1
+        self._cells[4 * worker + 3] += int(1e9 * seconds)
 
     def snapshot(self) -> list[int]:
         return list(self._cells)
@@ -78,7 +83,13 @@ class _Progress:
     def at(self) -> dict[int, int]:
         """Index of the image that a process is at, by process; idle ones are left out."""
         cells = self.snapshot()
-        return {pid: index for pid, index in zip(cells[::3], cells[1::3], strict=True) if index != _IDLE}
+        return {pid: index for pid, index in zip(cells[::4], cells[1::4], strict=True) if index != _IDLE}
+
+    def seconds(self) -> float | None:
+        """Of one process for an image, on average; None before the first one is finished."""
+        cells = self.snapshot()
+        finished = sum(cells[2::4])
+        return 1e-9 * sum(cells[3::4]) / finished if finished else None
 
 
 class _Observed(Dataset[Sample | Unreadable | None]):
@@ -101,9 +112,10 @@ class _Observed(Dataset[Sample | Unreadable | None]):
         if index in self.lost:
             return Unreadable(index, self.views.source.path(index), self.lost[index])
         assert worker is not None
+        start = time.monotonic()
         self.progress.begin(worker.id, index)
         sample = self.views[position]
-        self.progress.end(worker.id)
+        self.progress.end(worker.id, time.monotonic() - start)
         return sample
 
     def collate(self, samples: Sequence[Sample | Unreadable | None]) -> Batch:
@@ -126,26 +138,48 @@ class _Watch(Iterator[Batch]):
             found = self._wait()
             if found is None:
                 raise StopIteration
-            if isinstance(found, Batch):
-                self.delivered += 1
-                if found.by_pipe and not self.said:
-                    self.said = True
-                    say(_no_room())
-                return found
-            self._give_up(found)
+            if isinstance(found, dict):
+                self._give_up(found)
+                continue
+            self.pieces.append(found)
+            if len(self.pieces) == self.cuts[0]:
+                return self._deliver()
+
+    def _deliver(self) -> Batch:
+        cut = self.cuts.popleft() > 1
+        batch = self.loader.dataset.join(self.pieces)
+        self.pieces.clear()
+        self.delivered += 1
+        if batch.by_pipe and not self.said:
+            self.said = True
+            say(_no_room())
+        return batch.pin_memory() if cut and self.loader.pin_memory else batch
+
+    def _pieces(self, batches: Sequence[list[int]]) -> Iterator[list[int]]:
+        """Batches cut so that all processes are at the first one, and none is for long at one while others are idle."""
+        for batch in batches:
+            seconds = self.progress.seconds()
+            parts = self.loader.num_workers if seconds is None else math.ceil(len(batch) * seconds / _PIECE)
+            parts = min(max(1, parts), len(batch))
+            self.cuts.append(parts)
+            for part in range(parts):
+                yield batch[part * len(batch) // parts : (part + 1) * len(batch) // parts]
 
     def _start(self) -> None:
         loader = self.loader
         ahead = loader.num_workers * (loader.prefetch_factor or 1) + 2
         self.progress = _Progress(loader.num_workers)
+        self.pieces: list[Batch] = []
+        self.cuts: deque[int] = deque()  # number of pieces of each batch on its way
         views = _Observed(loader.dataset, self.progress, self.lost, _room() / (ahead * loader.processes))
         others = active_children()
         plain: DataLoader[Any] = DataLoader(
             views,
-            batch_sampler=self.batches[self.delivered :],
+            batch_sampler=self._pieces(self.batches[self.delivered :]),
             num_workers=loader.num_workers,
             prefetch_factor=loader.prefetch_factor,
             collate_fn=views.collate,
+            worker_init_fn=_begin,
             pin_memory=loader.pin_memory,
             timeout=_LOOK_EVERY,
             multiprocessing_context=loader.multiprocessing_context,
@@ -209,6 +243,10 @@ class _Watch(Iterator[Batch]):
             )
         self.lost |= images
         self._start()
+
+
+def _begin(worker: int) -> None:
+    keep_freed_memory()  # every view is as large as the last one
 
 
 def _cause(process: BaseProcess) -> str:

@@ -44,5 +44,10 @@ def stack(images: Sequence[Pixels]) -> Tensor | list[Tensor]:
         return torch.empty(0, 3, 1, 1, dtype=torch.uint8)
     if len({image.shape for image in images}) > 1:
         return [to_tensor(image) for image in images]
-    stacked = np.empty((len(images), *images[0].shape), np.uint8)  # NumPy asks for huge pages, torch does not
-    return torch.from_numpy(np.stack(images, out=stacked))
+    together = np.empty((len(images), *images[0].shape), np.uint8)  # NumPy asks for huge pages, torch does not
+    return torch.from_numpy(np.stack(images, out=together))
+
+
+def stacked(images: list[Tensor]) -> Tensor | list[Tensor]:
+    """Tensors uint8 [3, H, W] in one, where they are of one size."""
+    return torch.stack(images) if len({image.shape for image in images}) == 1 else images

@@ -1,7 +1,7 @@
 """An image and its degraded views travel together: samples and batches."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -43,7 +43,7 @@ class Sample:
         pixels: uint8 [3, H, W] by view name, read-only and in any memory order: stacking them is the one copy.
         sizes: Height and width in pixels by view name, at native size.
         encoded_bytes: By view name, of the original those of its own file; NOT_ENCODED where there are none.
-        fidelity: PSNR and SSIM by degraded view, where they were measured when the native pixels were at hand.
+        fidelity: PSNR and SSIM by degraded view, of an image that was measured while its native pixels were at hand.
     """
 
     index: int
@@ -52,7 +52,7 @@ class Sample:
     pixels: dict[str, Pixels]
     sizes: dict[str, tuple[int, int]]
     encoded_bytes: dict[str, int]
-    fidelity: dict[str, tuple[float, float]] | None = None
+    fidelity: dict[str, tuple[float, float]]
 
     @property
     def views(self) -> dict[str, Tensor]:
@@ -71,7 +71,7 @@ class Batch:
         sizes: int64 [B, 2] by view name, height and width in pixels at native size, whatever `views` hold.
         encoded_bytes: int64 [B] by view name, of the original those of its own file; NOT_ENCODED where there are none.
         paths: B file names relative to the data root, None for images that are no files.
-        fidelity: float32 [2, B] by degraded view, PSNR and SSIM; None where they were not measured, or are still to be,
+        fidelity: float32 [B, 2] by degraded view, PSNR and SSIM; None where they were not measured, or are still to be,
             from `views` at native size.
         unreadable: Images that would have been in this batch.
         room: Bytes of shared memory that it may take on its way to another process; a larger one passes through a pipe.
@@ -88,6 +88,34 @@ class Batch:
     unreadable: list[Unreadable] = field(default_factory=list)
     room: float = math.inf
     by_pipe: bool = False
+
+    @classmethod
+    def joined(cls, pieces: Sequence[Self]) -> Self:
+        """One batch of several with the same views that follow each other, at least one."""
+        full = [piece for piece in pieces if len(piece)] or pieces[:1]
+        if len(pieces) == 1:
+            return pieces[0]
+        measured = [piece.fidelity for piece in full]
+        unknown = [torch.full((len(piece), 2), math.nan) for piece in full]
+
+        def columns(of: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+            return {name: torch.cat([column[name] for column in of]) for name in of[0]}
+
+        return cls(
+            views={name: _joined([piece.views[name] for piece in full]) for name in full[0].views},
+            labels=torch.cat([piece.labels for piece in full]),
+            indices=torch.cat([piece.indices for piece in full]),
+            sizes=columns([piece.sizes for piece in full]),
+            encoded_bytes=columns([piece.encoded_bytes for piece in full]),
+            paths=[path for piece in full for path in piece.paths],
+            fidelity={
+                name: torch.cat([rest if of is None else of[name] for of, rest in zip(measured, unknown, strict=True)])
+                for name in next((of for of in measured if of is not None), ())
+            }
+            or None,
+            unreadable=[image for piece in pieces for image in piece.unreadable],
+            by_pipe=any(piece.by_pipe for piece in pieces),
+        )
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -134,6 +162,14 @@ class Batch:
         views = {name: _unpack(arrived(images), shapes) for name, (images, shapes) in state["views"].items()}
         self.__dict__.update(state, views=views)
         self.__dict__.update(self._columns(torch.from_numpy))
+
+
+def _joined(pieces: Sequence[Images]) -> Images:
+    shapes = {images.shape[1:] if isinstance(images, Tensor) else None for images in pieces}
+    whole = [images for images in pieces if isinstance(images, Tensor)]
+    if len(shapes) == 1 and len(whole) == len(pieces):
+        return torch.cat(whole)
+    return [image for images in pieces for image in images]
 
 
 def _pack(images: Images) -> tuple[Tensor, list[torch.Size] | None]:

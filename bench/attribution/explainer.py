@@ -104,9 +104,9 @@ class Explainer:
     def _block_period(self, block: float | None, height: int, width: int) -> float | None:
         """Of a view's blocks in input pixels; None without blocks, or where they are squashed to oblongs."""
         preprocess = self.classifier.preprocess
-        if block is None or (preprocess.resize_mode == "squash" and height != width):
+        if block is None or (preprocess.geometry.mode == "squash" and height != width):
             return None
-        return codec_period((height, width), preprocess.image_size, block)
+        return codec_period((height, width), preprocess.geometry.size, block)
 
     def _numbers(self, result: Attribution, row: int, block_period: float | None) -> ViewExplanation:
         statistics = attribution_statistics(result.attribution[row : row + 1], self.patch_period, block_period)

@@ -27,6 +27,11 @@ def to_ycbcr(pixels: Tensor) -> Tensor:
     return _mix(_to_ycbcr(), pixels)
 
 
+def from_ycbcr(planes: Tensor) -> Tensor:
+    """Red, green and blue of Y, Cb and Cr, the inverse of `to_ycbcr`; float [..., 3, H, W] in and out."""
+    return _mix(torch.linalg.inv(_to_ycbcr()), planes)
+
+
 def gradient_in_ycbcr(gradient: Tensor) -> Tensor:
     """The gradient with respect to Y, Cb and Cr of a function whose gradient with respect to RGB is given.
 

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.clip.preprocess import Axis, Interpolation, Preprocess, fixed_point_coefficients
+from bench.clip.preprocess import Axis, Preprocess, fixed_point_coefficients
+from datamodules.geometry import Interpolation
 
 
 def resize_linearly(preprocess: Preprocess, images: Tensor) -> Tensor:
@@ -45,7 +46,7 @@ def gradient_at_own_size(preprocess: Preprocess, gradient: Tensor, height: int, 
 
 def _matrices(preprocess: Preprocess, height: int, width: int) -> tuple[Tensor, Tensor]:
     rows, columns = preprocess.axes(height, width)
-    return _matrix(rows, preprocess.interpolation), _matrix(columns, preprocess.interpolation)
+    return _matrix(rows, preprocess.geometry.interpolation), _matrix(columns, preprocess.geometry.interpolation)
 
 
 @lru_cache(maxsize=64)

@@ -90,9 +90,6 @@ class Preprocess(nn.Module):
     ) -> None:
         super().__init__()
         self.geometry = Geometry(image_size, resize_mode, interpolation)
-        self.image_size = image_size
-        self.resize_mode = resize_mode
-        self.interpolation: Interpolation = interpolation
         with torch.inference_mode(False):
             self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
             self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
@@ -122,7 +119,7 @@ class Preprocess(nn.Module):
             if isinstance(images, Tensor):
                 return self._resize(images)
             if not images:
-                return self.mean.new_empty((0, 3, self.image_size, self.image_size))
+                return self.mean.new_empty((0, 3, self.geometry.size, self.geometry.size))
             groups: defaultdict[torch.Size, list[int]] = defaultdict(list)
             for i, image in enumerate(images):
                 groups[image.shape].append(i)
@@ -133,23 +130,18 @@ class Preprocess(nn.Module):
 
     def axes(self, height: int, width: int) -> tuple[Axis, Axis]:
         """What happens along the two sides of an image of a size in pixels."""
-        side = self.image_size
-        if self.resize_mode == "squash":
-            return Axis(height, side, 0, side), Axis(width, side, 0, side)
-        short = min(height, width)
-        # torchvision rounds the longer side down and the crop's corner half to even
+        sides = height, width
         rows, columns = (
-            Axis(size, resized, corner, corner + side)
-            for size in (height, width)
-            for resized in [side if size == short else int(side * size / short)]
-            for corner in [round((resized - side) / 2)]
+            Axis(size, resized, corner, corner + self.geometry.size)
+            for size, resized in zip(sides, self.geometry.resized(sides), strict=True)
+            for corner in [self.geometry.crop(resized)]
         )
         return rows, columns
 
     def _resize(self, images: Tensor) -> Tensor:
         if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape[2:]:
             raise ValueError(f"expected uint8 [B, 3, H, W], got {images.dtype} {list(images.shape)}")
-        count, side, (height, width) = len(images), self.image_size, images.shape[2:]
+        count, side, (height, width) = len(images), self.geometry.size, images.shape[2:]
         rows, columns = self.axes(height, width)
         pixels = torch.empty((count, 3, side, side), dtype=torch.float32, device=images.device)
         chunk = max(1, count)
@@ -160,7 +152,7 @@ class Preprocess(nn.Module):
             source, target, rows, columns = images.mT, pixels.mT, columns, rows
         with _full_precision(images.device):
             for i in range(0, count, chunk):
-                _resample(source[i : i + chunk], target[i : i + chunk], rows, columns, self.interpolation)
+                _resample(source[i : i + chunk], target[i : i + chunk], rows, columns, self.geometry.interpolation)
         return pixels
 
 

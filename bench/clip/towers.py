@@ -3,12 +3,14 @@
 An image tower of no family works everywhere but where its family has to be known, and there it is refused in words.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -37,6 +39,27 @@ class Blocks(NamedTuple):
     head: tuple[str, ...]
 
 
+class LastAttention(NamedTuple):
+    """The attention that makes the embedding: its first token becomes it.
+
+    Attributes:
+        module: What computes it; its output, or the first part of its output, is [B, 1 + P, W] or that of the first
+            token alone, [B, W], after the projection `output`.
+        tokens: From the module's input to the tokens that attend to each other, [B, 1 + P, V].
+        queries: From tokens to queries of all heads side by side, [B, 1 + P, V] in and out.
+        keys: Likewise.
+        values: Likewise.
+        output: Weights [W, V] of the last linear map, from the heads side by side.
+    """
+
+    module: nn.Module
+    tokens: Callable[[Tensor], Tensor]
+    queries: Callable[[Tensor], Tensor]
+    keys: Callable[[Tensor], Tensor]
+    values: Callable[[Tensor], Tensor]
+    output: Tensor
+
+
 class Family:
     """Image towers of no family that is known here."""
 
@@ -57,6 +80,10 @@ class Family:
         """The residual blocks, None where their order is not known."""
         return None
 
+    def last_attention(self, tower: Any) -> LastAttention | None:
+        """The attention that makes the embedding, None where there is none, or where it is not known."""
+        return None
+
 
 class ClipResNet(Family):
     """open_clip's ModifiedResNet, with ReLU throughout."""
@@ -72,6 +99,16 @@ class ClipResNet(Family):
     def blocks(self, tower: Any) -> Blocks:
         layers = [(f"layer{number}", len(getattr(tower, f"layer{number}"))) for number in range(1, 5)]
         return Blocks(tuple(f"{name}.{block}." for name, count in layers for block in range(count)), ("attnpool.",))
+
+    def last_attention(self, tower: Any) -> LastAttention:
+        pool = tower.attnpool
+
+        def tokens(features: Tensor) -> Tensor:
+            cells = features.flatten(2).mT
+            every: Tensor = torch.cat([cells.mean(1, keepdim=True), cells], 1) + pool.positional_embedding
+            return every
+
+        return LastAttention(pool, tokens, pool.q_proj, pool.k_proj, pool.v_proj, pool.c_proj.weight)
 
 
 class VisionTransformer(Family):
@@ -89,6 +126,16 @@ class VisionTransformer(Family):
         count = len(tower.transformer.resblocks)
         residual = tuple(f"transformer.resblocks.{block}." for block in range(count))
         return Blocks(residual, ("attn_pool", "ln_post.", "proj"))
+
+    def last_attention(self, tower: Any) -> LastAttention | None:
+        attention = getattr(tower.transformer.resblocks[-1], "attn", None)
+        if not isinstance(attention, nn.MultiheadAttention) or tower.attn_pool is not None or tower.pool_type != "tok":
+            return None
+        weights, biases = attention.in_proj_weight.chunk(3), attention.in_proj_bias.chunk(3)
+        queries, keys, values = (
+            partial(functional.linear, weight=weight, bias=bias) for weight, bias in zip(weights, biases, strict=True)
+        )
+        return LastAttention(attention, lambda tokens: tokens, queries, keys, values, attention.out_proj.weight)
 
 
 class Timm(Family):
@@ -135,6 +182,11 @@ def last_projection(tower: nn.Module) -> Projection | None:
 def residual_blocks(tower: nn.Module) -> Blocks | None:
     """An image tower's residual blocks, None where their order is not known."""
     return _family(tower).blocks(tower)
+
+
+def last_attention(tower: nn.Module) -> LastAttention | None:
+    """The attention that makes an image tower's embedding, None where there is none, or where it is not known."""
+    return _family(tower).last_attention(tower)
 
 
 def folds_batch_norms(tower: nn.Module) -> bool:

@@ -105,7 +105,11 @@ class ZeroShotClassifier(nn.Module):
         Returns:
             float32 [B, C].
         """
-        return self.logits(self._embed(self.preprocess.normalise(pixels), self.model.encode_image))
+        return self.logits(self.embed_pixels(pixels))
+
+    def embed_pixels(self, pixels: Tensor) -> Tensor:
+        """Unit embeddings, float32 [B, D], of resized images as `pixel_logits` takes them; differentiable."""
+        return self._embed(self.preprocess.normalise(pixels), self.model.encode_image)
 
     def _embed(self, inputs: Tensor, encode: Any) -> Tensor:
         if len(inputs) == 0:

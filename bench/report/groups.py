@@ -23,7 +23,7 @@ from datamodules.degradations import ORIGINAL, curves
 if TYPE_CHECKING:
     import pandas as pd
 
-_NOT_THE_IMAGES = {"views", "lossy_source_formats", "audit"}
+_NOT_THE_IMAGES = {"views", "tables", "lossy_source_formats", "audit"}
 _NOT_THE_MODEL = {
     *("encoder", "architecture", "pretrained", "parameters", "open_clip"),  # spelling, or implied by weights
     *("compiled", "compile"),  # how fast

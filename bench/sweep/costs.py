@@ -9,7 +9,7 @@ from typing import Any
 from bench.clip.encoders import untrained
 from bench.clip.towers import image_flops
 from bench.sweep.grid import Cell
-from datamodules.degradations import DEFAULT_DEGRADATIONS, parse_all
+from datamodules.degradations import DEFAULT_DEGRADATIONS, load_tables, parse_all
 from datamodules.errors import UserError
 
 _IMAGES = {
@@ -74,6 +74,9 @@ def cell_cost(cell: Cell) -> CellCost:
             raise UserError(f"--{name} is {value!r}: give a text")
     if not isinstance(degradations, str) and not all(isinstance(view, str) for view in _listed(degradations)):
         raise UserError(f"--data.degradations is {degradations!r}: give names of views")
+    tables = data.get("tables", ())
+    for file in [tables] if isinstance(tables, str) else _listed(tables):
+        load_tables(str(file))
     return CellCost(_images(config, data), len(parse_all(degradations)), encoder_cost(encoder, pretrained))
 
 

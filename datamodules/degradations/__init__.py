@@ -7,8 +7,19 @@ A degradation's specification is its name everywhere (YAML, metric keys, columns
 from datamodules.degradations.base import ORIGINAL, Degradation, Kind, OneNumber, Original, Setting
 from datamodules.degradations.formats import Degraded, FileFormat
 from datamodules.degradations.jpeg import Jpeg
+from datamodules.degradations.quantisation import load_tables
 from datamodules.degradations.registry import register, registered
-from datamodules.degradations.specs import MOST_VIEWS, Chain, codec_versions, curves, degrade, framing, parse, parse_all
+from datamodules.degradations.specs import (
+    MOST_VIEWS,
+    Chain,
+    codec_versions,
+    curves,
+    degrade,
+    framing,
+    parse,
+    parse_all,
+    table_hashes,
+)
 
 DEFAULT_DEGRADATIONS = (ORIGINAL, "jpeg-75", "jpeg-50", "jpeg-25")
 """The views of Chen, Namboodiri and Padget (2023)."""
@@ -30,8 +41,10 @@ __all__ = [
     "curves",
     "degrade",
     "framing",
+    "load_tables",
     "parse",
     "parse_all",
     "register",
     "registered",
+    "table_hashes",
 ]

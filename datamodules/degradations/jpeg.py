@@ -108,14 +108,14 @@ class Jpeg:
 
     def _save(self, image: Image.Image) -> Degraded:
         options = {} if self.subsampling is None else {"subsampling": _SUBSAMPLINGS[self.subsampling]}
-        with _buffer_for(image) if self.progressive or self.optimise else nullcontext():
+        with buffer_for(image) if self.progressive or self.optimise else nullcontext():
             return JPEG.round_trip(
                 image, quality=self.quality, progressive=self.progressive, optimize=self.optimise, **options
             )
 
 
 @contextmanager
-def _buffer_for(image: Image.Image) -> Iterator[None]:
+def buffer_for(image: Image.Image) -> Iterator[None]:
     """Room for a whole file: progressive and optimised coding need it in one piece, and Pillow's guess can be short.
 
     It allows 8 or 16 bits for a pixel, and 4:4:4 noise takes more; nothing takes twice the raw pixels.

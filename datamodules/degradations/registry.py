@@ -11,6 +11,7 @@ from datamodules.degradations.codecs import Avif, Heic, Jpeg2000Psnr, Jpeg2000Ra
 from datamodules.degradations.geometry import Crop, Resize
 from datamodules.degradations.jpeg import Cifar10CJpeg, ImageNetCJpeg, Jpeg
 from datamodules.degradations.references import Blur, DownUp, Noise
+from datamodules.degradations.tables import JpegTables
 from datamodules.errors import UserError
 
 AnyKind = TypeVar("AnyKind", bound=type[Kind])
@@ -23,6 +24,7 @@ _BUILT_IN: dict[str, type[Kind]] = {
     for kind in (
         Original,
         Jpeg,
+        JpegTables,
         Cifar10CJpeg,
         ImageNetCJpeg,
         WebP,

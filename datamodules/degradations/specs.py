@@ -15,6 +15,7 @@ from datamodules.degradations.base import ORIGINAL, Degradation, Original, Setti
 from datamodules.degradations.formats import Degraded, FileFormat
 from datamodules.degradations.geometry import Crop, Resize
 from datamodules.degradations.registry import parse_link
+from datamodules.degradations.tables import JpegTables
 from datamodules.degradations.target_rate import names_a_rate, parse_rate
 from datamodules.errors import UserError
 
@@ -116,12 +117,16 @@ def framing(degradation: Degradation) -> tuple[str, ...]:
     >>> framing(parse("resize-256+crop-224+jpeg-50")), framing(parse("resize-0.5+jpeg-50"))
     (('resize-256', 'crop-224'), ())
     """
-    links = degradation.links if isinstance(degradation, Chain) else (degradation,)
+    links = _links(degradation)
     frame: tuple[str, ...] = ()
     for end, link in enumerate(links, start=1):
         if isinstance(link, Crop):
             frame = tuple(one.name for one in links[:end] if isinstance(one, Crop | Resize))
     return frame
+
+
+def _links(degradation: Degradation) -> tuple[Degradation, ...]:
+    return degradation.links if isinstance(degradation, Chain) else (degradation,)
 
 
 def _parse_link(spec: str) -> Degradation:
@@ -159,7 +164,8 @@ def parse_all(specs: Sequence[str] | str) -> tuple[Degradation, ...]:
     Ranges are written as in bash: `jpeg-{95..5..10}`, `webp-{75,50}`, `resize-0.{25,5}+jpeg-{75,50}`.
 
     Raises:
-        UserError: A specification is wrong or listed twice, there are too many, or a codec is missing here.
+        UserError: A specification is wrong or listed twice, there are too many, or a codec is missing here, or the
+            tables of a view.
 
     >>> [degradation.name for degradation in parse_all(["jpeg-{75..25..25}"])]
     ['original', 'jpeg-75', 'jpeg-50', 'jpeg-25']
@@ -175,8 +181,9 @@ def parse_all(specs: Sequence[str] | str) -> tuple[Degradation, ...]:
         try:
             for file_format in degradation.formats:
                 file_format.require()
+            table_hashes([degradation])
         except UserError as error:
-            raise UserError(f"degradation {degradation.name!r}: {error}") from error
+            raise UserError(f"degradation {degradation.name!r}: {error}", option=error.options) from error
     return degradations
 
 
@@ -236,3 +243,14 @@ def codec_versions(degradations: Iterable[Degradation]) -> dict[str, str | None]
     """Versions of the libraries behind the codecs, by format, for the record; the codecs are there."""
     formats = {file_format for degradation in degradations for file_format in degradation.formats}
     return {one.title: one.version() for one in sorted(formats, key=lambda one: one.title)}
+
+
+def table_hashes(degradations: Iterable[Degradation]) -> dict[str, str]:
+    """SHA-256 of the JPEG tables at work, by name, for the record.
+
+    Raises:
+        UserError: Tables are not known, or lack a scale.
+    """
+    links = chain.from_iterable(map(_links, degradations))
+    tables = [link.require() for link in links if isinstance(link, JpegTables)]
+    return {one.name: one.sha256 for one in sorted(tables, key=lambda one: one.name)}

@@ -15,6 +15,7 @@ VALID = [
     *(f"jpeg-75-{subsampling}" for subsampling in ("444", "422", "420")),
     *("jpeg-75-progressive", "jpeg-75-optimise", "jpeg-75-x5", "jpeg-75-x100-shift15"),
     "jpeg-75-444-progressive-optimise-x5-shift3",
+    *("jpeg-tables-mozjpeg1-1", "jpeg-tables-mine-100", "jpeg-tables-cifar10.vit_b32-50+jpeg-75"),
     *("cifar10c-jpeg-1", "cifar10c-jpeg-5", "imagenetc-jpeg-1", "imagenetc-jpeg-5"),
     *("webp-0", "webp-100", "webp-lossless", "avif-0", "avif-100"),
     *("jp2-ratio-20", "jp2-ratio-2.5", "jp2-ratio-1000", "jp2-psnr-35", "jp2-psnr-37.5"),

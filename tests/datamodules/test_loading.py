@@ -124,6 +124,27 @@ def test_a_process_that_dies_at_no_image_is_said_to():
         list(iterator)
 
 
+def assert_equal(batches, others):
+    for one, other in zip(batches, others, strict=True):
+        for view, images in one.views.items():
+            assert type(images) is type(other.views[view])
+            assert all(map(torch.equal, images, other.views[view]))
+        assert torch.equal(one.labels, other.labels)
+        assert torch.equal(one.indices, other.indices)
+        assert all(torch.equal(count, other.encoded_bytes[view]) for view, count in one.encoded_bytes.items())
+        assert all(torch.equal(sides, other.sizes[view]) for view, sides in one.sizes.items())
+
+
+@pytest.mark.parametrize("seconds", [1e-9, 1e9], ids=["single images", "whole batches"])
+def test_batches_that_several_processes_make_together_are_the_same(seconds, monkeypatch):
+    monkeypatch.setattr(loading, "_PIECE", seconds)
+    data = opened(fates={7: dies("SIGSEGV")}, on_error="skip", batch_size=8)
+    indices, batches = read(data)
+    assert indices == [index for index in range(20) if index != 7]
+    assert [len(batch) for batch in batches] == [7, 8, 4]
+    assert_equal(batches[1:], read(opened(batch_size=8, num_workers=0))[1][1:])
+
+
 class TestSharedMemory:
     @pytest.fixture
     def full(self, monkeypatch):
@@ -137,13 +158,7 @@ class TestSharedMemory:
             monkeypatch.setattr(Fatal, "load", lambda self, i: ArraySource.load(self, i).resize((1 + i, 2)))
         piped, plain = read(opened())[1], read(opened(num_workers=0))[1]
         assert all(batch.by_pipe for batch in piped)
-        for one, other in zip(piped, plain, strict=True):
-            for view, images in one.views.items():
-                assert type(images) is type(other.views[view])
-                assert all(map(torch.equal, images, other.views[view]))
-            assert torch.equal(one.labels, other.labels)
-            assert torch.equal(one.indices, other.indices)
-            assert all(torch.equal(count, other.encoded_bytes[view]) for view, count in one.encoded_bytes.items())
+        assert_equal(piped, plain)
         [line] = [record.message for record in caplog.records]
         assert line.startswith("/dev/shm has 0 MB, too little for batches of this size")
 
