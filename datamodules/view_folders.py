@@ -17,7 +17,8 @@ from datamodules.decoding import to_rgb
 from datamodules.degradations import ORIGINAL, Degradation, Degraded, FileFormat, Setting, parse
 from datamodules.errors import UserError
 from datamodules.exports import IMAGES, MANIFEST, SIZES, UNFINISHED, Manifest, read_images, read_sizes
-from datamodules.folders import FolderSource, open_image, visible
+from datamodules.folders import FolderSource, visible
+from datamodules.image_formats import open_image_file
 from datamodules.sources import AlreadyLossy, Source, digest
 
 
@@ -116,7 +117,7 @@ class ViewFolderSource(Source):
         if degradation.name == ORIGINAL:
             return degradation(image)
         file = self.root / degradation.name / self._files[degradation.name][index]
-        with open_image(file) as opened:
+        with open_image_file(file) as opened:
             rgb = to_rgb(opened)
         sizes = self._sizes.get(degradation.name)
         return Degraded(rgb, file.stat().st_size if sizes is None else sizes[index])
