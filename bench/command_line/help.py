@@ -20,6 +20,7 @@ COMMANDS: Mapping[str, str] = {
     "sweep": "a grid of test or fit runs, resumable and shared by any number of processes",
     "references": "published figures, and how many cells of some runs can be checked against them",
     "report": "tables, figures and statistics from the results of any number of runs",
+    "export": "every view of a data set as files, resumable, for other programs and for `ViewFolders`",
     "audit": "which images of a data set were lossy before, by their headers and their pixels",
 }
 LIGHTNING_COMMANDS = ("test", "predict", "fit", "validate")

@@ -103,7 +103,7 @@ class Jpeg:
         for generation in range(1, self.generations):
             roll = generation * self.shift
             again = self._save(ImageChops.offset(degraded.image, roll))
-            degraded = Degraded(ImageChops.offset(again.image, -roll), again.encoded_bytes)
+            degraded = Degraded(ImageChops.offset(again.image, -roll), again.encoded_bytes) if roll else again
         return degraded
 
     def _save(self, image: Image.Image) -> Degraded:
