@@ -22,7 +22,7 @@ from bench.runs.folder import RunFolder
 from datamodules import ImageFolder
 from datamodules.degradations import ORIGINAL
 
-_SAMPLES = (20, 64, 256)
+_SAMPLES = (10, 20, 64, 256)
 
 
 def bold_by_chance(frequencies: Floats, images: int, draws: int, seed: int = 0) -> tuple[float, float]:
