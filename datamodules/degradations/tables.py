@@ -56,6 +56,11 @@ class JpegTables:
     def settings(self) -> tuple[Setting, ...]:
         return (Setting("quality", self.scale, f"{self.head}-{self.tables}"),)
 
+    @property
+    def halves_chroma(self) -> bool:
+        """See `datamodules.degradations.base.halves_chroma`; False where the tables are not known."""
+        return self.known is not None and self.known.at(self.scale).subsampling == "4:2:0"
+
     def require(self) -> TableSet:
         """The tables.
 
