@@ -72,7 +72,7 @@ def configured(config: str, words: Sequence[str]) -> Chosen:
     for word in rest:
         key, equals, text = word.removeprefix("--data.").partition("=")
         if not word.startswith("--data."):
-            raise UserError(f"{word!r} is no option of `lightning audit`: give --data.NAME VALUE")
+            raise UserError(f"{word!r} is no option here: give --data.NAME VALUE")
         value = text if equals else next(rest, None)
         if value is None:
             raise UserError(f"{word} needs a value")
