@@ -4,7 +4,7 @@
 
 Twenty images of the test split of an image folder, side by side in one picture, are saved with the tables of each
 scale. What Pillow reads is compared with what OpenCV (`pip install --target FOLDER opencv-python-headless`), the djpeg
-of libjpeg-turbo and a headless Chromium read. Decoders of the same library and version agree; others may round otherwise.
+of libjpeg-turbo and a headless Chromium read. Decoders of one library and version agree; others may round otherwise.
 """
 
 import argparse

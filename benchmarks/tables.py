@@ -25,7 +25,6 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from bench.clip.allocation import keep_freed_memory
 from bench.clip.encoders import load_encoder
 from bench.clip.zero_shot import ZeroShotClassifier
 from bench.fidelity import fidelity
@@ -35,6 +34,7 @@ from bench.statistics.bootstrap import Floats, estimate, resampled_sums
 from bench.statistics.intervals import Estimate
 from bench.tables.usage import STANDARD
 from datamodules import ImageFolder
+from datamodules.allocation import keep_freed_memory
 from datamodules.decoding import to_rgb
 from datamodules.degradations.quantisation import Quantisation, TableSet, families, family, read_tables
 from datamodules.degradations.tables import written

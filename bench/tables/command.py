@@ -10,8 +10,8 @@ from datamodules.errors import UserError
 from datamodules.text import printable
 
 if TYPE_CHECKING:
-    from bench.command_line.data import Chosen
     from bench.tables.tuning import Pictures
+    from datamodules.base import DegradedDataModule
 
 _SCALES = (10, 25, 50, 75, 90)
 _LEAST_IMAGES = 4
@@ -88,26 +88,28 @@ def _make(options: Any, rest: Sequence[list[str]]) -> None:
     data = [word for group in rest if group[0].startswith("--data.") for word in group]
     if not any(word.partition("=")[0] == "--data.split" for word in data):
         data += ["--data.split", "train"]
-    chosen = configured(options.config, data)
+    images = configured(options.config, data, "tables")
     import torch
     from tqdm import tqdm
 
-    from bench.clip.allocation import keep_freed_memory
     from bench.clip.encoders import load_encoder
+    from bench.clip.templates import read_templates, templates_of
     from bench.clip.zero_shot import ZeroShotClassifier
     from bench.runs.files import write_atomically
     from bench.runs.json_values import as_text
     from bench.tables.search import trials
     from bench.tables.tuning import Settings, tune
+    from datamodules.allocation import keep_freed_memory
 
-    pictures = _pictures(chosen, options.images, options.seed)
+    pictures = _pictures(images, options.images, options.seed)
+    templates = read_templates(encoder["templates"]) or templates_of(images)
     loaded = load_encoder(encoder["encoder"], encoder["pretrained"], encoder["activation"])
-    classifier = ZeroShotClassifier(loaded, chosen.source.classes, encoder["templates"])
+    classifier = ZeroShotClassifier(loaded, images.class_names, templates)
     classifier = classifier.to("cuda" if torch.cuda.is_available() else "cpu")
     keep_freed_memory()
     kinds = ("4:2:0", "4:4:4") if options.subsampling == "any" else (options.subsampling,)
     settings = Settings(scales, options.generations, options.distortion, kinds, not options.two_tables, options.seed)
-    described = {**loaded.provenance(), "templates": list(encoder["templates"])}
+    described = {**loaded.provenance(), "templates": list(templates)}
     total = trials(kinds, settings.shared, len(scales), settings.generations)
     with tqdm(total=total, desc="Tables", unit="trial", disable=None) as bar:
         found = tune(classifier, described, pictures, settings, options.output, name, bar.update)
@@ -178,32 +180,31 @@ def _model(config: str, words: Sequence[str]) -> dict[str, Any]:
         if value is None:
             raise UserError(f"{word} needs a value")
         model[key] = read_value(value, f"the value of {word}")
-    templates = model["templates"]
-    model["templates"] = (templates,) if isinstance(templates, str) else tuple(templates)
     return model
 
 
-def _pictures(chosen: "Chosen", images: int, seed: int) -> "Pictures":
+def _pictures(data: "DegradedDataModule", images: int, seed: int) -> "Pictures":
     """Images drawn from a split without replacement, half of them held out."""
     import numpy as np
 
     from bench.tables.tuning import Pictures
     from datamodules.decoding import to_rgb
 
-    count = min(images, len(chosen.indices) // 2)
+    name, source, positions = f"{data.dataset_name}/{data.split}", data.chosen, data.positions
+    count = min(images, len(positions) // 2)
     if count < _LEAST_IMAGES // 2:
-        raise UserError(f"{chosen.name} has {len(chosen.indices)} images: tables need at least {_LEAST_IMAGES}")
-    drawn = np.random.default_rng(seed).permutation(len(chosen.indices))[: 2 * count]
-    places = [chosen.indices[int(place)] for place in drawn]
+        raise UserError(f"{name} has {len(positions)} images here: tables need at least {_LEAST_IMAGES}")
+    drawn = np.random.default_rng(seed).permutation(len(positions))[: 2 * count]
+    places = [positions[int(place)] for place in drawn]
     loaded = []
     for place in places:
-        with chosen.source.load(place) as image:
+        with source.load(place) as image:
             loaded.append(to_rgb(image).copy())
-    labels = [chosen.source.label(place) for place in places]
+    labels = [source.label(place) for place in places]
     origin = {
-        "name": chosen.name,
-        "content": chosen.source.content(),
-        "class_names": list(chosen.source.classes),
+        "name": name,
+        "content": source.content(),
+        "class_names": list(data.class_names),
         "seed": seed,
         "images": count,
     }

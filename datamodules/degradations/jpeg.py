@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 
 from PIL import Image, ImageChops, ImageFile
 
-from datamodules.degradations.base import OneNumber, Setting, in_range, malformed
+from datamodules.degradations.base import Degradation, OneNumber, Setting, in_range, malformed
 from datamodules.degradations.formats import JPEG, Degraded, FileFormat
 from datamodules.errors import UserError
 
@@ -103,7 +103,7 @@ class Jpeg:
         for generation in range(1, self.generations):
             roll = generation * self.shift
             again = self._save(ImageChops.offset(degraded.image, roll))
-            degraded = Degraded(ImageChops.offset(again.image, -roll), again.encoded_bytes)
+            degraded = Degraded(ImageChops.offset(again.image, -roll), again.encoded_bytes) if roll else again
         return degraded
 
     def _save(self, image: Image.Image) -> Degraded:
@@ -112,6 +112,17 @@ class Jpeg:
             return JPEG.round_trip(
                 image, quality=self.quality, progressive=self.progressive, optimize=self.optimise, **options
             )
+
+
+def chroma_is_halved(degradation: Degradation) -> bool:
+    """Whether what comes last is a JPEG whose chroma is stored at half the resolution, on the image's own grid.
+
+    >>> [chroma_is_halved(Jpeg(50, subsampling)) for subsampling in (None, "420", "422", "444")]
+    [True, True, False, False]
+    """
+    last = getattr(degradation, "links", (degradation,))[-1]
+    last = getattr(last, "plain", last)  # what a severity of a corruption stands for
+    return isinstance(last, Jpeg) and last.subsampling in (None, "420") and not last.shift
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, product, zip_longest
 
 from PIL import Image
@@ -84,7 +84,7 @@ class Chain:
             degraded = link(image)
             image = degraded.image
             encoded_bytes = encoded_bytes if degraded.encoded_bytes is None else degraded.encoded_bytes
-        return Degraded(image, encoded_bytes)
+        return replace(degraded, encoded_bytes=encoded_bytes)
 
 
 def parse(spec: str) -> Degradation:

@@ -14,7 +14,10 @@ from torch import Tensor
 from datamodules.errors import UserError
 
 Losses = Callable[[Tensor, Tensor], Tensor]
-"""`(rows int64 [N], restored bool [N, U]) -> loss [N]` of image `rows[n]` with the units `restored[n]` put back."""
+"""`(rows int64 [N], restored bool [N, U]) -> loss [N]` of image `rows[n]` with the units `restored[n]` put back.
+
+It is handed tensors in host memory, like all of this module.
+"""
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,8 @@ def follow(losses: Losses, ranking: Tensor, counts: Sequence[int], ties: torch.G
 
     Args:
         losses: See `Losses`.
-        ranking: float [B, U], a map's values of the units; signed maps are positive where compression raised the loss.
+        ranking: float [B, U] on any device, a map's values of the units; signed maps are positive where compression
+            raised the loss.
         counts: See `step_counts`.
         ties: Draws the order of units with equal values; of seed 0 if None.
 
@@ -89,7 +93,7 @@ def follow(losses: Losses, ranking: Tensor, counts: Sequence[int], ties: torch.G
     """
     if ranking.isnan().any():
         raise ValueError("a map has values that are no numbers")
-    order = descending(ranking, ties)
+    order = descending(ranking.cpu(), ties)
     most_first = _curves(losses, order, counts)
     inner = _curves(losses, order.flip(1), counts[1:-1])
     least_first = torch.cat([most_first[:, :1], inner, most_first[:, -1:]], 1)
@@ -99,7 +103,7 @@ def follow(losses: Losses, ranking: Tensor, counts: Sequence[int], ties: torch.G
 def descending(ranking: Tensor, ties: torch.Generator | None = None) -> Tensor:
     """Units by falling value, int64 [B, U]; equal ones in random order, so that no map gains by where units are."""
     ties = torch.Generator().manual_seed(0) if ties is None else ties
-    shuffled = torch.rand(ranking.shape, generator=ties, dtype=torch.float64).argsort(1).to(ranking.device)
+    shuffled = torch.rand(ranking.shape, generator=ties, dtype=torch.float64).argsort(1)
     return shuffled.gather(1, ranking.gather(1, shuffled).argsort(dim=1, descending=True, stable=True))
 
 
@@ -108,7 +112,7 @@ def _curves(losses: Losses, order: Tensor, counts: Sequence[int]) -> Tensor:
     if not counts:
         return torch.zeros((images, 0), dtype=torch.float64)
     places = order.argsort(1)  # when a unit's turn comes
-    limits = torch.tensor(counts, device=order.device)
+    limits = torch.tensor(counts)
     restored = places[:, None] < limits[None, :, None]
-    rows = torch.arange(images, device=order.device).repeat_interleave(len(counts))
+    rows = torch.arange(images).repeat_interleave(len(counts))
     return losses(rows, restored.view(-1, units)).cpu().double().view(images, len(counts))

@@ -24,8 +24,9 @@ def grad_eclip(classifier: ZeroShotClassifier, pixels: Tensor, labels: Tensor) -
         H_i = ReLU(sum_c w_c lambda_i v_ic),   w_c = dS / do_c,   lambda_i = cos(q, k_i), from 0 to 1 over the image's i
 
     (Zhao et al., 2024, section 3; lambda is their loosened attention weight, w their channel weight). Their released
-    code computes the last attention with a single head, whatever the model has; here o is that of the model as it is.
-    In a CLIP's ResNet the last attention is its attention pooling, as in the journal version.
+    code computes the last attention with a single head, whatever the model has, and takes the cosines behind the heads'
+    projection; here o is that of the model as it is, and the cosines are those of the paper. The attention pooling of a
+    CLIP's ResNet has the same parts and is treated alike.
 
     Args:
         classifier: With a ViT of open_clip's that pools by its class token, or with a CLIP's ResNet.

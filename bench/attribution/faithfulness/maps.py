@@ -17,7 +17,7 @@ from bench.clip.linear_resize import gradient_at_own_size
 from bench.clip.zero_shot import ZeroShotClassifier
 
 Valued = Callable[[Units], Tensor]
-"""Values of units, float [B, U]; the larger, the sooner a unit is to be repaired."""
+"""Values of units, float [B, U] on any device; the larger, the sooner a unit is to be repaired."""
 
 
 class Pairs:
@@ -72,8 +72,9 @@ class Pairs:
         return functional.cross_entropy(torch.cat(parts), self.labels[rows], reduction="none")
 
     def losses_repaired(self, units: Units, rows: Tensor, restored: Tensor) -> Tensor:
-        """Loss in nats, float32 [N], of images `rows` [N] with the units `restored` [N, U] put back."""
-        steps = zip(torch.split(rows, self.max_batch), torch.split(restored, self.max_batch), strict=True)
+        """Loss in nats, float32 [N], of images `rows` [N] with the units `restored` [N, U] put back, on any device."""
+        places, device = range(0, len(rows), self.max_batch), self.labels.device
+        steps = ((some[at : at + self.max_batch].to(device) for some in (rows, restored)) for at in places)
         return torch.cat([self.losses(some, units.restore(some, which)) for some, which in steps])
 
     def slopes(self, points: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
@@ -113,7 +114,7 @@ def random_order(pairs: Pairs, draw: int = 0) -> Valued:
 
     def valued(units: Units) -> Tensor:
         rows = [torch.rand(units.count, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-        return torch.stack(rows).to(pairs.labels.device)
+        return torch.stack(rows)
 
     return valued
 
@@ -158,13 +159,13 @@ def important_direction(pairs: Pairs, steps: int = 16) -> Valued:
         steps: N, of equal length.
     """
     found = list(pairs.slopes(torch.linspace(0, 1, steps + 1)))
-    losses = torch.cat([values for values, _ in found]).double()
+    losses = torch.cat([values for values, _ in found]).cpu().double()
     gradients = torch.cat([several[:, :-1] for _, several in found])
 
     def valued(units: Units) -> Tensor:
         total = losses.new_zeros(len(pairs), units.count)
         for step, change in enumerate(losses.diff(dim=1).unbind(1)):
-            squares = units.of_gradient(gradients[:, step]).double().square().sum(2)
+            squares = units.of_gradient(gradients[:, step]).cpu().double().square().sum(2)
             norm = squares.sum(1, keepdim=True)
             total += change[:, None] * squares / norm.where(norm > 0, 1)
         return total
@@ -188,9 +189,9 @@ def single_repairs(pairs: Pairs) -> Valued:
     """By how much the loss falls when a unit alone is put back into the degraded image; a forward pass per unit."""
 
     def valued(units: Units) -> Tensor:
-        every = torch.arange(len(pairs), device=pairs.labels.device)
-        alone = torch.eye(units.count, dtype=torch.bool, device=every.device).repeat(len(pairs), 1)
-        before = pairs.losses(every, pairs.degraded)
+        every = torch.arange(len(pairs))
+        alone = torch.eye(units.count, dtype=torch.bool).repeat(len(pairs), 1)
+        before = pairs.losses(every.to(pairs.labels.device), pairs.degraded)
         after = pairs.losses_repaired(units, every.repeat_interleave(units.count), alone)
         return before[:, None] - after.view(len(pairs), units.count)
 

@@ -21,7 +21,7 @@ def classify(config, folder):
 
 
 def pixels(classifier):
-    side = classifier.preprocess.image_size
+    side = classifier.preprocess.geometry.size
     return torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0))
 
 
