@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from io import BytesIO
 from typing import ClassVar, Self
 
 from PIL import Image
@@ -88,3 +89,11 @@ def encode(image: Image.Image, quantisation: Quantisation) -> Degraded:
     """
     with buffer_for(image):
         return JPEG.round_trip(image, **quantisation.options())
+
+
+def written(image: Image.Image, quantisation: Quantisation) -> bytes:
+    """The file that `encode` measures and decodes."""
+    buffer = BytesIO()
+    with buffer_for(image):
+        image.save(buffer, format=JPEG.key, **quantisation.options())
+    return buffer.getvalue()
