@@ -73,11 +73,12 @@ class DegradedViews(Dataset[Sample | Unreadable | None]):
     def __getitem__(self, position: int) -> Sample | Unreadable | None:
         if position == PADDING:
             return None
-        return self.sample(self.index(position), self._degraded)
+        index = self.index(position)
+        return self.sample(index, partial(self._degraded, index))
 
-    def _degraded(self, image: Image.Image) -> Iterator[tuple[str, Degraded]]:
+    def _degraded(self, index: int, image: Image.Image) -> Iterator[tuple[str, Degraded]]:
         for degradation in self.degradations:
-            yield degradation.name, degradation(image)
+            yield degradation.name, self.source.view(index, degradation, image)
 
     def index(self, position: int) -> int:
         """Position in the source of what indexing takes."""

@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from datamodules.degradations import Degradation, Degraded
+
 UNLABELLED = -1
 
 
@@ -45,6 +47,16 @@ class Source(ABC):
     @abstractmethod
     def load(self, index: int) -> Image.Image:
         """Open image `index` in whatever mode it is stored; may raise whatever the decoder raises."""
+
+    def view(self, index: int, degradation: Degradation, image: Image.Image) -> Degraded:
+        """A view of image `index`; a source that has views of its own says so here.
+
+        Args:
+            index: Which image.
+            degradation: The view.
+            image: The image itself, upright RGB.
+        """
+        return degradation(image)
 
     @abstractmethod
     def label(self, index: int) -> int:
