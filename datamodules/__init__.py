@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from datamodules.synthetic import Synthetic
     from datamodules.tar_shards import TarShards
     from datamodules.torchvision_data import Torchvision
+    from datamodules.view_folders import ViewFolders
 
 _HOMES = {
     "CIFAR10": "datamodules.cifar10",
@@ -22,8 +23,19 @@ _HOMES = {
     "Synthetic": "datamodules.synthetic",
     "TarShards": "datamodules.tar_shards",
     "Torchvision": "datamodules.torchvision_data",
+    "ViewFolders": "datamodules.view_folders",
 }
 
-__all__ = ["CIFAR10", "CIFAR100", "STL10", "ImageFolder", "ImageNet", "Synthetic", "TarShards", "Torchvision"]
+__all__ = [
+    "CIFAR10",
+    "CIFAR100",
+    "STL10",
+    "ImageFolder",
+    "ImageNet",
+    "Synthetic",
+    "TarShards",
+    "Torchvision",
+    "ViewFolders",
+]
 
 __getattr__ = lazily(__name__, _HOMES)

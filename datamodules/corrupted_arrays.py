@@ -58,10 +58,10 @@ class CorruptedArrays(ArraySource):
             if array.dtype != np.uint8:
                 raise UserError(f"{corruption}.npy in {str(folder)!r} holds {array.dtype}, not uint8: replace it")
 
-    def view(self, index: int, degradation: Degradation, image: Image.Image) -> Degraded:
+    def degraded(self, index: int, image: Image.Image, degradation: Degradation) -> Degraded:
         """A published corruption as it is, and any other view made of the clean image."""
         if not isinstance(degradation, PublishedCorruption):
-            return super().view(index, degradation, image)
+            return super().degraded(index, image, degradation)
         name = degradation.corruption
         if name not in self._arrays:
             self._arrays[name] = np.load(self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)

@@ -80,6 +80,9 @@ class FolderSource(Source):
     def file_size(self, index: int) -> int:
         return (self.root / self.files[index]).stat().st_size
 
+    def file(self, index: int) -> bytes:
+        return (self.root / self.files[index]).read_bytes()
+
     def content(self) -> str:
         """A digest of paths, sizes and labels: reading every file would take as long as the benchmark."""
 

@@ -58,13 +58,16 @@ class ShardSource(Source):
         return len(self._places)
 
     def load(self, index: int) -> Image.Image:
+        return open_image(io.BytesIO(self.file(index)))
+
+    def file(self, index: int) -> bytes:
         shard, offset, size, _ = map(int, self._places[index])
         with open_regular(self._file(shard), "shard") as file:
             file.seek(offset)
             content = file.read(size)
         if len(content) < size:
             raise OSError(f"shard {shard}.tar has become shorter")
-        return open_image(io.BytesIO(content))
+        return content
 
     def label(self, index: int) -> int:
         return int(self._places[index, 3])

@@ -48,16 +48,6 @@ class Source(ABC):
     def load(self, index: int) -> Image.Image:
         """Open image `index` in whatever mode it is stored; may raise whatever the decoder raises."""
 
-    def view(self, index: int, degradation: Degradation, image: Image.Image) -> Degraded:
-        """A view of image `index`; a source that has views of its own says so here.
-
-        Args:
-            index: Which image.
-            degradation: The view.
-            image: The image itself, upright RGB.
-        """
-        return degradation(image)
-
     @abstractmethod
     def label(self, index: int) -> int:
         """Class of image `index`, or UNLABELLED."""
@@ -78,6 +68,24 @@ class Source(ABC):
             OSError: The file is gone.
         """
         return None
+
+    def file(self, index: int) -> bytes | None:
+        """The file that image `index` is; None if it is no file of its own.
+
+        Raises:
+            OSError: The file is gone.
+        """
+        return None
+
+    def degraded(self, index: int, image: Image.Image, degradation: Degradation) -> Degraded:
+        """A view of image `index`: what a degradation makes of it, unless the source has views of its own.
+
+        Args:
+            index: Position of the image.
+            image: The image as upright RGB; it is left as it is.
+            degradation: The view.
+        """
+        return degradation(image)
 
     @abstractmethod
     def content(self) -> str:
