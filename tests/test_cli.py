@@ -130,7 +130,7 @@ class TestConfigs:
         assert tuple(record["model"]["templates"]) == published_templates("cifar100")
 
     def test_cifar10c(self, run, tmp_path):
-        write_cifar10(tmp_path / "data", names=("test_batch",), count=2)
+        write_cifar10(tmp_path / "data", count=2)
         write_cifar10c(tmp_path / "data")
         folder, _ = run("test", "cifar10c", "--data.verify_checksums=false")
         views = list(read_record(folder)["metrics"])
