@@ -21,8 +21,7 @@ from bench.clip.towers import fold_batch_norms, folds_batch_norms, image_tower
 from bench.clip.zero_shot import ZeroShotClassifier
 from bench.outcomes import Outcomes
 from datamodules.degradations import ORIGINAL, parse
-from datamodules.degradations.base import Degradation
-from datamodules.degradations.jpeg import chroma_is_halved
+from datamodules.degradations.base import Degradation, halves_chroma
 from datamodules.views import Batch
 
 
@@ -136,7 +135,7 @@ class Explainer:
         baseline, target = native[self.baseline], native[degradation.name]
         if baseline.shape != target.shape:
             return None
-        halved = chroma_is_halved(degradation)
+        halved = halves_chroma(degradation)
         found = attribute_frequencies(
             self.classifier.preprocess, gradient[None], baseline[None], target[None], halved, change[None]
         )

@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, str] = {
     "report": "tables, figures and statistics from the results of any number of runs",
     "export": "every view of a data set as files, resumable, for other programs and for `ViewFolders`",
     "audit": "which images of a data set were lossy before, by their headers and their pixels",
+    "tables": "JPEG quantisation tables that cost an encoder less at the same bytes",
 }
 LIGHTNING_COMMANDS = ("test", "predict", "fit", "validate")
 _MODELS = {"fit": "bench.RobustFineTuning", "validate": "bench.RobustFineTuning"}

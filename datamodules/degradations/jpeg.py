@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 
 from PIL import Image, ImageChops, ImageFile
 
-from datamodules.degradations.base import Degradation, OneNumber, Setting, in_range, malformed
+from datamodules.degradations.base import OneNumber, Setting, in_range, malformed
 from datamodules.degradations.formats import JPEG, Degraded, FileFormat
 from datamodules.errors import UserError
 
@@ -88,6 +88,11 @@ class Jpeg:
         )
 
     @property
+    def halves_chroma(self) -> bool:
+        """See `datamodules.degradations.base.halves_chroma`; a shift puts the pairs of pixels elsewhere."""
+        return self.subsampling in (None, "420") and not self.shift
+
+    @property
     def _coding(self) -> str:
         parts = [self.subsampling, "progressive" if self.progressive else None, "optimise" if self.optimise else None]
         return "".join(f"-{part}" for part in parts if part is not None)
@@ -112,17 +117,6 @@ class Jpeg:
             return JPEG.round_trip(
                 image, quality=self.quality, progressive=self.progressive, optimize=self.optimise, **options
             )
-
-
-def chroma_is_halved(degradation: Degradation) -> bool:
-    """Whether what comes last is a JPEG whose chroma is stored at half the resolution, on the image's own grid.
-
-    >>> [chroma_is_halved(Jpeg(50, subsampling)) for subsampling in (None, "420", "422", "444")]
-    [True, True, False, False]
-    """
-    last = getattr(degradation, "links", (degradation,))[-1]
-    last = getattr(last, "plain", last)  # what a severity of a corruption stands for
-    return isinstance(last, Jpeg) and last.subsampling in (None, "420") and not last.shift
 
 
 @contextmanager
@@ -151,6 +145,7 @@ class Cifar10CJpeg(OneNumber):
     head = "cifar10c-jpeg"
     lowest, highest, whole = 1, 5, True
     formats = (JPEG,)
+    halves_chroma: ClassVar[bool] = True
     qualities: ClassVar[tuple[int, ...]] = (80, 65, 58, 50, 40)
 
     @property
@@ -177,6 +172,7 @@ class ImageNetCJpeg(OneNumber):
     head = "imagenetc-jpeg"
     lowest, highest, whole = 1, 5, True
     formats = (JPEG,)
+    halves_chroma: ClassVar[bool] = True
     qualities: ClassVar[tuple[int, ...]] = (25, 18, 15, 10, 7)
 
     @property

@@ -11,7 +11,7 @@ from itertools import chain, product, zip_longest
 from PIL import Image
 
 from datamodules.decoding import to_rgb
-from datamodules.degradations.base import ORIGINAL, Degradation, Original, Setting
+from datamodules.degradations.base import ORIGINAL, Degradation, Original, Setting, halves_chroma
 from datamodules.degradations.formats import Degraded, FileFormat
 from datamodules.degradations.geometry import Crop, Resize
 from datamodules.degradations.registry import parse_link
@@ -77,6 +77,11 @@ class Chain:
             elif period is not None:
                 period = None if link.size_factor is None else period * link.size_factor
         return period
+
+    @property
+    def halves_chroma(self) -> bool:
+        """See `datamodules.degradations.base.halves_chroma`."""
+        return halves_chroma(self.links[-1])
 
     def __call__(self, image: Image.Image) -> Degraded:
         encoded_bytes = None

@@ -1,6 +1,7 @@
 """Which frequencies, channels and blocks the loss of compressed images comes from, in the runs that were explained."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,11 +16,13 @@ from bench.report.groups import Group
 from bench.report.inputs import Choices
 from bench.report.tables import Column, Table
 from bench.runs.folder import FinishedRun
-from bench.statistics.bootstrap import estimate, resampled_sums
 from bench.statistics.intervals import Estimate, Interval
+from bench.statistics.means import mean_estimate, ratio_of_means
 
 _MOST_PICTURES = 6
 _MOST_BLOCKS = 5
+_MOST_ROWS = 50_000  # more than the views of a run can have
+_SHARE = "{share:.0%} [{share_low:.0%}, {share_high:.0%}]"
 _ALL = "all together"
 _UNKNOWN = Estimate(np.nan, Interval(np.nan, np.nan))
 _UNREADABLE = (KeyError, TypeError, AttributeError, ValueError, IndexError)
@@ -50,36 +53,37 @@ def _parts(label: str, run: FinishedRun) -> Iterator[dict[str, Any]]:
         values = values[np.isfinite(values).all(1)]
         if not len(values):
             continue
-        resamples = {} if len(values) >= LEAST_WITH_INTERVALS else {"resamples": 0}
-        (sums,) = resampled_sums(np.column_stack([values, values.sum(1)]), **resamples)
-        total = estimate(sums[:, -1] / len(values))
-        for part, column in zip([*PARTS.values(), _ALL], sums.T, strict=True):
+        total = values.sum(1)
+        for part, column in zip([*PARTS.values(), _ALL], [*values.T, total], strict=True):
             if part == PARTS["subsampling"] and not column.any():
                 continue  # chroma was not halved, or not by JPEG
             row = {"label": label, "view": view, "images": len(values), "part": part}
-            share = estimate(column / sums[:, -1]) if total.interval.low > 0 and part != _ALL else _UNKNOWN
-            yield row | estimate(column / len(values)).columns("nats") | share.columns("share")
+            known = len(values) >= LEAST_WITH_INTERVALS
+            nats = mean_estimate(column) if known else replace(_UNKNOWN, value=column.mean())
+            share = ratio_of_means(column, total) if known and total.mean() > 0 and part != _ALL else _UNKNOWN
+            yield row | nats.columns("nats") | share.columns("share")
 
 
 def _parts_table(group: Group, frame: pd.DataFrame) -> Table:
     columns = (
-        *(Column("label", "encoder"), Column("view"), Column("images", form=",.0f"), Column("part")),
-        *(Column("nats", "nats per image", "+.4f", interval=True), Column("share", "share", ".0%", interval=True)),
+        *(Column("label", "encoder"), Column("images", form=",.0f"), Column("part")),
+        Column("nats", form="+.4f", interval=True, details=(_SHARE,)),
     )
     bands = ", ".join(f"{band} {first} to {last}" for band, (first, last) in BANDS.items())
     note = (
-        "What the mean of the attribution's sum consists of. Luma's frequencies by the sum of the vertical and the "
-        f"horizontal one, in half periods per 8 pixels: {bands}. Chroma: Cb and Cr, for JPEG 4:2:0 what was done to "
-        "them at half the resolution. Halving of chroma: what that resolution itself takes, told apart for JPEG 4:2:0 "
-        "only. Rounding to bytes: of decoded pixels and of the resize to the encoder's input. Positive: raised the "
-        "loss. Intervals: bootstrap over images at 95%, pointwise, from "
-        f"{LEAST_WITH_INTERVALS} images on. Share: of the sum, where its interval lies above 0."
+        "What the mean of the attribution's sum consists of, in nats per image; positive: raised the loss. Luma by the "
+        f"sum of its vertical and horizontal frequency, in half periods per 8 pixels: {bands}. Chroma: Cb and Cr, for "
+        "JPEG 4:2:0 what was done to them at half the resolution. Halving of chroma: what that resolution takes, "
+        "told apart for JPEG 4:2:0 only. Rounding to bytes: of decoded pixels and in the resize to the encoder's "
+        f"input. Intervals: Student's over images at 95%, pointwise, from {LEAST_WITH_INTERVALS} images on. Below, "
+        "where the interval of the sum lies above 0: the share of it, with Fieller's interval."
     )
     return Table(
         f"{group.name}-attribution-parts",
         "Where the loss comes from",
         frame,
         columns,
+        across="view",
         note=note,
         data="attribution_parts.csv",
     )
@@ -88,12 +92,13 @@ def _parts_table(group: Group, frame: pd.DataFrame) -> Table:
 def _of_run(name: str, label: str, run: FinishedRun) -> Iterator[Block]:
     if not run.folder.attribution_frequencies.is_file():
         return
-    means = read_spectra(pd.read_csv(run.folder.attribution_frequencies))
+    means = read_spectra(pd.read_csv(run.folder.attribution_frequencies, nrows=_MOST_ROWS))
     more = first_of(min(len(means), _MOST_PICTURES), len(means), "views")
-    for mean in means[:_MOST_PICTURES]:
+    for place, mean in enumerate(means[:_MOST_PICTURES], 1):
         title = f"Frequencies of {mean.view}, {label}"
-        yield Plot(f"{name}-{mean.view}", title, partial(frequency_maps, mean), _say(mean, more))
-    blocks = pd.read_csv(run.folder.attribution_blocks)
+        yield Plot(f"{name}-{place}", title, partial(frequency_maps, mean), _say(mean, more))
+    blocks = pd.read_csv(run.folder.attribution_blocks, nrows=_MOST_ROWS)
+    blocks = blocks.astype({"index": "int64", "x": "int64", "y": "int64", "nats": "float64", "image_nats": "float64"})
     if len(blocks):
         yield _blocks_table(name, label, blocks)
 
