@@ -8,7 +8,7 @@ from bench.command_line.ending import ended_by_signals, fail, mistakes_in_one_li
 from bench.command_line.help import COMMANDS, LIGHTNING_COMMANDS, command_help, installed_version, overview
 
 _HELP = ("-h", "--help")
-_RESUMED = ("test", "predict", "sweep")  # given again, they go on where they stopped
+_RESUMED = ("test", "predict", "sweep", "export", "tables")  # given again, they go on where they stopped
 
 
 def _sweep(words: Sequence[str]) -> int:
@@ -35,11 +35,25 @@ def _references(words: Sequence[str]) -> None:
     main(words)
 
 
+def _tables(words: Sequence[str]) -> None:
+    from bench.tables.command import main
+
+    main(words)
+
+
+def _export(words: Sequence[str]) -> None:
+    from bench.export.command import main
+
+    main(words)
+
+
 _OWN_COMMANDS: dict[str, Callable[[Sequence[str]], int | None]] = {
     "sweep": _sweep,
     "report": _report,
     "references": _references,
     "audit": _audit,
+    "tables": _tables,
+    "export": _export,
 }
 
 

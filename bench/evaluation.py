@@ -10,7 +10,6 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassPrecision
 
-from bench.clip.allocation import keep_freed_memory
 from bench.clip.encoders import load_encoder
 from bench.clip.run_classifier import classifier_of_the_run
 from bench.clip.templates import read_templates, templates_of
@@ -22,6 +21,7 @@ from bench.paper import TEMPLATE
 from bench.runs.checkpoints import load_weights_only
 from bench.runs.gathering import gather, gather_outcomes
 from bench.runs.view_record import ViewRecord
+from datamodules.allocation import keep_freed_memory
 from datamodules.base import DegradedDataModule, degraded_data
 from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d
 
 from datamodules.views import NOT_ENCODED, Images
 
@@ -105,10 +104,7 @@ def _similarity(originals: Tensor, views: Tensor) -> Tensor:
         # variances are differences of squares: about the mean they keep their digits in float32, on a white page too
         level = first.mean((2, 3), keepdim=True).round()
         x, y = first - level, second - level
-        planes = torch.stack([x, y, x * x, y * y, x * y]).flatten(0, 2)[:, None]
-        window = _window(planes.device)
-        smooth = conv2d(conv2d(planes, window[None, None, :, None]), window[None, None, None])
-        mean_x, mean_y, xx, yy, xy = smooth.view(5, *originals.shape[:2], *smooth.shape[2:])
+        mean_x, mean_y, xx, yy, xy = _smooth(_smooth(torch.stack([x, y, x * x, y * y, x * y]), -2), -1)
         spread = 2 * (xy - mean_x * mean_y) + _C2, (xx - mean_x**2) + (yy - mean_y**2) + _C2
         mean_x, mean_y = mean_x + level, mean_y + level
         levels = 2 * mean_x * mean_y + _C1, mean_x**2 + mean_y**2 + _C1
@@ -116,10 +112,18 @@ def _similarity(originals: Tensor, views: Tensor) -> Tensor:
         return similarity.sum((1, 2, 3))
 
 
+def _smooth(values: Tensor, side: int) -> Tensor:
+    """Windowed means along one side; a sum of shifted copies is three times as fast on a CPU as a convolution is."""
+    length, (first, *weights) = values.shape[side] - 2 * _MARGIN, _window()
+    means = first * values.narrow(side, 0, length)
+    for shift, weight in enumerate(weights, start=1):
+        means.add_(values.narrow(side, shift, length), alpha=weight)
+    return means
+
+
 @cache
-def _window(device: torch.device) -> Tensor:
-    """The Gaussian along one side, float32 [11], of sum 1."""
-    with torch.inference_mode(False):
-        places = torch.arange(-_MARGIN, _MARGIN + 1, dtype=torch.float32, device=device)
-        weights = torch.exp(-(places**2) / (2 * _SIGMA**2))
-        return weights / weights.sum()
+def _window() -> list[float]:
+    """The Gaussian along one side, 11 weights of sum 1."""
+    places = torch.arange(-_MARGIN, _MARGIN + 1, dtype=torch.float32)
+    weights = torch.exp(-(places**2) / (2 * _SIGMA**2))
+    return (weights / weights.sum()).tolist()

@@ -1,9 +1,9 @@
 """What keeping freed memory is worth to an encoder's forward pass: `python -m benchmarks.allocation [--encoder RN50]`.
 
 Batches of prepared float tensors go through `encode_image` with and without
-`bench.clip.allocation.keep_freed_memory`, in turns within one process; weights are random, page faults are those of one
-batch. Stock is what glibc arrives at by itself: pieces above 32 MiB are mapped and given back one by one, and at most
-64 MiB are kept at the end of the heap.
+`datamodules.allocation.keep_freed_memory`, in turns within one process; weights are random, page faults are those of
+one batch. Stock is what glibc arrives at by itself: pieces above 32 MiB are mapped and given back one by one, and at
+most 64 MiB are kept at the end of the heap.
 """
 
 import argparse
@@ -19,10 +19,10 @@ from pathlib import Path
 
 import torch
 
-from bench.clip.allocation import keep_freed_memory
 from bench.clip.encoders import load_encoder
 from benchmarks.checkpoints import ARCHITECTURES, random_checkpoint
 from benchmarks.timing import collect, machine, ratios, spread
+from datamodules.allocation import keep_freed_memory
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4  # from glibc's malloc.h
 

@@ -31,7 +31,6 @@ from bench.attribution.adaptive import Adaptive
 from bench.attribution.explainer import for_gradients
 from bench.attribution.integrated_gradients import Attribution, Loss, cross_entropy, integrated_gradients
 from bench.attribution.quadrature import GaussLegendre, Quadrature
-from bench.clip.allocation import keep_freed_memory
 from bench.clip.encoders import Encoder, load_encoder
 from bench.clip.zero_shot import ZeroShotClassifier
 from bench.paper import TEMPLATE
@@ -39,6 +38,7 @@ from benchmarks.allocation import stock_allocation
 from benchmarks.attribution import captum, map_errors, paths, read_images
 from benchmarks.checkpoints import ARCHITECTURES, random_checkpoint
 from benchmarks.timing import collect, machine, ratios, spread
+from datamodules.allocation import keep_freed_memory
 from datamodules.views import Batch
 
 _CAPTUM = "captum gausslegendre"

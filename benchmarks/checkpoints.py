@@ -6,6 +6,7 @@ import torch
 
 from bench.clip.towers import built_activations
 from bench.finetuning.export import save_weights
+from bench.paper import OPENAI_ENCODERS, canonical_encoder
 
 ARCHITECTURES = {"ViT-B/32": "ViT-B-32-quickgelu", "RN50": "RN50-quickgelu"}
 """open_clip's names of the encoders that are timed."""
@@ -21,7 +22,7 @@ def random_checkpoint(encoder: str, folder: Path) -> Path:
     import open_clip
 
     torch.manual_seed(0)
-    name = ARCHITECTURES.get(encoder, encoder)
+    name = f"{canonical_encoder(encoder)}-quickgelu" if encoder in OPENAI_ENCODERS else encoder
     model = open_clip.create_model(name)
     path = folder / f"{name}.safetensors"
     (activation,) = built_activations(model)

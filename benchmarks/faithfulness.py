@@ -38,7 +38,6 @@ from bench.attribution.faithfulness.maps import (
 from bench.attribution.faithfulness.randomisation import cascade, rank_correlation, structural_similarity
 from bench.attribution.faithfulness.repair import Blocks, Frequencies, Pixels, Units
 from bench.attribution.quadrature import Trapezoid
-from bench.clip.allocation import keep_freed_memory
 from bench.clip.encoders import load_encoder
 from bench.clip.zero_shot import ZeroShotClassifier
 from bench.paper import TEMPLATE
@@ -47,6 +46,7 @@ from benchmarks.attribution import read_images
 from benchmarks.faithfulness_tables import BLEND, RANDOM, Measured, mean_curves, randomisation_tables, repair_tables
 from benchmarks.timing import machine
 from datamodules import Synthetic
+from datamodules.allocation import keep_freed_memory
 from datamodules.degradations import ORIGINAL
 from datamodules.views import Batch, Images
 

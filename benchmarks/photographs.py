@@ -9,6 +9,7 @@ The contestants take turns, each a process of its own with everything included, 
   configuration's twelve, and nothing else changed: journal, table, results, TensorBoard and all;
 - peer: `python -m benchmarks.plain_loop`, with as many loader processes.
 
+Processor time is that of all processes of a contestant, and says more than seconds where other work shares the machine.
 Peak memory is that of all processes of a contestant together, pages that they share counted once (Linux' PSS, looked at
 twenty times a second). Predictions have to be equal; the program ends with status 1 where they are not.
 """
@@ -36,9 +37,10 @@ _LOOK_EVERY = 0.05  # seconds
 
 
 class Run(NamedTuple):
-    """What a process and its children took: seconds, and bytes at their peak."""
+    """What a process and its children took: seconds, processor seconds, and bytes at their peak."""
 
     seconds: float
+    processor: float
     peak: int
 
 
@@ -51,14 +53,15 @@ def watched(words: Sequence[str]) -> Run:
     with tempfile.TemporaryFile() as said:
         start, peak = time.perf_counter(), 0
         process = subprocess.Popen([sys.executable, "-m", *words], stdout=said, stderr=said)
-        while process.poll() is None:
+        while (ended := os.wait4(process.pid, os.WNOHANG))[0] == 0:
             peak = max(peak, sum(map(_proportional_bytes, _family(process.pid))))
             time.sleep(_LOOK_EVERY)
-        seconds = time.perf_counter() - start
+        seconds, (_, status, usage) = time.perf_counter() - start, ended
+        process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             said.seek(0)
             raise RuntimeError(said.read().decode()[-4000:])
-    return Run(seconds, peak)
+    return Run(seconds, usage.ru_utime + usage.ru_stime, peak)
 
 
 def _family(pid: int) -> list[int]:
@@ -136,20 +139,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--repetitions", type=int, default=3)
     options = parser.parse_args(arguments)
     print(f"{machine()}; {options.images} images x {len(VIEWS)} views, {options.encoder}, {os.cpu_count()} cores")
-    print(
-        "size        ours, s   peer, s   times as fast (min to max)  peak, MiB: ours   peer   predictions that differ"
-    )
+    print("size        ours, s   peer, s   times as fast        in processor time    MiB, ours    peer   differ")
     differing = 0
     for size in options.size or ("500x375", "4000x3000"):
         width, height = map(int, size.split("x"))
         with tempfile.TemporaryDirectory() as folder:
             contest = Contest(Path(folder), options.encoder, options.images, (width, height))
             seconds = collect({"ours": contest.ours, "peer": contest.peer}, options.repetitions)
+            used = {name: [run.processor for run in runs] for name, runs in contest.runs.items()}
             peaks = {name: max(run.peak for run in runs) / _MIB for name, runs in contest.runs.items()}
             differ = contest.differing()
         medians = "  ".join(f"{sorted(of)[len(of) // 2]:8.1f}" for of in seconds.values())
         differing += differ
-        print(f"{size:10s} {medians}  {spread(ratios(seconds['peer'], seconds['ours']))}", end="")
+        compared = "  ".join(spread(ratios(of["peer"], of["ours"])) for of in (seconds, used))
+        print(f"{size:10s} {medians}  {compared}", end="")
         print(f"  {peaks['ours']:16.0f} {peaks['peer']:6.0f}   {differ} of {options.images * len(VIEWS)}", flush=True)
     if differing:
         sys.exit(1)

@@ -11,7 +11,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from bench.attribution.adaptive import Adaptive
 from bench.attribution.explainer import Explainer
-from bench.attribution.explanations import AttributionRecord, Explanation
+from bench.attribution.explanations import AttributionRecord, Explanation, spectra
 from bench.attribution.overlay import Overlay, SignedOverlay
 from bench.attribution.quadrature import Quadrature
 from bench.attribution.report import AttributionReport
@@ -37,9 +37,13 @@ class IntegratedGradients(Callback):
     of the run.
 
     Files, in `attributions` in the run's folder: `<index>.png`, `table.csv` (columns of the paper's Tables 1 to 6,
-    with residuals), and on request `maps/<index>.npz` with `views`, `images` uint8 [V, 3, S, S], `targets` and
-    `attributions` float32 [T, 3, S, S]. A summary is recorded as `attribution` in `results.json`. To the run's
-    TensorBoardLogger, if it has one: images `attribution/<index>/<view>` and `attribution_all_views/<index>`, texts
+    with residuals, and the parts of each sum), and on request `maps/<index>.npz` with `views`, `images` uint8
+    [V, 3, S, S], `targets` and `attributions` float32 [T, 3, S, S]. Of views that keep the size of the image, what each
+    frequency and block costs (see `bench.attribution.frequency`): `frequencies.csv`, means over images of each DCT
+    coefficient of Y, Cb and Cr with intervals; `blocks.csv`, the costliest blocks; in the `.npz` files float64
+    `frequencies/<view>` [3, 8, 8] and `blocks/<view>`. A summary is recorded as `attribution` in `results.json`. To the
+    run's TensorBoardLogger, if it has one: images `attribution/<index>/<view>`, `attribution_all_views/<index>` and
+    `attribution_frequencies/<view>`, texts
     `attribution/table`, `attribution/legend` and `attribution/warning` (where a rule hit its cap), scalars
     `attribution/<quantity>/<view>` (means over images; median and 95th percentile of the residual), histograms
     `attribution_images/<quantity>/<view>` (of 20 images or more).
@@ -107,6 +111,8 @@ class IntegratedGradients(Callback):
             return
         explanations = [found[index] for index in chosen]
         self._record = AttributionRecord.of(explanations, self.baseline, self.rule, self.images)
+        if resized := sorted(set(explanations[0].views) - set(spectra(explanations))):
+            rank_zero_info(f"IntegratedGradients: no frequencies of {', '.join(resized)}, which change images in size")
         if warning := self._record.warning():
             rank_zero_warn(f"IntegratedGradients: {warning}")
         legend = (
@@ -139,9 +145,16 @@ class IntegratedGradients(Callback):
     ) -> dict[int, Explanation]:
         """Explanations by index on the first process, which writes pictures and maps; nothing on the others."""
         progress = GradientProgress(trainer, len(chosen))
-        period = module.encoder.patch_period
         share = Share(
-            Explainer(module.classifier, self.baseline, self.rule, self.max_batch, period, progress.add_gradients),
+            Explainer(
+                module.classifier,
+                self.baseline,
+                self.rule,
+                self.max_batch,
+                module.encoder.patch_period,
+                lambda index: next(iter(module.data.views_of([index]).samples())).views,
+                progress.add_gradients,
+            ),
             partial(module.data.views_of, geometry=module.encoder.geometry),
             module.device,
             module.data.class_names,

@@ -31,7 +31,7 @@ def fetch(archive: Any, root: Path, files: Files) -> None:
             require(archive, root, files, verify=True)  # says which of them is no copy that torchvision knows
         raise UserError(
             f"{archive.__name__} could not be downloaded from {archive.url} into {str(root)!r} "
-            f"({_one_line(error)}): check the network, or copy {archive.base_folder} there by hand"
+            f"({one_line(error)}): check the network, or copy {archive.base_folder} there by hand"
         ) from error
 
 
@@ -69,13 +69,14 @@ def reading(archive: Any, root: Path) -> Iterator[None]:
         yield
     except Exception as error:
         raise UserError(
-            f"{str(root / archive.base_folder)!r} does not hold a readable {archive.__name__} ({_one_line(error)}): "
+            f"{str(root / archive.base_folder)!r} does not hold a readable {archive.__name__} ({one_line(error)}): "
             "replace it, or remove it and add `download=True`",
             option="data.download",
         ) from error
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """An exception's type and message on one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 

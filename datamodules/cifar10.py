@@ -1,4 +1,4 @@
-"""CIFAR-10 (Krizhevsky, 2009), stored without loss."""
+"""CIFAR-10 and CIFAR-100 (Krizhevsky, 2009), stored without loss."""
 
 from pathlib import Path
 from typing import Any, ClassVar
@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from datamodules.archives import Files, fetch, reading, require
 from datamodules.base import DegradedDataModule
 from datamodules.errors import UserError
+from datamodules.prompts import published_templates, spaced
 from datamodules.sources import ArraySource, Source
 
 
@@ -24,6 +25,7 @@ class CIFAR10(DegradedDataModule):
     """
 
     dataset_name: ClassVar[str] = "cifar10"
+    _archive: ClassVar[str] = "CIFAR10"  # torchvision's class
 
     def __init__(
         self, root: Path = Path("data"), download: bool = False, verify_checksums: bool = True, **kwargs: Any
@@ -33,10 +35,8 @@ class CIFAR10(DegradedDataModule):
 
     def prepare_data(self) -> None:
         """Download what is missing, on one process per machine."""
-        from torchvision import datasets
-
         if self.incomplete():
-            archive = datasets.CIFAR10
+            archive = self._torchvision()
             files = [(archive.meta["filename"], archive.meta["md5"]), *archive.train_list, *archive.test_list]
             fetch(archive, self.root, files)
 
@@ -47,10 +47,13 @@ class CIFAR10(DegradedDataModule):
         except UserError:
             return True
 
-    def _batches(self, split: str) -> list[list[str | None]]:
+    def _torchvision(self) -> Any:
         from torchvision import datasets
 
-        archive = datasets.CIFAR10
+        return getattr(datasets, self._archive)
+
+    def _batches(self, split: str) -> list[list[str | None]]:
+        archive = self._torchvision()
         files: Files = archive.train_list if split == "train" else archive.test_list
         if not self.verify_checksums:
             files = [file for file in files if (self.root / archive.base_folder / file[0]).is_file()] or files[:1]
@@ -58,11 +61,29 @@ class CIFAR10(DegradedDataModule):
         return require(archive, self.root, files, verify=self.verify_checksums)
 
     def source(self, split: str) -> Source:
-        from torchvision import datasets
-
-        archive, batches = datasets.CIFAR10, self._batches(split)
+        archive, batches = self._torchvision(), self._batches(split)
         lists = {"train_list": batches, "test_list": batches, "meta": {**archive.meta, "md5": None}}
         with reading(archive, self.root):
             data = type(archive.__name__, (archive,), lists)(self.root, train=split == "train")
-            source = ArraySource(data.data, data.targets, data.classes)
+            source = ArraySource(data.data, data.targets, [spaced(name) for name in data.classes])
+        source.templates = published_templates(self.dataset_name)
         return source
+
+
+class CIFAR100(CIFAR10):
+    """60,000 images of 32 x 32 pixels in a hundred classes: 50,000 to train, 10,000 to test.
+
+    Args:
+        root: Folder that holds torchvision's `cifar-100-python`.
+        download: Fetch the archive (169 MB) unless an acceptable copy is there.
+        verify_checksums: As for `CIFAR10`.
+        **kwargs: See `DegradedDataModule`.
+    """
+
+    dataset_name: ClassVar[str] = "cifar100"
+    _archive: ClassVar[str] = "CIFAR100"
+
+    def __init__(
+        self, root: Path = Path("data"), download: bool = False, verify_checksums: bool = True, **kwargs: Any
+    ) -> None:
+        super().__init__(root, download, verify_checksums, **kwargs)

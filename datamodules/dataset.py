@@ -73,11 +73,12 @@ class DegradedViews(Dataset[Sample | Unreadable | None]):
     def __getitem__(self, position: int) -> Sample | Unreadable | None:
         if position == PADDING:
             return None
-        return self.sample(self.index(position), self._degraded)
+        index = self.index(position)
+        return self.sample(index, partial(self._degraded, index))
 
-    def _degraded(self, image: Image.Image) -> Iterator[tuple[str, Degraded]]:
+    def _degraded(self, index: int, image: Image.Image) -> Iterator[tuple[str, Degraded]]:
         for degradation in self.degradations:
-            yield degradation.name, degradation(image)
+            yield degradation.name, self.source.degraded(index, image, degradation)
 
     def index(self, position: int) -> int:
         """Position in the source of what indexing takes."""
@@ -114,7 +115,7 @@ class DegradedViews(Dataset[Sample | Unreadable | None]):
                         sample.fidelity[name] = self._compared(original, planes(native)) if same_size else _UNKNOWN
                     del native, degraded  # or it would be in memory until the next is made
         except Exception as error:  # decoders raise whatever their format drove them to
-            return Unreadable(index, sample.path, _reason(error))
+            return Unreadable(index, sample.path, why_unreadable(error))
         return sample
 
     def _rgb(self, index: int) -> Image.Image:
@@ -196,7 +197,7 @@ def _fitted(image: Tensor, geometry: Geometry) -> Tensor:
     return to_tensor(planes(geometry.fit(picture(image.numpy()))))
 
 
-def _reason(error: Exception) -> str:
+def why_unreadable(error: Exception) -> str:
     """An error in one printable line, without the absolute path that system errors carry."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return printable(" ".join(f"{type(error).__name__}: {text}".split()))

@@ -1,17 +1,16 @@
 """Images that are files below a folder."""
 
 import os
-import stat
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from datamodules.class_names import ClassNames, prompt_names
 from datamodules.errors import UserError
-from datamodules.image_formats import LOSSY, extension, formats_by_extension, readable_formats, why_passed_over
+from datamodules.image_formats import LOSSY, extension, formats_by_extension, open_image_file, why_passed_over
 from datamodules.sources import UNLABELLED, AlreadyLossy, Source, digest
 from datamodules.text import printable
 
@@ -70,16 +69,7 @@ class FolderSource(Source):
         return len(self.files)
 
     def load(self, index: int) -> Image.Image:
-        file = self.root / self.files[index]
-        status = file.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError("not a regular file")  # opening a named pipe would wait for ever
-        if status.st_size == 0:
-            raise OSError("the file is empty")
-        try:
-            return Image.open(file, formats=readable_formats())
-        except UnidentifiedImageError:
-            raise UnidentifiedImageError("not in a format that Pillow can decode") from None
+        return open_image_file(self.root / self.files[index])
 
     def label(self, index: int) -> int:
         return self.labels[index]
@@ -89,6 +79,9 @@ class FolderSource(Source):
 
     def file_size(self, index: int) -> int:
         return (self.root / self.files[index]).stat().st_size
+
+    def file(self, index: int) -> bytes:
+        return (self.root / self.files[index]).read_bytes()
 
     def content(self) -> str:
         """A digest of paths, sizes and labels: reading every file would take as long as the benchmark."""

@@ -1,9 +1,12 @@
 """Which files are images: those that Pillow or one of two plugins reads, whatever else a program has imported."""
 
 import os
+import stat
 from functools import cache
+from pathlib import Path
+from typing import BinaryIO
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from datamodules.degradations.formats import HEIC, JPEG_XL, FileFormat
 from datamodules.errors import UserError
@@ -40,6 +43,34 @@ def readable_formats() -> tuple[str, ...]:
     own = [key for key, (decoder, _) in Image.OPEN.items() if decoder.__module__.startswith("PIL.")]
     plugins = [fmt.key for fmt in dict.fromkeys(_BY_PLUGIN.values()) if missing_plugin(fmt) is None]
     return tuple(key for key in own if key not in _LEFT_TO_OTHER_PROGRAMS) + tuple(plugins)
+
+
+def open_image(file: Path | BinaryIO) -> Image.Image:
+    """Open an image in one of `readable_formats`.
+
+    Raises:
+        UnidentifiedImageError: It is in none of them.
+        OSError: It cannot be read.
+    """
+    try:
+        return Image.open(file, formats=readable_formats())
+    except UnidentifiedImageError:
+        raise UnidentifiedImageError("not in a format that Pillow can decode") from None
+
+
+def open_image_file(file: Path) -> Image.Image:
+    """Open an image file, and no pipe or device, which could wait for ever.
+
+    Raises:
+        UnidentifiedImageError: It is in none of `readable_formats`.
+        OSError: It is no regular file, is empty or cannot be read.
+    """
+    status = file.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError("not a regular file")
+    if status.st_size == 0:
+        raise OSError("the file is empty")
+    return open_image(file)
 
 
 def why_passed_over(ending: str) -> str | None:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
+from datamodules.allocation import keep_freed_memory
 from datamodules.dataset import DegradedViews
 from datamodules.errors import UserError
 from datamodules.notices import say
@@ -178,6 +179,7 @@ class _Watch(Iterator[Batch]):
             num_workers=loader.num_workers,
             prefetch_factor=loader.prefetch_factor,
             collate_fn=views.collate,
+            worker_init_fn=_begin,
             pin_memory=loader.pin_memory,
             timeout=_LOOK_EVERY,
             multiprocessing_context=loader.multiprocessing_context,
@@ -241,6 +243,10 @@ class _Watch(Iterator[Batch]):
             )
         self.lost |= images
         self._start()
+
+
+def _begin(worker: int) -> None:
+    keep_freed_memory()  # every view is as large as the last one
 
 
 def _cause(process: BaseProcess) -> str:

@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from datamodules.degradations import Degradation, Degraded
+
 UNLABELLED = -1
 
 
@@ -66,6 +68,24 @@ class Source(ABC):
             OSError: The file is gone.
         """
         return None
+
+    def file(self, index: int) -> bytes | None:
+        """The file that image `index` is; None if it is no file of its own.
+
+        Raises:
+            OSError: The file is gone.
+        """
+        return None
+
+    def degraded(self, index: int, image: Image.Image, degradation: Degradation) -> Degraded:
+        """A view of image `index`: what a degradation makes of it, unless the source has views of its own.
+
+        Args:
+            index: Position of the image.
+            image: The image as upright RGB; it is left as it is.
+            degradation: The view.
+        """
+        return degradation(image)
 
     @abstractmethod
     def content(self) -> str:

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from datamodules.archives import fetch, reading, require
 from datamodules.base import DegradedDataModule
 from datamodules.errors import UserError
+from datamodules.prompts import published_templates
 from datamodules.sources import ArraySource, Source
 
 CLASSES = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
@@ -59,4 +60,5 @@ class STL10(DegradedDataModule):
         with reading(archive, self.root):
             data = type(archive.__name__, (archive,), lists)(self.root, split=split)
             source = ArraySource(data.data.transpose(0, 2, 3, 1), data.labels, CLASSES)
+        source.templates = published_templates("stl10")
         return source

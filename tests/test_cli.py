@@ -17,9 +17,13 @@ from bench.cli import main
 from bench.clip.encoders import Encoder
 from datamodules import Synthetic
 from datamodules.degradations import curves
+from datamodules.imagenet import class_names
+from datamodules.prompts import published_templates
 from tests.support.archives import write_cifar10, write_stl10
+from tests.support.data_sets import cifar100, food101, save
 from tests.support.options import WITHOUT_PICTURES
 from tests.support.results import read_record
+from tests.support.shards import of_folder, write_shards
 
 RATES = ("encoded_bytes", "bits_per_pixel", "psnr", "ssim")
 VIEWS = ["original", "jpeg-75", "jpeg-50", "jpeg-25"]
@@ -117,6 +121,35 @@ class TestConfigs:
         assert table["path"].unique().tolist() == [f"cat/{i}.png" for i in range(3)] + [
             f"dog/{i}.png" for i in (3, 4, 5)
         ]
+
+    def test_cifar100(self, run, tmp_path):
+        cifar100(tmp_path / "data")
+        folder, _ = run("test", "cifar100", "--data.verify_checksums=false")
+        record = read_record(folder)
+        assert (record["images"], record["data"]["name"]) == (5, "cifar100")
+        assert tuple(record["model"]["templates"]) == published_templates("cifar100")
+
+    def test_imagenet(self, run, tmp_path):
+        for wnid in class_names():
+            save(tmp_path / "data/imagenet/val" / wnid / "a.JPEG", 0)
+        folder, _ = run("test", "imagenet", "--data.limit=3", "--model.templates=a {}.")  # for time; the 80 are tested
+        record = read_record(folder)
+        assert record["data"]["class_names"] == list(class_names().values())
+        assert record["data"]["lossy_source_formats"] == ["JPEG"]
+
+    def test_torchvision(self, run, tmp_path):
+        food101(tmp_path / "data")
+        folder, _ = run("test", "torchvision")
+        record = read_record(folder)
+        assert (record["data"]["name"], record["data"]["class_names"]) == ("food101", ["apple pie", "baby back ribs"])
+        assert record["model"]["templates"] == ["a photo of {}, a type of food."]
+
+    def test_tar_shards(self, run, photos, tmp_path):
+        samples, classes = of_folder(photos)
+        write_shards(tmp_path / "data/shards", samples, classes, templates=["a photo of a {c}.", "one {c}"])
+        folder, _ = run("test", "tar_shards")
+        record = read_record(folder)
+        assert (record["images"], record["model"]["templates"]) == (6, ["a photo of a {}.", "one {}"])
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """Integrated Gradients of images with all their views, from pixels to numbers and maps."""
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,13 +12,16 @@ import torch
 from torch import Tensor
 
 from bench.attribution.explanations import Explanation, ViewExplanation
+from bench.attribution.frequency import attribute_frequencies
 from bench.attribution.integrated_gradients import Attribution, cross_entropy, integrated_gradients
 from bench.attribution.quadrature import Quadrature
+from bench.attribution.spectra import PARTS, Spectrum
 from bench.attribution.statistics import attribution_statistics, codec_period
 from bench.clip.towers import fold_batch_norms, folds_batch_norms, image_tower
 from bench.clip.zero_shot import ZeroShotClassifier
 from bench.outcomes import Outcomes
 from datamodules.degradations import ORIGINAL, parse
+from datamodules.degradations.base import Degradation, halves_chroma
 from datamodules.views import Batch
 
 
@@ -45,6 +49,7 @@ class Explainer:
         rule: How path integrals are taken.
         max_batch: Images per forward and backward pass.
         patch_period: See `bench.attribution.statistics`.
+        native_views: Reads the views of an image, by its index, at native size; asked where a batch has them fitted.
         progress: Called after every batch with the number of gradients that it took.
     """
 
@@ -55,9 +60,10 @@ class Explainer:
         rule: Quadrature,
         max_batch: int,
         patch_period: float | None,
+        native_views: Callable[[int], Mapping[str, Tensor]],
         progress: Callable[[int], object] = lambda gradients: None,
     ) -> None:
-        self.classifier, self.progress = for_gradients(classifier), progress
+        self.classifier, self.native_views, self.progress = for_gradients(classifier), native_views, progress
         self.baseline, self.rule, self.max_batch, self.patch_period = baseline, rule, max_batch, patch_period
 
     def explain(self, batch: Batch, outcomes: Mapping[str, Outcomes]) -> list[Explained]:
@@ -69,7 +75,7 @@ class Explainer:
         """
         pixels = {view: self.classifier.pixels(images) for view, images in batch.views.items()}
         targets = [view for view in pixels if view not in (ORIGINAL, self.baseline)]
-        blocks = {view: parse(view).block_period for view in targets}
+        degradations = {view: parse(view) for view in targets}
         with full_float32():
             result = integrated_gradients(
                 cross_entropy(self.classifier.pixel_logits),
@@ -80,11 +86,18 @@ class Explainer:
                 max_batch=self.max_batch,
                 progress=self.progress,
             )
+        changes = {view: pixels[view] - pixels[self.baseline] for view in targets}
         explained = []
         for place in range(len(batch)):
             rows = {view: number * len(batch) + place for number, view in enumerate(targets)}
+            native = self._native(batch, place)
             views = {
-                view: self._numbers(result, row, self._block_period(blocks[view], *batch.sizes[view][place].tolist()))
+                view: self._numbers(
+                    result,
+                    row,
+                    self._block_period(degradations[view].block_period, *batch.sizes[view][place].tolist()),
+                    self._spectrum(degradations[view], native, result.gradient[row], changes[view][place]),
+                )
                 for view, row in rows.items()
             }
             index = int(batch.indices[place])
@@ -108,7 +121,30 @@ class Explainer:
             return None
         return codec_period((height, width), preprocess.geometry.size, block)
 
-    def _numbers(self, result: Attribution, row: int, block_period: float | None) -> ViewExplanation:
+    def _native(self, batch: Batch, place: int) -> Mapping[str, Tensor]:
+        """The views of one image at native size, which a batch may hold fitted to the encoder's square."""
+        views = {view: images[place] for view, images in batch.views.items()}
+        if all(views[view].shape[1:] == tuple(sides[place].tolist()) for view, sides in batch.sizes.items()):
+            return views
+        return self.native_views(int(batch.indices[place]))
+
+    def _spectrum(
+        self, degradation: Degradation, native: Mapping[str, Tensor], gradient: Tensor, change: Tensor
+    ) -> Spectrum | None:
+        """Of one image's view; None where its size is not that of the baseline."""
+        baseline, target = native[self.baseline], native[degradation.name]
+        if baseline.shape != target.shape:
+            return None
+        halved = halves_chroma(degradation)
+        found = attribute_frequencies(
+            self.classifier.preprocess, gradient[None], baseline[None], target[None], halved, change[None]
+        )
+        return Spectrum.of(found, 0, halved)
+
+    def _numbers(
+        self, result: Attribution, row: int, block_period: float | None, spectrum: Spectrum | None
+    ) -> ViewExplanation:
+        parts = dict.fromkeys(PARTS, math.nan) if spectrum is None else spectrum.parts
         statistics = attribution_statistics(result.attribution[row : row + 1], self.patch_period, block_period)
         return ViewExplanation(
             total=float(result.total[row]),
@@ -117,7 +153,8 @@ class Explainer:
             evaluations=int(result.evaluations[row]),
             error_estimate=float(result.error_estimate[row]),
             converged=bool(result.converged[row]),
-            statistics={name: float(value) for name, value in vars(statistics).items()},
+            statistics={name: float(value) for name, value in vars(statistics).items()} | dict(parts),
+            spectrum=spectrum,
         )
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bench.attribution.quadrature import Quadrature
 from bench.attribution.selection import Selection
+from bench.attribution.spectra import PARTS, Spectrum
 from bench.runs.table import markdown_table
 
 
@@ -26,7 +27,9 @@ class ViewExplanation:
         evaluations: Gradients spent.
         error_estimate: Estimated relative L1 error of the map; NaN from rules that make no estimate.
         converged: Whether the estimate met the rule's tolerance.
-        statistics: By name, see `bench.attribution.statistics`; NaN where undefined.
+        statistics: By name, see `bench.attribution.statistics` and `bench.attribution.spectra.PARTS`; NaN where
+            undefined.
+        spectrum: Nats by frequency and block; None of a view whose size is not that of its baseline.
     """
 
     total: float
@@ -36,6 +39,7 @@ class ViewExplanation:
     error_estimate: float
     converged: bool
     statistics: Mapping[str, float]
+    spectrum: Spectrum | None = None
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,8 @@ _IG, _RESIDUAL, _CONVERGED = COLUMNS[0], COLUMNS[2], COLUMNS[-1]
 def explanations_csv(explanations: Sequence[Explanation], class_names: Sequence[str]) -> str:
     """One line per image: the columns of Tables 1 to 6 of Chen, Namboodiri and Padget (2023), and what checks them.
 
-    Columns are `index`, `label`, `<quantity>/<view>`. Floats have nine digits, which is float32 without loss.
+    Columns are `index`, `label`, `<quantity>/<view>`; the last quantities are the parts of `ig`, as they are called in
+    `bench.attribution.spectra.PARTS`. Floats have nine digits, which is float32 without loss.
 
     Args:
         explanations: At least one, all of the same views.
@@ -112,15 +117,17 @@ def explanations_csv(explanations: Sequence[Explanation], class_names: Sequence[
     writer = csv.writer(text, lineterminator="\n")
     header = [f"{column}/{view}" for column in ("predicted", "score") for view in first.scores]
     header += [f"{column.name}/{view}" for column in COLUMNS for view in first.views]
+    header += [f"{part}/{view}" for part in PARTS for view in first.views]
     writer.writerow(["index", "label", *header])
     for image in explanations:
         numbers = [column.of(view) for column in COLUMNS for view in image.views.values()]
+        parts = [view.statistics.get(part, math.nan) for part in PARTS for view in image.views.values()]
         writer.writerow(
             [
                 image.index,
                 class_names[image.label],
                 *(class_names[prediction] for prediction in image.predictions.values()),
-                *(_cell(number) for number in [*image.scores.values(), *numbers]),
+                *(_cell(number) for number in [*image.scores.values(), *numbers, *parts]),
             ]
         )
     return text.getvalue()
@@ -148,6 +155,16 @@ def explanations_markdown(explanations: Sequence[Explanation], class_names: Sequ
             cells += ["", ""] if found is None else [f"{found.total:+.{_IG.decimals}f}", _RESIDUAL.text(found)]
             rows.append([str(image.index), class_names[image.label], *cells])
     return markdown_table(rows)
+
+
+def spectra(explanations: Sequence[Explanation]) -> dict[str, dict[int, Spectrum]]:
+    """By view and index of the image; nothing of views and images that have none."""
+    found: dict[str, dict[int, Spectrum]] = {}
+    for image in explanations:
+        for name, view in image.views.items():
+            if view.spectrum is not None:
+                found.setdefault(name, {})[image.index] = view.spectrum
+    return found
 
 
 def columns(explanations: Sequence[Explanation], view: str) -> dict[str, Tensor]:

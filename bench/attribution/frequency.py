@@ -15,12 +15,14 @@ from torch.nn import functional
 
 from bench.attribution.block_dct import BLOCK, block_dct, split_blocks
 from bench.attribution.jpeg_planes import (
+    CHANNELS,
     closest_halves,
     double,
     gradient_in_halves,
     gradient_in_ycbcr,
     halve,
     to_ycbcr,
+    ycbcr_plane,
 )
 from bench.clip.linear_resize import gradient_at_own_size, resize_linearly
 from bench.clip.preprocess import Preprocess
@@ -51,7 +53,12 @@ class FrequencyAttribution:
 
 
 def attribute_frequencies(
-    preprocess: Preprocess, gradient: Tensor, baseline: Tensor, target: Tensor, subsampled: bool = False
+    preprocess: Preprocess,
+    gradient: Tensor,
+    baseline: Tensor,
+    target: Tensor,
+    subsampled: bool = False,
+    moved: Tensor | None = None,
 ) -> FrequencyAttribution:
     """Read the Integrated Gradients of B pairs of images of one size in the DCT of their difference.
 
@@ -62,6 +69,8 @@ def attribute_frequencies(
         baseline: uint8 [B, 3, H, W], where the path starts.
         target: uint8 [B, 3, H, W], where it ends.
         subsampled: Whether the target's chroma was coded at half the resolution, as in JPEG 4:2:0.
+        moved: float [B, 3, S, S], what `preprocess.pixels` makes of the target minus what it makes of the baseline, if
+            that is known.
 
     Raises:
         ValueError: The two sizes differ.
@@ -69,36 +78,31 @@ def attribute_frequencies(
     if baseline.shape != target.shape:
         raise ValueError(f"baseline and target have shapes {tuple(baseline.shape)} and {tuple(target.shape)}")
     height, width = baseline.shape[2:]
-    slope = gradient.detach().cpu().double()
-    before, after = baseline.cpu().double() / 255, target.cpu().double() / 255
-    change = after - before
-    inputs = preprocess.pixels(target).cpu().double() - preprocess.pixels(baseline).cpu().double()
-    resizing = _inner(inputs - resize_linearly(preprocess, change), slope)
-    slope = gradient_at_own_size(preprocess, slope, height, width)
-    nats = functional.pad((change * slope).sum(1), (0, -width % BLOCK, 0, -height % BLOCK))
-    blocks = split_blocks(nats).sum((3, 4))
-    change, slope = to_ycbcr(change), gradient_in_ycbcr(slope)
-    none = torch.zeros(len(change), dtype=torch.float64)
-    if not subsampled:
-        return FrequencyAttribution(_per_frequency(change, slope), blocks, none, none.clone(), resizing)
-    luma = _per_frequency(change[:, :1], slope[:, :1])
-    chroma, slope = to_ycbcr(before)[:, 1:], slope[:, 1:]
-    coarse = halve(chroma)
-    lost = double(coarse, height, width) - chroma
-    coded = closest_halves(change[:, 1:] - lost)
-    decoded = change[:, 1:] - lost - double(coded, height, width)
-    return FrequencyAttribution(
-        frequencies=torch.cat([luma, _per_frequency(coded, gradient_in_halves(slope))], 1),
-        blocks=blocks,
-        subsampling=_inner(lost, slope),
-        decoding=_inner(decoded, slope),
-        resizing=resizing,
-    )
+    baseline, change = baseline.cpu(), target.cpu().to(torch.int16) - baseline.cpu()
+    if moved is None:
+        moved = preprocess.pixels(target) - preprocess.pixels(baseline)
+    inputs, slopes = to_ycbcr(255 * moved.cpu().double()), gradient_in_ycbcr(gradient.detach().cpu().double() / 255)
+    channels, blocks = [], torch.zeros(len(change), -(-height // BLOCK), -(-width // BLOCK), dtype=torch.float64)
+    subsampling, decoding, resizing = torch.zeros(3, len(change), dtype=torch.float64)
+    for channel, name in enumerate(CHANNELS):  # one at a time, since a photograph's planes take much memory
+        error, slope = ycbcr_plane(change, channel), gradient_at_own_size(preprocess, slopes[:, channel], height, width)
+        resizing += _inner(inputs[:, channel] - resize_linearly(preprocess, error), slopes[:, channel])
+        nats = functional.pad(error * slope, (0, -width % BLOCK, 0, -height % BLOCK))
+        blocks += split_blocks(nats).sum((3, 4))
+        if subsampled and name != "Y":
+            plane = ycbcr_plane(baseline, channel)
+            lost = double(halve(plane), height, width) - plane
+            coded = closest_halves(error - lost)
+            subsampling += _inner(lost, slope)
+            decoding += _inner(error - lost - double(coded, height, width), slope)
+            error, slope = coded, gradient_in_halves(slope)
+        channels.append(_per_frequency(error, slope))
+    return FrequencyAttribution(torch.stack(channels, 1), blocks, subsampling, decoding, resizing)
 
 
 def _per_frequency(change: Tensor, gradient: Tensor) -> Tensor:
-    """[B, C, 8, 8] of planes [B, C, H, W]."""
-    return (block_dct(change, "edge") * block_dct(gradient, "zero")).sum((2, 3))
+    """[B, 8, 8] of planes [B, H, W]."""
+    return (block_dct(change, "edge") * block_dct(gradient, "zero")).sum((1, 2))
 
 
 def _inner(first: Tensor, second: Tensor) -> Tensor:

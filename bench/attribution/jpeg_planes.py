@@ -6,6 +6,8 @@ everything applies to differences of images and, transposed, to gradients.
 
 from functools import cache
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -25,6 +27,18 @@ def to_ycbcr(pixels: Tensor) -> Tensor:
     [0.886..., -0.5..., 0.0813...]
     """
     return _mix(_to_ycbcr(), pixels)
+
+
+def ycbcr_plane(pixels: Tensor, channel: int) -> Tensor:
+    """One of the planes of `to_ycbcr`, float64 [..., H, W], of pixels of any type, without a copy of all of them.
+
+    Args:
+        pixels: [..., 3, H, W].
+        channel: Which of `CHANNELS`.
+    """
+    red, green, blue = _to_ycbcr()[channel].tolist()
+    plane: Tensor = red * pixels[..., 0, :, :].double()
+    return plane.add_(pixels[..., 1, :, :], alpha=green).add_(pixels[..., 2, :, :], alpha=blue)
 
 
 def from_ycbcr(planes: Tensor) -> Tensor:
@@ -94,8 +108,7 @@ def closest_halves(planes: Tensor) -> Tensor:
     Returns:
         float [..., ceil(H / 2), ceil(W / 2)].
     """
-    height, width = planes.shape[-2:]
-    return _least_squares(height).to(planes) @ planes @ _least_squares(width).to(planes).T
+    return _closest_rows(_closest_rows(planes).mT).mT
 
 
 def _mix(matrix: Tensor, planes: Tensor) -> Tensor:
@@ -125,10 +138,24 @@ def _transposed_rows(gradient: Tensor) -> Tensor:
     return (3 * (upper + lower) + above + below) / 4
 
 
+def _closest_rows(planes: Tensor) -> Tensor:
+    """The normal equations of `_double_rows`, whose matrix has three diagonals."""
+    from scipy.linalg import solveh_banded  # takes a moment
+
+    columns = _transposed_rows(planes).detach().cpu().movedim(-2, 0)
+    bands, right = _normal_bands(planes.shape[-2]), columns.flatten(1).numpy()
+    found = solveh_banded(bands, right) if len(right) > 1 else right / bands[1]  # SciPy refuses one equation
+    return torch.from_numpy(found).to(planes).view(columns.shape).movedim(0, -2)
+
+
 @cache
-@torch.inference_mode(False)
-def _least_squares(length: int) -> Tensor:
-    """float64 [ceil(length / 2), length]."""
-    doubling = _double_rows(torch.eye((length + 1) // 2, dtype=torch.float64), length)
-    inverse: Tensor = torch.linalg.solve(doubling.T @ doubling, doubling.T)
-    return inverse
+def _normal_bands(length: int) -> npt.NDArray[np.float64]:
+    """The diagonal above the main one and the main one, as SciPy wants them: float64 [2, ceil(length / 2)].
+
+    Every third unit vector at once shows them: neighbours of a place are of other threes.
+    """
+    places = torch.arange((length + 1) // 2)
+    threes = torch.stack([places % 3 == start for start in range(3)], 1).double()
+    products = _transposed_rows(_double_rows(threes, length))
+    above = products[places - 1, places % 3]
+    return torch.stack([above, products[places, places % 3]]).numpy()

@@ -13,7 +13,11 @@ from bench.attribution.explanations import (
     columns,
     explanations_csv,
     explanations_markdown,
+    spectra,
 )
+from bench.attribution.spectra import Spectrum, costliest_blocks, mean_spectrum, spectra_table
+from bench.figures.frequencies import frequency_maps
+from bench.figures.style import to_pixels
 from bench.runs.files import write_atomically
 from bench.runs.folder import RunFolder
 
@@ -23,6 +27,9 @@ if TYPE_CHECKING:
 
 LEAST_IN_A_HISTOGRAM = 20
 """Images: of fewer a histogram shows where each is, which the table does better."""
+
+MOST_BLOCKS = 20
+"""Blocks per view in the table of the costliest ones."""
 
 
 class AttributionReport:
@@ -75,6 +82,7 @@ class AttributionReport:
         """
         self.folder.attributions.mkdir(parents=True, exist_ok=True)
         write_atomically(self.folder.attribution_table, explanations_csv(explanations, class_names))
+        self._finish_spectra(spectra(explanations))
         if self.writer is None:
             return
         self.writer.add_text("attribution/table", explanations_markdown(explanations, class_names))
@@ -90,3 +98,19 @@ class AttributionReport:
                     self.writer.add_scalar(f"attribution/{name}/{view}", float(defined.mean()))
                 if len(defined) >= LEAST_IN_A_HISTOGRAM:
                     self.writer.add_histogram(f"attribution_images/{name}/{view}", defined)
+
+    def _finish_spectra(self, found: Mapping[str, Mapping[int, Spectrum]]) -> None:
+        """Write what frequencies and blocks cost, where views have any."""
+        if not found:
+            return
+        means = [mean_spectrum(view, list(of_images.values())) for view, of_images in found.items()]
+        tables = {
+            self.folder.attribution_frequencies: spectra_table(means),
+            self.folder.attribution_blocks: costliest_blocks(found, MOST_BLOCKS),
+        }
+        for path, table in tables.items():
+            write_atomically(path, table.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
+        if self.writer is not None:
+            for mean in means:
+                picture = to_pixels(frequency_maps(mean))
+                self.writer.add_image(f"attribution_frequencies/{mean.view}", picture, dataformats="HWC")

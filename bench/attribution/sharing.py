@@ -100,8 +100,15 @@ class Share:
                 "images": np.stack(list(one.images.values())),
                 "targets": np.array(list(one.attributions)),
                 "attributions": np.stack(list(one.attributions.values())),
-            }
+            } | _arrays(one.explanation)
         return _Piece(one.explanation, figure, cards, arrays)
+
+
+def _arrays(explanation: Explanation) -> dict[str, npt.NDArray[Any]]:
+    """Nats by frequency and by block, as far as a view has them; see `callbacks.IntegratedGradients`."""
+    found = {view: numbers.spectrum for view, numbers in explanation.views.items() if numbers.spectrum is not None}
+    by_frequency = {f"frequencies/{view}": spectrum.frequencies for view, spectrum in found.items()}
+    return by_frequency | {f"blocks/{view}": spectrum.blocks for view, spectrum in found.items()}
 
 
 def _columns(one: Explained, class_names: Sequence[str]) -> list[AttributedView]:

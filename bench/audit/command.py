@@ -56,12 +56,12 @@ def main(args: Sequence[str]) -> None:
     from tqdm import tqdm
 
     from bench.audit.dataset import examine, summarise
-    from bench.command_line.data import configured, folder
+    from bench.command_line import data
     from bench.report.sections.audit import audit_report, in_one_line
     from bench.report.writer import PAGE, write_report
     from bench.runs.files import write_atomically
 
-    chosen = folder(options.root) if options.config is None else configured(options.config, rest)
+    chosen = data.folder(options.root) if options.config is None else data.chosen(options.config, rest, "audit")
     counted = tqdm(chosen.indices, desc="Audit", unit="image", disable=None)  # not where nobody looks
     images = list(examine(chosen.source, counted))
     summary = summarise(images, chosen.classes)

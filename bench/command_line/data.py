@@ -3,12 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from datamodules.degradations import DEFAULT_DEGRADATIONS, ORIGINAL
 from datamodules.errors import UserError
 from datamodules.folders import FolderSource, visible
 from datamodules.sources import Source
+
+if TYPE_CHECKING:
+    from datamodules.base import DegradedDataModule
 
 _NO_CLASSES = ("", " ")  # what a folder without class folders needs a list of
 
@@ -44,12 +47,31 @@ def folder(root: Path) -> Chosen:
     return Chosen(root.resolve().name, source, range(len(source)), source.classes if source.labelled else (), views)
 
 
-def configured(config: str, words: Sequence[str]) -> Chosen:
+def chosen(config: str, words: Sequence[str], command: str) -> Chosen:
     """The images that a configuration's `data` names.
 
     Args:
         config: YAML file, or the name of one of this project's.
         words: Further options, `--data.name value`.
+        command: Whose options these are, for messages.
+
+    Raises:
+        UserError: They cannot be had.
+    """
+    data = configured(config, words, command)
+    source = data.chosen
+    classes = source.classes if source.labelled else ()
+    views = [view for view in data.views if view != ORIGINAL]
+    return Chosen(f"{data.dataset_name}/{data.split}", source, data.positions, classes, views)
+
+
+def configured(config: str, words: Sequence[str], command: str) -> "DegradedDataModule":
+    """The data that a configuration names, set up for images with or without labels.
+
+    Args:
+        config: YAML file, or the name of one of this project's.
+        words: Further options, `--data.name value`.
+        command: Whose options these are, for messages.
 
     Raises:
         UserError: They cannot be had.
@@ -72,7 +94,7 @@ def configured(config: str, words: Sequence[str]) -> Chosen:
     for word in rest:
         key, equals, text = word.removeprefix("--data.").partition("=")
         if not word.startswith("--data."):
-            raise UserError(f"{word!r} is no option of `lightning audit`: give --data.NAME VALUE")
+            raise UserError(f"{word!r} is no option of `lightning {command}`: give --data.NAME VALUE")
         value = text if equals else next(rest, None)
         if value is None:
             raise UserError(f"{word} needs a value")
@@ -81,17 +103,14 @@ def configured(config: str, words: Sequence[str]) -> Chosen:
     parser.add_subclass_arguments(DegradedDataModule, "data")
     try:
         parsed = parser.parse_object({"data": {"class_path": content["class_path"], "init_args": arguments}})
-        data: Any = parser.instantiate_classes(parsed).data
+        data: DegradedDataModule = parser.instantiate_classes(parsed).data
     except UserError:
         raise
     except Exception as error:
         raise _refusal(error) from error
     data.prepare_data()
     data.setup("predict")
-    source = data.chosen
-    classes = source.classes if source.labelled else ()
-    views = [view for view in data.views if view != ORIGINAL]
-    return Chosen(f"{data.dataset_name}/{data.split}", source, data.positions, classes, views)
+    return data
 
 
 def _refusal(error: Exception) -> UserError:

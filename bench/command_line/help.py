@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+import datamodules
 from bench.command_line.configs import find_config, shipped
 from bench.command_line.signatures import Description, Option, describe, describe_trainer
 from bench.command_line.yaml_text import read_yaml
@@ -19,11 +20,13 @@ COMMANDS: Mapping[str, str] = {
     "sweep": "a grid of test or fit runs, resumable and shared by any number of processes",
     "references": "published figures, and how many cells of some runs can be checked against them",
     "report": "tables, figures and statistics from the results of any number of runs",
+    "export": "every view of a data set as files, resumable, for other programs and for `ViewFolders`",
     "audit": "which images of a data set were lossy before, by their headers and their pixels",
+    "tables": "JPEG quantisation tables that cost an encoder less at the same bytes",
 }
 LIGHTNING_COMMANDS = ("test", "predict", "fit", "validate")
 _MODELS = {"fit": "bench.RobustFineTuning", "validate": "bench.RobustFineTuning"}
-_DATA = ("datamodules.CIFAR10", "datamodules.STL10", "datamodules.ImageFolder", "datamodules.Synthetic")
+DATA = tuple(f"datamodules.{name}" for name in datamodules.__all__)
 _WIDTH, _COLUMN = 118, 34
 OTHERS = (
     (
@@ -105,7 +108,7 @@ def chosen_classes(command: str, words: Sequence[str]) -> tuple[str, list[str]]:
     data = found.get("data", "")
     return (
         model if describe(model) else _default_model(command),
-        [data] if describe(data) else list(_DATA),
+        [data] if describe(data) else list(DATA),
     )
 
 

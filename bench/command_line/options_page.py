@@ -8,12 +8,12 @@ from html import escape
 from io import StringIO
 from unittest.mock import patch
 
-from bench.command_line.help import COMMANDS, LIGHTNING_COMMANDS, OTHERS, brief, with_default
+from bench.command_line.help import COMMANDS, DATA, LIGHTNING_COMMANDS, OTHERS, brief, with_default
 from bench.command_line.signatures import Option, describe, describe_trainer
 
 _CLASSES: Mapping[str, Sequence[str]] = {
     "model": ("bench.ZeroShotEvaluation", "bench.RobustFineTuning", "bench.LinearCorrection"),
-    "data": ("datamodules.CIFAR10", "datamodules.STL10", "datamodules.ImageFolder", "datamodules.Synthetic"),
+    "data": DATA,
     "trainer.callbacks": (
         "callbacks.ResultsWriter",
         "callbacks.TensorBoardReport",

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.figures.lettering import plain
-from bench.figures.style import finish, first_of, mark, mark_colour, new_figure, new_panels, nothing
+from bench.figures.style import finish, first_of, mark, mark_colour, new_figure, new_panels, nothing, signed_colours
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -172,13 +172,9 @@ def _show(axes: Any, image: npt.NDArray[np.uint8], right: bool) -> None:
 
 def _colour_bar(figure: "Figure", axes: Any, end: float) -> None:
     from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import LinearSegmentedColormap, Normalize
+    from matplotlib.colors import Normalize
 
-    from bench.attribution.overlay import LOWERED, RAISED
-
-    ends = [tuple(part / 255 for part in colour) for colour in (LOWERED, RAISED)]
-    colours = LinearSegmentedColormap.from_list("attribution", [ends[0], (0.2, 0.2, 0.2), ends[1]])
-    scale = ScalarMappable(Normalize(-end, end), colours)
+    scale = ScalarMappable(Normalize(-end, end), signed_colours("0.2"))
     beside = axes.inset_axes((1.08, 0.05, 0.07, 0.9))  # not a neighbour, which would take the columns out of line
     figure.colorbar(scale, cax=beside, extend="both", label="nats per pixel")
 

@@ -196,8 +196,30 @@ def spread(values: Sequence[float], most: int) -> list[float]:
     return [*kept, values[-1]]
 
 
-def write_numbers(axes: Any, image: Any, least: float = 0.0, decimals: int = 2) -> None:
-    """The values in a heat map's cells, from `least` in size; in black or white, whichever is legible."""
+def signed_colours(middle: str) -> Any:
+    """The colours of attributions, from what lowered the loss to what raised it.
+
+    Args:
+        middle: The colour of 0.
+    """
+    from matplotlib.colors import LinearSegmentedColormap
+
+    from bench.attribution.overlay import LOWERED, RAISED
+
+    lowered, raised = ("#{:02x}{:02x}{:02x}".format(*colour) for colour in (LOWERED, RAISED))
+    return LinearSegmentedColormap.from_list("attribution", [lowered, middle, raised])
+
+
+def write_numbers(axes: Any, image: Any, least: float = 0.0, decimals: int = 2, bold: Any = None) -> None:
+    """The values in a heat map's cells, from `least` in size; in black or white, whichever is legible.
+
+    Args:
+        axes: Of the heat map.
+        image: The heat map.
+        least: Size of the smallest value that is written.
+        decimals: Of the values.
+        bold: Which cells are in bold, bool of the heat map's shape; none where None.
+    """
     values = np.ma.filled(image.get_array().astype(np.float64), np.nan)
     if len(values) > MOST_NUMBERED:
         return
@@ -206,4 +228,6 @@ def write_numbers(axes: Any, image: Any, least: float = 0.0, decimals: int = 2) 
         if abs(value) >= least:
             colour = "black" if light[row, column] > 0.45 else "white"
             text = f"{round(value, decimals) + 0.0:.{decimals}f}"  # without the sign of a zero
-            axes.text(column, row, text, ha="center", va="center", fontsize=6.5, color=colour)
+            weight = "bold" if bold is not None and bold[row, column] else "normal"
+            style = {"ha": "center", "va": "center", "fontsize": 6.5, "color": colour, "fontweight": weight}
+            axes.text(column, row, text, in_layout=False, **style)  # lies within the cell: measuring takes long

@@ -12,7 +12,6 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 
-from bench.clip.allocation import keep_freed_memory
 from bench.clip.encoders import Encoder, load_encoder
 from bench.clip.preprocess import Preprocess
 from bench.clip.run_classifier import classifier_of_the_run
@@ -25,6 +24,7 @@ from bench.finetuning.trainable import merged_state
 from bench.finetuning.validation import Measures, Validation, mean_precision
 from bench.paper import TEMPLATE
 from bench.runs.checkpoints import load_weights_only
+from datamodules.allocation import keep_freed_memory
 from datamodules.base import DegradedDataModule, degraded_data
 from datamodules.errors import UserError
 from datamodules.views import Batch, Images

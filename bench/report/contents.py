@@ -13,6 +13,7 @@ from bench.report.sections import (
     definitions,
     drop,
     encoders,
+    frequencies,
     overview,
     precision,
     references,
@@ -21,7 +22,7 @@ from bench.report.sections import (
     sources,
 )
 
-SECTIONS = (precision, audit, sizes, drop, robustness, attribution_change, classes, encoders, attributions)
+SECTIONS = (precision, audit, sizes, drop, robustness, attribution_change, classes, encoders, attributions, frequencies)
 """Those about a group of runs over the same images, in order."""
 
 

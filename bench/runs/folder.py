@@ -77,6 +77,16 @@ class RunFolder:
         """A line per explained image and view."""
         return self.attributions / ATTRIBUTION_TABLE
 
+    @property
+    def attribution_frequencies(self) -> Path:
+        """A line per view, channel and DCT coefficient."""
+        return self.attributions / "frequencies.csv"
+
+    @property
+    def attribution_blocks(self) -> Path:
+        """The costliest blocks of each view."""
+        return self.attributions / "blocks.csv"
+
     def attribution_picture(self, index: int) -> Path:
         """The picture of an explained image, by its position in the source."""
         return self.attributions / f"{index}.png"

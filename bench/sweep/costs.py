@@ -15,6 +15,10 @@ from datamodules.errors import UserError
 _IMAGES = {
     ("datamodules.CIFAR10", "train"): 50_000,
     ("datamodules.CIFAR10", "test"): 10_000,
+    ("datamodules.CIFAR100", "train"): 50_000,
+    ("datamodules.CIFAR100", "test"): 10_000,
+    ("datamodules.ImageNet", "train"): 1_281_167,
+    ("datamodules.ImageNet", "val"): 50_000,
     ("datamodules.STL10", "train"): 5_000,
     ("datamodules.STL10", "test"): 8_000,
     ("datamodules.Synthetic", "train"): 12_000,

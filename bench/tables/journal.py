@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from bench.runs.files import read_bounded
-from datamodules.degradations.quantisation import Quantisation
 from datamodules.errors import UserError
 
 _LARGEST = 2**28  # bytes
@@ -64,8 +63,3 @@ def _line(line: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) and all(isinstance(key, str) for key in found) else None
-
-
-def to_steps(tables: Quantisation) -> list[Any]:
-    """Tables as the journal has them."""
-    return [tables.subsampling, *tables.luma, *tables.chroma]

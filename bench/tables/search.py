@@ -7,24 +7,34 @@ from typing import Any
 
 import numpy as np
 
-from bench.tables.journal import TablesJournal, to_steps
-from bench.tables.local_model import Doubles, Slopes, curvature, modelled_bits, moves, slopes
+from bench.tables.journal import TablesJournal
 from bench.tables.measuring import Measured, TuningImages
-from bench.tables.power_law import CHROMA, EXPONENTS, power_law, within_bytes
+from bench.tables.shapes import CHROMA, EXPONENTS, Doubles, Kind, power_law, shaped, within_bytes
 from datamodules.degradations.quantisation import Quantisation
 
-_REACH, _LARGEST_REACH, _LEAST_REACH = 2.0, 3.0, 1.04
-_GROWTH, _SHRINKAGE = 1.2, 0.6  # of the logarithm of the reach
-_PRICES = 1e-9, 1e3  # distortion per bit
-_COARSEST = 5000.0  # of a power law: all steps are 255
-_PROBE = 1.3  # by which a step is changed to see what the files change by
+POPULATION = 8
+_PARENTS = 4
+_SPREAD = 0.12  # of the parameters, to begin with
+_WIDEN, _NARROW = 1.1, 0.75
+_MEMORY = 0.7  # of the spreads of the parameters, from one generation to the next
 _FINALISTS = 3
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """Tables, and what they came to on the images that proposals are measured on."""
+    """Tables with what they are made of, and what they came to on the images of the search.
 
+    Attributes:
+        kind: Of the tables.
+        parameters: See `bench.tables.shapes.shaped`.
+        factor: See there.
+        tables: The tables.
+        measured: What they came to.
+    """
+
+    kind: Kind
+    parameters: Doubles
+    factor: float
     tables: Quantisation
     measured: Measured
 
@@ -36,20 +46,14 @@ class Found:
     Attributes:
         most: Bytes that were allowed, means over images with headers.
         law: The best of the power laws.
-        exponent: Of it.
-        chroma: Its factor of the steps of chroma.
-        start: What the steps set out from: the best power law, or the tables of the scale before if they were better.
+        start: What the search set out from: the best law, or the shape of the scale before if that was better.
         best: Never worse than the start.
-        steps: Proposals that were measured.
     """
 
     most: float
     law: Candidate
-    exponent: float
-    chroma: float
     start: Candidate
     best: Candidate
-    steps: int
 
 
 @dataclass(frozen=True)
@@ -57,164 +61,123 @@ class Workplace:
     """What a search works with.
 
     Attributes:
-        images: On which proposals are measured.
-        parts: Other images, on which gradients are taken, a part after the other.
-        trial: Some of `images`, on which the power laws are told apart and the model of the rate is held against files.
+        images: On which tables are measured.
+        trial: Some of them, on which the power laws are told apart first.
         sensitivities: float64 [128] by subsampling: those that are tried are the keys.
+        shared: Whether one table for luma and chroma is tried, too.
         journal: What it knows is not measured again.
-        tick: Called after each proposal.
+        seed: Of the search.
+        tick: Called after each measurement.
     """
 
     images: TuningImages
-    parts: Sequence[TuningImages]
     trial: TuningImages
     sensitivities: Mapping[str, Doubles]
     journal: TablesJournal
+    shared: bool = True
+    seed: int = 0
     tick: Callable[[], Any] = lambda: None
 
-    def measured(self, question: str, make: Callable[[], Quantisation]) -> Candidate:
-        """Tables and what they come to, from the journal if it has the answer."""
-        answer = self.journal.get(question)
-        if answer is None:
-            tables = make()
-            answer = {"tables": to_steps(tables), **asdict(self.images.measure(tables))}
-            self.journal.keep(question, answer)
-        return _candidate(answer)
 
-
-def search(work: Workplace, scale: int, most: float, steps: int, before: Quantisation | None = None) -> Found:
+def search(work: Workplace, scale: int, most: float, generations: int, before: Candidate | None = None) -> Found:
     """Minimise the distortion of tables within some bytes.
 
-    It begins with power laws of the sensitivities, each made as fine as the bytes allow. From the best one on, a
-    proposal is what local models of rate and distortion choose within a reach of each step, at the price of a bit that
-    fills the allowed bytes; it is taken if its measured distortion is less. The models are refreshed with gradients of
-    other images at the tables where the search is. The reach grows after a step that was taken and shrinks after one
-    that was not, until nothing moves.
+    It begins with power laws of the sensitivities. From the best one on it is an evolution strategy over the parameters
+    of the tables' shape, with weighted recombination of the better half and a spread for each parameter (Hansen and
+    Ostermeier, 2001, without the covariances). Each shape is made as fine as the bytes allow before it is measured, so
+    that all that are compared take the same bytes.
 
     Args:
         work: Images, sensitivities, journal.
         scale: For the journal.
         most: Bytes allowed, a mean over the images.
-        steps: At most so many proposals.
-        before: Tables of another scale, which are tried as a start, made as fine as the bytes allow.
+        generations: Of `POPULATION` measurements each; 0 leaves the power law.
+        before: What another scale came to, whose shape is tried as a start.
     """
-    law, exponent, chroma = _best_law(work, scale, most)
+    law = _best_law(work, scale, most)
     start = law
     if before is not None:
-        other = work.measured(f"{scale}/start", lambda: _rescaled(before, work.images, most) or law.tables)
-        start = min(law, other, key=lambda one: one.measured.distortion)
-    best, reach, taken = start, _REACH, 0
-    kind = start.tables.subsampling
-    known: list[Slopes] = []
-    rates = _rates(work, scale, best.tables) if steps else np.ones(128)
-    while taken < steps and reach > _LEAST_REACH:
-        part = work.parts[taken % len(work.parts)]
-        known.append(_slopes(work.journal, f"{scale}/slopes/{taken}", part, best.tables))
-        question = f"{scale}/step/{taken}"
-        if work.journal.get(question) is None:
-            curvatures = curvature(work.sensitivities[kind], known)
-            around = moves(best.tables, part.coefficients(kind), part.weights[kind], curvatures, rates, reach)
-            made = within_bytes(partial(_proposal, around.best, kind), work.images.encoded_bytes, most, *_PRICES)
-            if made is None or made == best.tables:
-                work.journal.keep(question, {})
-            else:
-                work.measured(question, partial(Quantisation, made.luma, made.chroma, made.subsampling))
-        taken += 1
-        work.tick()
-        answer = work.journal.get(question)
-        proposed = _candidate(answer) if answer else best
-        better = proposed.measured.distortion < best.measured.distortion
-        best = proposed if better else best
-        reach = min(reach**_GROWTH, _LARGEST_REACH) if better else reach**_SHRINKAGE
-    return Found(most, law, exponent, chroma, start, best, taken)
+        other = _measured(work, f"{scale}/before", before.kind, before.parameters, before.factor, most)
+        start = min(law, other, key=_distortion)
+    best, mean, spreads, spread = start, start.parameters, np.ones(len(start.parameters)), _SPREAD
+    weights = np.log(_PARENTS + 0.5) - np.log(np.arange(1, _PARENTS + 1))
+    weights /= weights.sum()
+    for generation in range(generations):
+        random = np.random.default_rng([work.seed, scale, generation])
+        draws = random.standard_normal((POPULATION, len(mean)))
+        draws[0] = 0  # the mean itself, which noise in the measurements favours least
+        tried = [
+            _measured(
+                work, f"{scale}/{generation}/{place}", start.kind, mean + spread * spreads * draw, best.factor, most
+            )
+            for place, draw in enumerate(draws)
+        ]
+        ranked = sorted(tried, key=_distortion)[:_PARENTS]
+        steps = np.stack([(one.parameters - mean) / spread for one in ranked])
+        spreads = np.sqrt(_MEMORY * spreads**2 + (1 - _MEMORY) * weights @ steps**2)
+        mean = weights @ np.stack([one.parameters for one in ranked])
+        spread *= _WIDEN if _distortion(ranked[0]) < _distortion(best) else _NARROW
+        best = min(best, ranked[0], key=_distortion)
+    return Found(most, law, start, best)
 
 
-def _best_law(work: Workplace, scale: int, most: float) -> tuple[Candidate, float, float]:
-    """The power law that distorts least, its exponent and its factor of chroma; first tried on fewer images."""
+def _best_law(work: Workplace, scale: int, most: float) -> Candidate:
+    """The power law that distorts least; those that are best on the trial images are measured on all."""
+    kinds = [
+        Kind(name, shared) for name in work.sensitivities for shared in ([True, False] if work.shared else [False])
+    ]
     allowed = most * _size_ratio(work)
-    tried = []
-    for subsampling, sensitivity in work.sensitivities.items():
+    tried: list[tuple[float, str, Kind, Doubles, float]] = []
+    for kind in kinds:
         for exponent in EXPONENTS:
-            for chroma in CHROMA:
-                question = f"{scale}/law/{subsampling}/{exponent}/{chroma}"
-                make = partial(power_law, sensitivity, exponent, chroma, subsampling=subsampling)
-                if work.journal.get(question) is None:
-                    made = within_bytes(make, work.trial.encoded_bytes, allowed, 0.5, _COARSEST)
-                    work.journal.keep(question, work.trial.measure(made or make(_COARSEST)).distortion)
-                tried.append((float(work.journal.get(question)), question, make, exponent, chroma))
-    finalists = []
-    for _, question, make, exponent, chroma in sorted(tried, key=lambda one: one[0])[:_FINALISTS]:
-        finish = partial(_fitted, make, work.images, most)
-        finalists.append((work.measured(f"{question}/final", finish), exponent, chroma))
-    return min(finalists, key=lambda one: one[0].measured.distortion)
-
-
-def _fitted(make: Callable[[float], Quantisation], images: TuningImages, most: float) -> Quantisation:
-    return within_bytes(make, images.encoded_bytes, most, 0.5, _COARSEST) or make(_COARSEST)
+            for chroma in (1.0,) if kind.shared else CHROMA:
+                question = f"{scale}/law/{kind.subsampling}/{int(kind.shared)}/{exponent}/{chroma}"
+                parameters = power_law(kind, exponent, chroma)
+                answer = work.journal.get(question)
+                if answer is None:
+                    make = partial(shaped, kind, work.sensitivities[kind.subsampling], parameters)
+                    tables, factor = within_bytes(make, work.trial.encoded_bytes, allowed)
+                    answer = [work.trial.measure(tables).distortion, factor]
+                    work.journal.keep(question, answer)
+                    work.tick()
+                tried.append((float(answer[0]), question, kind, parameters, float(answer[1])))
+    finalists = sorted(tried, key=lambda one: one[:2])[:_FINALISTS]
+    return min(
+        (
+            _measured(work, f"{question}/all", kind, parameters, factor, most)
+            for _, question, kind, parameters, factor in finalists
+        ),
+        key=_distortion,
+    )
 
 
 def _size_ratio(work: Workplace) -> float:
     """Bytes of the trial images per byte of all."""
-    middle = Quantisation((16,) * 64, (16,) * 64)
+    middle = Quantisation((16,) * 64, (17,) * 64)
     return work.trial.encoded_bytes(middle) / work.images.encoded_bytes(middle)
 
 
-def _rescaled(tables: Quantisation, images: TuningImages, most: float) -> Quantisation | None:
-    return within_bytes(partial(_coarser, tables), images.encoded_bytes, most, 1 / 64, 64)
-
-
-def _slopes(journal: TablesJournal, question: str, part: TuningImages, tables: Quantisation) -> Slopes:
-    answer = journal.get(question)
+def _measured(work: Workplace, question: str, kind: Kind, parameters: Doubles, guess: float, most: float) -> Candidate:
+    """A shape as fine as the bytes allow, measured, or as the journal has it."""
+    sensitivity = work.sensitivities[kind.subsampling]
+    answer = work.journal.get(question)
     if answer is None:
-        _, gradients = part.gradients(tables)
-        coefficients = part.coefficients(tables.subsampling)
-        measured = slopes(tables, coefficients, gradients, part.weights[tables.subsampling])
-        answer = {name: values.tolist() for name, values in vars(measured).items()}
-        journal.keep(question, answer)
-    return Slopes(*(np.array(answer[name], dtype=np.float64) for name in ("inner", "squares", "variance")))
-
-
-def _rates(work: Workplace, scale: int, tables: Quantisation) -> Doubles:
-    """Bits that the trial images change by per bit of the model, when one step is made coarser: [128]."""
-    answer = work.journal.get(f"{scale}/rates")
-    if answer is None:
-        kind, steps = tables.subsampling, np.array([*tables.luma, *tables.chroma])
-        coarser = np.minimum(np.maximum((steps * _PROBE).round(), steps + 1), 255)
-        coefficients = work.trial.coefficients(kind)
-        weights = work.trial.weights[kind]
-        model = np.zeros(128)
-        for first, plane, weight in zip((0, 64), coefficients, weights, strict=True):
-            before, after = (
-                modelled_bits(plane, weight, one[first : first + 64].astype(np.float32)) for one in (steps, coarser)
-            )
-            model[first : first + 64] = before - after
-        now = work.trial.encoded_bytes(tables)
-        files = np.zeros(128)
-        for entry in np.flatnonzero(model > 0):
-            probe = np.where(np.arange(128) == entry, coarser, steps).astype(int).tolist()
-            files[entry] = 8 * (
-                now - work.trial.encoded_bytes(Quantisation(tuple(probe[:64]), tuple(probe[64:]), kind))
-            )
-        usual = max(files.sum() / max(model.sum(), 1e-12), 0.1)
-        seen = model > 0.05 * model.max()
-        ratio = np.divide(files, model, out=np.full(128, usual), where=seen)
-        answer = (ratio / usual).clip(1 / 3, 3).tolist()
-        work.journal.keep(f"{scale}/rates", answer)
-    return np.array(answer, dtype=np.float64)
-
-
-def _candidate(answer: Mapping[str, Any]) -> Candidate:
-    subsampling, *steps = answer["tables"]
+        tables, factor = within_bytes(
+            partial(shaped, kind, sensitivity, parameters), work.images.encoded_bytes, most, guess
+        )
+        answer = {"factor": factor, **asdict(work.images.measure(tables))}
+        work.journal.keep(question, answer)
+        work.tick()
+    factor = float(answer["factor"])
     measured = Measured(*(float(answer[name]) for name in ("encoded_bytes", "distortion", "agreement")))
-    return Candidate(Quantisation(tuple(steps[:64]), tuple(steps[64:]), subsampling), measured)
+    return Candidate(kind, parameters, factor, shaped(kind, sensitivity, parameters, factor), measured)
 
 
-def _proposal(best: Callable[[float, str], Quantisation], subsampling: str, price: float) -> Quantisation:
-    return best(price, subsampling)
+def _distortion(candidate: Candidate) -> float:
+    return candidate.measured.distortion
 
 
-def _coarser(tables: Quantisation, factor: float) -> Quantisation:
-    luma, chroma = (
-        tuple(min(max(round(step * factor), 1), 255) for step in steps) for steps in (tables.luma, tables.chroma)
-    )
-    return Quantisation(luma, chroma, tables.subsampling)
+def trials(kinds: Sequence[str], shared: bool, scales: int, generations: int) -> int:
+    """At most so many measurements, for a progress bar."""
+    laws = len(kinds) * len(EXPONENTS) * (len(CHROMA) + shared)
+    return scales * (laws + _FINALISTS + 1 + generations * POPULATION)

@@ -167,6 +167,14 @@ class OneNumber:
         return last_block(self.formats)
 
 
+def halves_chroma(degradation: Degradation) -> bool:
+    """Whether what comes last is a JPEG that stores chroma at half the resolution, means of 2 x 2 pixels of the image.
+
+    A degradation that does so has an attribute of this name.
+    """
+    return bool(getattr(degradation, "halves_chroma", False))
+
+
 def malformed(spec: str, form: str) -> UserError:
     """The error for a specification that is not written as its kind is."""
     return UserError(f"degradation {spec!r} is malformed: write {form}")

@@ -14,10 +14,17 @@ from datamodules.errors import UserError
 
 @dataclass(frozen=True)
 class Degraded:
-    """An RGB image after a degradation, and the size of its encoded form in bytes (None where nothing was encoded)."""
+    """An RGB image after a degradation.
+
+    Attributes:
+        image: The image.
+        encoded_bytes: The size of its encoded form; None where nothing was encoded.
+        file: The encoded form itself, where decoding it gives just these pixels; else None.
+    """
 
     image: Image.Image
     encoded_bytes: int | None
+    file: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,7 @@ class FileFormat:
         plugin: The module whose import makes the format known to Pillow.
         longest_side: Pixels that fit on a side; None where memory ends first.
         decoder: Pillow's name of the decoder that reads the files it writes; None where only `Image.open` knows.
+        extension: Of its files, with the dot.
         block: Side in pixels of the blocks that every image is cut into, whose borders can show as a regular grid; None
             where there are none, or of more than one size: wavelets, and codecs that choose block sizes by content.
     """
@@ -40,6 +48,7 @@ class FileFormat:
     title: str
     feature: str | None
     library: str
+    extension: str
     plugin: str | None = None
     longest_side: int | None = None
     decoder: str | None = None
@@ -88,12 +97,12 @@ class FileFormat:
             if self.decoder is not None:  # mode and size are known: reading the header takes as long as a thumbnail
                 pixels = Image.new("RGB", image.size, None)
                 pixels.frombytes(encoded, self.decoder, "RGB", "")
-                return Degraded(pixels, len(encoded))
+                return Degraded(pixels, len(encoded), encoded)
             pixels = Image.open(buffer, formats=[self.key]).convert("RGB")
         except (OSError, RuntimeError) as error:
             raise ValueError(f"{in_pixels(image)}: {self.title} failed: {error}") from error
         pixels.info = {}  # Pillow would write one codec's comment or colour profile into the next one's file
-        return Degraded(pixels, len(encoded))
+        return Degraded(pixels, len(encoded), encoded)
 
 
 def last_block(formats: Iterable[FileFormat]) -> float | None:
@@ -108,9 +117,9 @@ def in_pixels(image: Image.Image) -> str:
 
 
 # 65500 is libjpeg's own limit, a little below the format's 65535; libavif encodes 65536, but decodes 32768.
-JPEG = FileFormat("JPEG", "JPEG", "jpg", "libjpeg_turbo", longest_side=65500, decoder="jpeg", block=8)
-WEBP = FileFormat("WEBP", "WebP", "webp", "webp", longest_side=16383)
-AVIF = FileFormat("AVIF", "AVIF", "avif", "avif", longest_side=32768)
-JPEG_2000 = FileFormat("JPEG2000", "JPEG 2000", "jpg_2000", "jpg_2000")
-JPEG_XL = FileFormat("JXL", "JPEG XL", None, "pillow-jxl-plugin", plugin="pillow_jxl")
-HEIC = FileFormat("HEIF", "HEIC", None, "pillow-heif", plugin="pillow_heif.HeifImagePlugin")
+JPEG = FileFormat("JPEG", "JPEG", "jpg", "libjpeg_turbo", ".jpg", longest_side=65500, decoder="jpeg", block=8)
+WEBP = FileFormat("WEBP", "WebP", "webp", "webp", ".webp", longest_side=16383)
+AVIF = FileFormat("AVIF", "AVIF", "avif", "avif", ".avif", longest_side=32768)
+JPEG_2000 = FileFormat("JPEG2000", "JPEG 2000", "jpg_2000", "jpg_2000", ".jp2")
+JPEG_XL = FileFormat("JXL", "JPEG XL", None, "pillow-jxl-plugin", ".jxl", plugin="pillow_jxl")
+HEIC = FileFormat("HEIF", "HEIC", None, "pillow-heif", ".heic", plugin="pillow_heif.HeifImagePlugin")

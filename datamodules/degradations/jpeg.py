@@ -88,6 +88,11 @@ class Jpeg:
         )
 
     @property
+    def halves_chroma(self) -> bool:
+        """See `datamodules.degradations.base.halves_chroma`; a shift puts the pairs of pixels elsewhere."""
+        return self.subsampling in (None, "420") and not self.shift
+
+    @property
     def _coding(self) -> str:
         parts = [self.subsampling, "progressive" if self.progressive else None, "optimise" if self.optimise else None]
         return "".join(f"-{part}" for part in parts if part is not None)
@@ -103,7 +108,7 @@ class Jpeg:
         for generation in range(1, self.generations):
             roll = generation * self.shift
             again = self._save(ImageChops.offset(degraded.image, roll))
-            degraded = Degraded(ImageChops.offset(again.image, -roll), again.encoded_bytes)
+            degraded = Degraded(ImageChops.offset(again.image, -roll), again.encoded_bytes) if roll else again
         return degraded
 
     def _save(self, image: Image.Image) -> Degraded:
@@ -140,6 +145,7 @@ class Cifar10CJpeg(OneNumber):
     head = "cifar10c-jpeg"
     lowest, highest, whole = 1, 5, True
     formats = (JPEG,)
+    halves_chroma: ClassVar[bool] = True
     qualities: ClassVar[tuple[int, ...]] = (80, 65, 58, 50, 40)
 
     @property
@@ -166,6 +172,7 @@ class ImageNetCJpeg(OneNumber):
     head = "imagenetc-jpeg"
     lowest, highest, whole = 1, 5, True
     formats = (JPEG,)
+    halves_chroma: ClassVar[bool] = True
     qualities: ClassVar[tuple[int, ...]] = (25, 18, 15, 10, 7)
 
     @property

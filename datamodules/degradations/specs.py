@@ -5,13 +5,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, product, zip_longest
 
 from PIL import Image
 
 from datamodules.decoding import to_rgb
-from datamodules.degradations.base import ORIGINAL, Degradation, Original, Setting
+from datamodules.degradations.base import ORIGINAL, Degradation, Original, Setting, halves_chroma
 from datamodules.degradations.formats import Degraded, FileFormat
 from datamodules.degradations.geometry import Crop, Resize
 from datamodules.degradations.registry import parse_link
@@ -78,13 +78,18 @@ class Chain:
                 period = None if link.size_factor is None else period * link.size_factor
         return period
 
+    @property
+    def halves_chroma(self) -> bool:
+        """See `datamodules.degradations.base.halves_chroma`."""
+        return halves_chroma(self.links[-1])
+
     def __call__(self, image: Image.Image) -> Degraded:
         encoded_bytes = None
         for link in self.links:
             degraded = link(image)
             image = degraded.image
             encoded_bytes = encoded_bytes if degraded.encoded_bytes is None else degraded.encoded_bytes
-        return Degraded(image, encoded_bytes)
+        return replace(degraded, encoded_bytes=encoded_bytes)
 
 
 def parse(spec: str) -> Degradation:

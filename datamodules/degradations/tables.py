@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from io import BytesIO
 from typing import ClassVar, Self
 
 from PIL import Image
@@ -56,6 +57,11 @@ class JpegTables:
     def settings(self) -> tuple[Setting, ...]:
         return (Setting("quality", self.scale, f"{self.head}-{self.tables}"),)
 
+    @property
+    def halves_chroma(self) -> bool:
+        """See `datamodules.degradations.base.halves_chroma`; False where the tables are not known."""
+        return self.known is not None and self.known.at(self.scale).subsampling == "4:2:0"
+
     def require(self) -> TableSet:
         """The tables.
 
@@ -83,3 +89,11 @@ def encode(image: Image.Image, quantisation: Quantisation) -> Degraded:
     """
     with buffer_for(image):
         return JPEG.round_trip(image, **quantisation.options())
+
+
+def written(image: Image.Image, quantisation: Quantisation) -> bytes:
+    """The file that `encode` measures and decodes."""
+    buffer = BytesIO()
+    with buffer_for(image):
+        image.save(buffer, format=JPEG.key, **quantisation.options())
+    return buffer.getvalue()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from datamodules.degradations.base import Degradation, Setting, in_range
+from datamodules.degradations.base import Degradation, Setting, halves_chroma, in_range
 from datamodules.degradations.formats import Degraded, FileFormat, in_pixels
 from datamodules.degradations.registry import parse_link
 from datamodules.errors import UserError
@@ -57,6 +57,11 @@ class TargetRate:
     @property
     def block_period(self) -> float | None:
         return _ladder(self.codec)[0].block_period
+
+    @property
+    def halves_chroma(self) -> bool:
+        """See `datamodules.degradations.base.halves_chroma`."""
+        return halves_chroma(_ladder(self.codec)[0])
 
     def __call__(self, image: Image.Image) -> Degraded:
         """Degrade one image of mode RGB; the argument is left as it is.

@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from bench.attribution.spectra import PARTS
 from bench.attribution.statistics import attribution_statistics
 from bench.cli import main
 from datamodules import Synthetic
@@ -135,6 +136,34 @@ class TestReport:
             assert measured["residual"]["median"] == pytest.approx(table[f"residual/{view}"].median(), rel=1e-6)
         assert record["evaluations"] == sum(table[f"evaluations/{view}"].sum() for view in TARGETS)
 
+    def test_parts_frequencies_and_blocks_sum_to_the_table(self, folder, table):
+        frequencies = pd.read_csv(folder / "attributions/frequencies.csv")
+        for view in TARGETS:
+            parts = pd.DataFrame({part: table[f"{part}/{view}"] for part in PARTS})
+            np.testing.assert_allclose(parts.sum(axis=1), table[f"ig/{view}"], rtol=1e-5, atol=1e-5)
+            rows = frequencies[frequencies["view"] == view]
+            outside = (parts["subsampling"] + parts["rounding"]).mean()
+            np.testing.assert_allclose(rows["nats"].sum() + outside, table[f"ig/{view}"].mean(), rtol=1e-5, atol=1e-5)
+            assert rows["block_side"].tolist() == [8] * 64 + [16] * 128
+            for _, row in table.iterrows():
+                arrays = np.load(folder / f"attributions/maps/{row['index']}.npz")
+                assert arrays[f"blocks/{view}"].shape == (4, 4)
+                rest = row[f"subsampling/{view}"]
+                kept = [arrays[f"frequencies/{view}"].sum() + rest, arrays[f"blocks/{view}"].sum()]
+                np.testing.assert_allclose(kept, row[f"ig/{view}"], atol=2 * abs(row[f"rounding/{view}"]) + 1e-5)
+
+    def test_the_costliest_blocks_are_those_of_the_maps(self, folder, table):
+        blocks = pd.read_csv(folder / "attributions/blocks.csv")
+        for view, rows in blocks.groupby("view"):
+            found = {
+                index: np.load(folder / f"attributions/maps/{index}.npz")[f"blocks/{view}"] for index in table["index"]
+            }
+            first = rows.iloc[0]
+            assert first["nats"] == pytest.approx(max(nats.max() for nats in found.values()))
+            assert first["nats"] == pytest.approx(found[first["index"]][first["y"] // 8, first["x"] // 8])
+            assert first["image_nats"] == pytest.approx(found[first["index"]].sum())
+            assert rows["nats"].is_monotonic_decreasing
+
     def test_tensorboard_has_the_pictures_of_the_files(self, folder, table):
         found = events(folder)
         for index in table["index"]:
@@ -144,6 +173,9 @@ class TestReport:
             assert written.std() > 10
         pictures = {tag for tag in found.Tags()["images"] if tag.startswith("attribution/")}
         assert pictures == {f"attribution/{index}/{view}" for index in table["index"] for view in TARGETS}
+        for view in TARGETS:
+            [event] = found.Images(f"attribution_frequencies/{view}")
+            assert event.width > 1000
 
     def test_tensorboard_has_the_papers_table_and_the_meaning_of_colours(self, folder, table):
         found = events(folder)
@@ -169,7 +201,12 @@ class TestReport:
             assert scalar.value == pytest.approx(record["views"][view]["residual"]["median"], rel=1e-6)
 
 
+# without TensorBoard, whose pictures would take most of the time
+CSV_LOGGER = (
+    "--trainer.logger={class_path: lightning.pytorch.loggers.CSVLogger, init_args: {save_dir: runs, name: demo_ig}}"
+)
 CHOICE = (
+    CSV_LOGGER,
     *(ONLY_THESE, "--data.limit=5", option("images", "First"), option("images.n", 5)),
     *(option("figures", 1), option("save_maps", "true")),
 )
@@ -209,11 +246,12 @@ class TestHoweverItRuns:
 
     def test_files_and_record_are_complete_without_tensorboard_and_with_callbacks_in_another_order(self, explain):
         callbacks = "[{class_path: callbacks.IntegratedGradients}, {class_path: callbacks.ResultsWriter}]"
-        csv_logger = "{class_path: lightning.pytorch.loggers.CSVLogger, init_args: {save_dir: runs, name: demo_ig}}"
-        options = (f"--trainer.callbacks={callbacks}", f"--trainer.logger={csv_logger}", "--data.limit=2")
+        options = (f"--trainer.callbacks={callbacks}", CSV_LOGGER, "--data.limit=2")
         folder = explain("demo_ig", *options)
         assert read_record(folder)["attribution"]["indices"] == [0, 1]
-        assert {file.name for file in (folder / "attributions").iterdir()} == {"0.png", "1.png", "table.csv"}
+        assert {file.name for file in (folder / "attributions").iterdir()} == {
+            *("0.png", "1.png", "table.csv", "frequencies.csv", "blocks.csv")
+        }
 
 
 class TestOptions:

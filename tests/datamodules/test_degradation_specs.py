@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datamodules.degradations import DEFAULT_DEGRADATIONS, MOST_VIEWS, curves, parse, parse_all
+from datamodules.degradations.base import halves_chroma
 from datamodules.errors import UserError
 
 VALID = [
@@ -312,3 +313,15 @@ def test_curves_of_one_quantity_can_share_an_axis():
     assert list(curves(views, "generations")) == ["jpeg-75-x"]
     assert list(curves(views, "sigma")) == ["blur"]
     assert list(curves(views, "deviation")) == ["noise"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "halved"),
+    [
+        *[(spec, True) for spec in ("jpeg-50", "jpeg-50-420-x3", "cifar10c-jpeg-3", "resize-0.5+jpeg-50", "jpeg-4bpp")],
+        *[(spec, False) for spec in ("jpeg-50-444", "jpeg-50-422", "jpeg-50-x2-shift3", "webp-50", "jpeg-50+webp-50")],
+        *[("jpeg-tables-mozjpeg3-50", True), ("jpeg-4bpp-444", False), ("original", False)],
+    ],
+)
+def test_chroma_is_halved_where_the_last_jpeg_is_420_on_the_images_own_grid(spec, halved):
+    assert halves_chroma(parse(spec)) == halved

@@ -44,8 +44,12 @@ def outcomes(batch, classifier):
     return measure(batch, classifier)
 
 
-def explainer(classifier, baseline="original"):
-    return Explainer(classifier, baseline, GaussLegendre(8), max_batch=5, patch_period=8)
+def not_asked(index):
+    raise AssertionError(f"image {index} is at native size in its batch")
+
+
+def explainer(classifier, baseline="original", native_views=not_asked):
+    return Explainer(classifier, baseline, GaussLegendre(8), 5, patch_period=8, native_views=native_views)
 
 
 def test_images_of_two_sizes_are_explained_in_the_order_of_the_batch(batch, classifier, outcomes):
@@ -90,6 +94,35 @@ def test_codec_grid_has_the_period_of_the_last_codecs_own_blocks_and_is_undefine
             expected = grid_energy(pixel_map(torch.from_numpy(one.attributions[view])[None]), period).item()
             assert math.isfinite(expected)
         assert found == pytest.approx(expected, nan_ok=True), view
+
+
+def test_a_view_of_another_size_has_no_frequencies_but_all_the_rest(classifier):
+    data = Synthetic(size=32, num_workers=0, degradations=["resize-0.5", "resize-0.5+resize-32"])
+    data.setup("test")
+    views = data.views_of([3])
+    batch = views.collate(list(views.samples()))
+    [one] = explainer(classifier).explain(batch, measure(batch, classifier))
+    smaller, back = one.explanation.views.values()
+    assert smaller.spectrum is None
+    assert math.isnan(smaller.statistics["chroma"])
+    assert back.spectrum is not None
+    assert sum(back.spectrum.parts.values()) == pytest.approx(back.total, abs=1e-5)
+
+
+def test_frequencies_are_those_at_native_size_also_of_images_that_come_fitted(classifier):
+    data = Synthetic(size=96, num_workers=0, degradations=["jpeg-50"])
+    data.setup("test")
+    native = data.views_of([7])
+    fitted = data.views_of([7], geometry=classifier.preprocess.geometry)
+    whole, small = (views.collate(list(views.samples())) for views in (native, fitted))
+    assert small.views["jpeg-50"].shape[-1] == 32
+    [expected] = explainer(classifier).explain(whole, measure(whole, classifier))
+    asked = explainer(classifier, native_views=lambda index: data.views_of([index])[0].views)
+    [found] = asked.explain(small, measure(small, classifier))
+    before, after = (one.explanation.views["jpeg-50"].spectrum for one in (expected, found))
+    assert after.blocks.shape == (12, 12)
+    np.testing.assert_array_equal(after.frequencies, before.frequencies)
+    assert after.parts == before.parts
 
 
 def test_weights_in_bfloat16_are_explained_in_float32(batch, classifier, outcomes):

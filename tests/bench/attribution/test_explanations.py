@@ -29,7 +29,7 @@ def explanation(index, total, residual, gini, converged=True):
         evaluations=9,
         error_estimate=math.nan,
         converged=converged,
-        statistics={"gini": gini},
+        statistics={"gini": gini, "rounding": -0.125},
     )
     predictions, scores = {"original": 0, "jpeg-5": 1}, {"original": 0.5, "jpeg-5": 0.25}
     return Explanation(index, 1, predictions, scores, {"jpeg-5": view})
@@ -55,6 +55,12 @@ def test_csv_has_the_columns_of_the_papers_tables(explanations):
         "evaluations/jpeg-5": "9",
         "error_estimate/jpeg-5": "",
         "converged/jpeg-5": "1",
+        "luma_low/jpeg-5": "",
+        "luma_mid/jpeg-5": "",
+        "luma_high/jpeg-5": "",
+        "chroma/jpeg-5": "",
+        "subsampling/jpeg-5": "",
+        "rounding/jpeg-5": "-0.125",
     }
     assert [row["index"] for row in rows] == ["7", "3"]
 

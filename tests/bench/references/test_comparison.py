@@ -12,6 +12,7 @@ from bench.references.names import NAMES
 from bench.references.sources import load
 from bench.sweep.grid import read_sweep
 from datamodules.degradations import degrade
+from datamodules.imagenet import class_names
 from datamodules.stl10 import CLASSES
 from tests.support import made_up
 
@@ -32,10 +33,8 @@ def compared(name, record):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_figure_is_found_for_the_experiment_that_it_is_of_and_no_other(name):
-    from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
-
     source, any_record = load(name), first_record("paper")
-    names = {"cifar10": CIFAR10, "stl10": CLASSES, "imagenet": tuple(IMAGENET_CLASSNAMES), "cifar100": ("fish",)}
+    names = {"cifar10": CIFAR10, "stl10": CLASSES, "imagenet": tuple(class_names().values()), "cifar100": ("fish",)}
     for table in source.tables:
         data = replace(any_record.data, name=table.data, split=table.splits[-1], class_names=names[table.data])
         for row in source.rows:

@@ -1,4 +1,4 @@
-"""Memory that a process on the CPU keeps between passes."""
+"""Memory that a process keeps once it had it."""
 
 import ctypes
 

@@ -6,7 +6,7 @@ import pytest
 
 _FAULTS = """
 import resource, sys, torch
-from bench.clip.allocation import keep_freed_memory
+from datamodules.allocation import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
 def faults():

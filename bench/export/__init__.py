@@ -1,0 +1,1 @@
+"""`lightning export`: every view's own bytes, written once."""

@@ -1,0 +1,323 @@
+"""Writes the views of a data set as files, in a layout that `datamodules.ViewFolders` reads."""
+
+import csv
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Self
+
+import PIL
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+
+from bench.runs import locks
+from bench.runs.files import open_regular, read_bounded, write_atomically
+from datamodules.base import DegradedDataModule
+from datamodules.cores import usable_cores
+from datamodules.dataset import why_unreadable
+from datamodules.decoding import to_rgb
+from datamodules.degradations import ORIGINAL, Degradation, Degraded, codec_versions
+from datamodules.errors import UserError
+from datamodules.exports import IMAGES, MANIFEST, SIZES, UNFINISHED, Manifest, stays_inside, write_images, write_sizes
+from datamodules.sources import Source
+from datamodules.views import NOT_ENCODED, Unreadable
+
+_JOURNAL = "unfinished.csv"
+_LOCK = ".export.lock"
+_LARGEST_CLAIM = 2**24  # bytes
+_LOSSLESS = ".png"
+_OWN = ""  # in the journal: the file is the encoded form
+_MOST_WORKERS = 8
+
+
+@dataclass(frozen=True)
+class Written:
+    """What became of one image.
+
+    Attributes:
+        position: In the export.
+        files: By view, relative to the view's folder.
+        sizes: Bytes of its encoded form by view, as text: empty where the file is that, NOT_ENCODED where it has none.
+    """
+
+    position: int
+    files: tuple[str, ...]
+    sizes: tuple[str, ...]
+
+
+class _Images(Dataset[Written | Unreadable | OSError]):
+    """Writes an image's views when it is asked for it.
+
+    Args:
+        source: The images.
+        degradations: The views, the original first.
+        places: Position in the source, file of the original and name of the views' files by position in the export.
+        output: The folder.
+        left: Positions in the export.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        degradations: Sequence[Degradation],
+        places: Sequence[tuple[int, str, str]],
+        output: Path,
+        left: Sequence[int],
+    ) -> None:
+        self.source, self.degradations, self.places = source, degradations, places
+        self.output, self.left = output, left
+
+    def __len__(self) -> int:
+        return len(self.left)
+
+    def __getitem__(self, item: int) -> Written | Unreadable | OSError:
+        """What became of an image; the trouble itself where the folder cannot be written, for the main process."""
+        position = self.left[item]
+        index = self.places[position][0]
+        files, sizes = [], []
+        try:
+            with self.source.load(index) as image:
+                rgb = to_rgb(image)
+            for degradation in self.degradations:
+                content, file, size = self._made(position, rgb, degradation)
+                if trouble := _write(self.output / degradation.name / file, content):
+                    return trouble
+                files.append(file)
+                sizes.append(size)
+        except Exception as error:  # decoders and codecs raise whatever their format drove them to
+            return Unreadable(index, self.source.path(index), why_unreadable(error))
+        return Written(position, tuple(files), tuple(sizes))
+
+    def _made(self, position: int, rgb: Image.Image, degradation: Degradation) -> tuple[bytes, str, str]:
+        """A view's content, file and size, as in `Written`."""
+        index, original, name = self.places[position]
+        if degradation.name == ORIGINAL:
+            content = self.source.file(index)
+            return (_png(rgb), original, str(NOT_ENCODED)) if content is None else (content, original, _OWN)
+        degraded = self.source.degraded(index, rgb, degradation)
+        if degraded.file is not None:
+            return degraded.file, f"{name}{degradation.formats[-1].extension}", _OWN
+        return _png(degraded.image), f"{name}{_LOSSLESS}", _size(degraded)
+
+
+def _write(file: Path, content: bytes) -> OSError | None:
+    """Write a file; the trouble, if there is any."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    except OSError as error:
+        error.filename = error.filename or str(file)  # which a full disk does not say
+        return error
+    return None
+
+
+def export(
+    data: DegradedDataModule, output: Path, progress: Callable[[Iterable[Any], int, int], Iterator[Any]]
+) -> Manifest:
+    """Write every view of the chosen images of a data set, going on where an earlier call stopped.
+
+    Args:
+        data: The data set, set up.
+        output: A folder, which may be there.
+        progress: Takes what comes image by image, how many there are and how many are done, and gives it on.
+
+    Raises:
+        UserError: The folder holds something else, or an image cannot be read and is not to be left out.
+        OSError: The folder cannot be written.
+    """
+    manifest = _manifest(data)
+    claim = json.dumps({**asdict(manifest), "data": data.describe()}, indent=1, sort_keys=True) + "\n"
+    output.mkdir(parents=True, exist_ok=True)
+    if not locks.acquire(output / _LOCK):
+        raise UserError(f"another export is at work in {str(output)!r}: wait for it, or choose another `--output`")
+    try:
+        if (output / MANIFEST).exists():
+            if Manifest.read(output / MANIFEST) == manifest:
+                return manifest
+            raise UserError(f"{str(output)!r} holds the export of something else: choose another `--output`")
+        _check_claim(output, claim)
+        places = _places(data)
+        with _Journal(output / _JOURNAL, len(places), len(data.degradations)) as done:
+            images = _Images(data.chosen, data.degradations, places, output, done.left())
+            for written in progress(_loaded(images, data.num_workers), len(places), len(done.rows)):
+                if isinstance(written, Written):
+                    done.add(written)
+                elif isinstance(written, OSError):
+                    raise written
+                else:
+                    _leave_out(data, written)
+        _finish(data, output, places, done.rows, manifest)
+        return manifest
+    finally:
+        locks.release(output / _LOCK)
+        (output / _LOCK).unlink(missing_ok=True)
+
+
+def _leave_out(data: DegradedDataModule, image: Unreadable) -> None:
+    if data.on_error == "raise":
+        raise UserError(
+            f"image {image.path or f'number {image.index}'} cannot be exported ({image.reason}): replace it, or leave "
+            "such images out with `on_error='skip'`",
+            option="data.on_error",
+        )
+    data.unreadable[image.index] = image
+
+
+def _manifest(data: DegradedDataModule) -> Manifest:
+    source, described = data.chosen, data.describe()
+    software = {"pillow": PIL.__version__, **codec_versions(data.degradations)}
+    return Manifest(
+        name=described["name"],
+        split=described["split"],
+        content=described["content"],
+        class_names=list(source.classes),
+        templates=list(source.templates),
+        views=list(data.views),
+        files=bool(data.positions) and source.path(data.positions[0]) is not None,
+        selection=data.selection.describe(),
+        software=software,
+    )
+
+
+def _check_claim(output: Path, claim: str) -> None:
+    """Take a folder that is empty, or go on in one that holds a part of the same export."""
+    file = output / UNFINISHED
+    if file.exists():
+        if read_bounded(file, _LARGEST_CLAIM).decode() != claim:
+            raise UserError(
+                f"{str(output)!r} holds a part of another export: choose another `--output`, or remove that one"
+            )
+    elif set(os.listdir(output)) != {_LOCK}:
+        raise UserError(f"{str(output)!r} is not empty: choose another `--output`")
+    else:
+        write_atomically(file, claim)
+
+
+def _places(data: DegradedDataModule) -> list[tuple[int, str, str]]:
+    """Position in the source, the original's file and the name of the views' files, by position in the export."""
+    source, positions = data.chosen, data.positions
+    paths = [source.path(index) for index in positions]
+    if any(path is not None and not stays_inside(path) for path in paths):
+        path = next(path for path in paths if path is not None and not stays_inside(path))
+        raise UserError(f"image {path!r} would be written outside the folder: rename it")
+    folders, width = _class_folders(source), len(str(len(source) - 1))
+    stems = [
+        f"{folders[source.label(index)]}{index:0{width}d}" if path is None else os.path.splitext(path)[0]
+        for index, path in zip(positions, paths, strict=True)
+    ]
+    times = Counter(stems)
+    return [
+        (index, f"{stem}{_LOSSLESS}", stem) if path is None else (index, path, stem if times[stem] == 1 else path)
+        for index, path, stem in zip(positions, paths, stems, strict=True)
+    ]
+
+
+def _class_folders(source: Source) -> dict[int, str]:
+    """Folders of the classes, for images that are no files; none for images without labels."""
+    names = ["".join(c if c.isalnum() or c in " -_.," else "-" for c in name).strip(". ") for name in source.classes]
+    if len(set(names)) < len(names) or not all(names):
+        names = [f"{label}-{name}" for label, name in enumerate(names)]
+    return {-1: "", **{label: f"{name}/" for label, name in enumerate(names)}}
+
+
+def _loaded(images: _Images, workers: int | None) -> Iterable[Written | Unreadable | OSError]:
+    count = min(_MOST_WORKERS, usable_cores()) if workers is None else workers
+    return DataLoader(images, batch_size=None, num_workers=count, collate_fn=_itself)
+
+
+def _itself(written: Any) -> Any:
+    return written
+
+
+class _Journal:
+    """Which images are written, line by line; a line is there once its image's files are.
+
+    Args:
+        file: The journal; a last line that was not finished is dropped.
+        images: How many there are.
+        views: How many each has.
+    """
+
+    def __init__(self, file: Path, images: int, views: int) -> None:
+        self._images, self._views = images, views
+        self.rows: dict[int, Written] = {}
+        self._file = file
+        whole = 0
+        if file.exists():
+            descriptor = open_regular(file, os.O_RDWR)
+            with open(descriptor, newline="", encoding="utf-8", errors="surrogateescape") as opened:
+                for line in opened:
+                    if not line.endswith("\n") or not self._read(line):
+                        break
+                    whole += len(line.encode("utf-8", "surrogateescape"))
+            os.truncate(file, whole)
+        self._opened = open(  # noqa: SIM115  # closed by `__exit__`
+            open_regular(file, os.O_WRONLY | os.O_APPEND), "a", newline="", encoding="utf-8", errors="surrogateescape"
+        )
+        self._table = csv.writer(self._opened, lineterminator="\n")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def _read(self, line: str) -> bool:
+        [row] = csv.reader([line])
+        if len(row) != 1 + 2 * self._views or not row[0].isdecimal() or int(row[0]) >= self._images:
+            return False
+        files, sizes = row[1 : 1 + self._views], row[1 + self._views :]
+        self.rows[int(row[0])] = Written(int(row[0]), tuple(files), tuple(sizes))
+        return True
+
+    def left(self) -> list[int]:
+        """Positions that are not written yet."""
+        return [position for position in range(self._images) if position not in self.rows]
+
+    def add(self, written: Written) -> None:
+        self.rows[written.position] = written
+        self._table.writerow([written.position, *written.files, *written.sizes])
+        self._opened.flush()
+
+    def __exit__(self, *_: object) -> None:
+        self._opened.close()
+
+
+def _finish(
+    data: DegradedDataModule,
+    output: Path,
+    places: Sequence[tuple[int, str, str]],
+    done: Mapping[int, Written],
+    manifest: Manifest,
+) -> None:
+    """Write the tables, and the manifest last."""
+    rows = [done[position] for position in sorted(done)]
+    if not rows:
+        raise UserError("none of the images can be exported: see why with `on_error='raise'`", option="data.on_error")
+    for place, view in enumerate(data.views):
+        if any(row.sizes[place] != _OWN for row in rows):
+            (output / view).mkdir(exist_ok=True)
+            write_sizes(output / view / SIZES, ((row.files[place], _stated(output / view, row, place)) for row in rows))
+    labels = (data.chosen.label(places[row.position][0]) for row in rows)
+    write_images(output / IMAGES, ((row.files[0], label) for row, label in zip(rows, labels, strict=True)))
+    write_atomically(output / MANIFEST, manifest.text())
+    for name in (UNFINISHED, _JOURNAL):
+        (output / name).unlink()
+
+
+def _stated(folder: Path, row: Written, place: int) -> int | None:
+    if row.sizes[place] == _OWN:
+        return (folder / row.files[place]).stat().st_size
+    size = int(row.sizes[place])
+    return None if size == NOT_ENCODED else size
+
+
+def _size(degraded: Degraded) -> str:
+    return str(NOT_ENCODED if degraded.encoded_bytes is None else degraded.encoded_bytes)
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()

@@ -1,0 +1,260 @@
+"""Views that are there already: one folder per view beside that of the originals."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from PIL import Image
+
+from datamodules.base import DegradedDataModule
+from datamodules.class_names import ClassNames
+from datamodules.decoding import to_rgb
+from datamodules.degradations import ORIGINAL, Degradation, Degraded, FileFormat, Setting, parse
+from datamodules.errors import UserError
+from datamodules.exports import IMAGES, MANIFEST, SIZES, UNFINISHED, Manifest, read_images, read_sizes
+from datamodules.folders import FolderSource, visible
+from datamodules.image_formats import open_image_file
+from datamodules.sources import AlreadyLossy, Source, digest
+
+
+@dataclass(frozen=True)
+class StoredView:
+    """A view whose images lie in a folder.
+
+    Args:
+        name: Of the folder, and the view's.
+    """
+
+    name: str
+    formats: ClassVar[tuple[FileFormat, ...]] = ()
+
+    @property
+    def settings(self) -> tuple[Setting, ...]:
+        return () if self._known is None else self._known.settings
+
+    @property
+    def size_factor(self) -> float | None:
+        return None if self._known is None else self._known.size_factor
+
+    @property
+    def block_period(self) -> float | None:
+        return None if self._known is None else self._known.block_period
+
+    @property
+    def _known(self) -> Degradation | None:
+        """What the name says, if it is a specification."""
+        try:
+            return parse(self.name)
+        except UserError:
+            return None
+
+    def __call__(self, image: Image.Image) -> Degraded:
+        raise TypeError(f"view {self.name!r} is not made but read, by its source: see `ViewFolderSource.degraded`")
+
+
+class ViewFolderSource(Source):
+    """Originals below `root/original`, and a file for each of them below the folder of each view.
+
+    Args:
+        root: What holds the folders.
+        views: Names of the view folders.
+        class_names: As in `FolderSource`, for folders that are no export.
+
+    Raises:
+        UserError: A folder is missing or holds other images than the originals' folder.
+    """
+
+    def __init__(self, root: Path, views: Sequence[str], class_names: ClassNames = None) -> None:
+        self.root = root
+        if (root / UNFINISHED).exists():
+            raise UserError(f"the export in {str(root)!r} is not complete: give the same `lightning export` again")
+        self.manifest = Manifest.read(root / MANIFEST) if (root / MANIFEST).exists() else None
+        if self.manifest is None:
+            self._originals = FolderSource(root / ORIGINAL, class_names)
+            self.templates = ()
+        else:
+            if class_names is not None:
+                raise UserError(f"{str(root)!r} is an export, which has class names: leave `class_names` out")
+            self._originals = _Listed(
+                root / ORIGINAL, self.manifest, *read_images(root / IMAGES, len(self.manifest.class_names))
+            )
+            self.templates = tuple(self.manifest.templates)
+        self.classes = self._originals.classes
+        files = self._originals.files
+        self._files = {view: _matched(root / view, view, files) for view in views}
+        self._sizes = {
+            view: _stated(root / view / SIZES, self._files.get(view, files))
+            for view in (ORIGINAL, *views)
+            if (root / view / SIZES).exists()
+        }
+
+    def __len__(self) -> int:
+        return len(self._originals)
+
+    def load(self, index: int) -> Image.Image:
+        return self._originals.load(index)
+
+    def label(self, index: int) -> int:
+        return self._originals.label(index)
+
+    def path(self, index: int) -> str | None:
+        return None if self.manifest and not self.manifest.files else self._originals.path(index)
+
+    def file_size(self, index: int) -> int | None:
+        sizes = self._sizes.get(ORIGINAL)
+        return self._originals.file_size(index) if sizes is None else sizes[index]
+
+    def file(self, index: int) -> bytes | None:
+        return self._originals.file(index) if ORIGINAL not in self._sizes else None
+
+    def degraded(self, index: int, image: Image.Image, degradation: Degradation) -> Degraded:
+        """The file of a view, decoded; its size is that of the file, or what the folder's `bytes.csv` says."""
+        if degradation.name == ORIGINAL:
+            return degradation(image)
+        file = self.root / degradation.name / self._files[degradation.name][index]
+        with open_image_file(file) as opened:
+            rgb = to_rgb(opened)
+        sizes = self._sizes.get(degradation.name)
+        return Degraded(rgb, file.stat().st_size if sizes is None else sizes[index])
+
+    def content(self) -> str:
+        """Of the originals: the same as of the data that an export was made of."""
+        return self._originals.content() if self.manifest is None else self.manifest.content
+
+    def views_content(self) -> str:
+        """A digest of the files of all views by name and size."""
+        return digest(
+            (view, file, os.stat(self.root / view / file).st_size)
+            for view, files in self._files.items()
+            for file in files
+        )
+
+    def already_lossy(self) -> AlreadyLossy:
+        return self._originals.already_lossy()
+
+    def passed_over(self) -> str | None:
+        return self._originals.passed_over()
+
+
+class _Listed(FolderSource):
+    """The originals of an export, in the order and with the labels of the data that it was made of."""
+
+    def __init__(self, root: Path, manifest: Manifest, files: list[str], labels: list[int]) -> None:
+        super().__init__(root, manifest.class_names if not visible(root)[0] else None)
+        if missing := set(files) - set(self.files):
+            raise UserError(
+                f"{str(root)!r} lacks {len(missing)} images of its export, such as {min(missing)!r}: export again"
+            )
+        self.files, self.labels, self.classes = files, labels, tuple(manifest.class_names)
+
+
+class ViewFolders(DegradedDataModule):
+    """Views that some other program made, one folder per view beside that of the originals; nothing is degraded here.
+
+    The layout is `<root>/[<split>/]original/<class>/**/<image>`, the same with a view's name in place of `original`.
+    A view's image has the path of its original, whatever its extension. The file's own size counts; where files are
+    decoded copies, a `bytes.csv` in the view's folder says what the encoded ones took: a line `file,bytes`, then a line
+    per file. A folder that `lightning export` wrote has this layout.
+
+    Args:
+        root: The folder.
+        views: Names of the view folders that are used; None takes all.
+        class_names: As for `ImageFolder`; an export knows its own.
+        **kwargs: See `DegradedDataModule`; `degradations` are left out, since the folders are the views.
+
+    Raises:
+        UserError: There are no such folders.
+
+    >>> ViewFolders("codec_study", ["vvc-qp32", "jpeg-50"]).views
+    ('original', 'vvc-qp32', 'jpeg-50')
+    """
+
+    dataset_name: ClassVar[str] = "view_folders"
+    splits: ClassVar[tuple[str, ...]] = ("train", "val", "valid", "validation", "test")
+
+    def __init__(
+        self, root: Path, views: Sequence[str] | str | None = None, class_names: ClassNames = None, **kwargs: Any
+    ) -> None:
+        if kwargs.pop("degradations", None) is not None:
+            raise UserError(
+                "`ViewFolders` degrades nothing: choose among its folders with `views`", option="data.views"
+            )
+        super().__init__(degradations=(), **kwargs)
+        self.root, self.names = Path(root).expanduser(), class_names
+        chosen = [views] if isinstance(views, str) else views
+        self.degradations = (*self.degradations, *map(StoredView, self._found() if chosen is None else chosen))
+        for name in self.views[1:]:
+            if Path(name).name != name or name in ("", "..", ORIGINAL) or name.startswith("."):
+                raise UserError(f"view {name!r} is no name of a folder beside {ORIGINAL}", option="data.views")
+        if len(set(self.views)) < len(self.views):
+            raise UserError("a view is listed twice: list each once", option="data.views")
+
+    def source(self, split: str) -> ViewFolderSource:
+        place = self._place_of(split)
+        return ViewFolderSource(place, self.views[1:], self.names)
+
+    def describe(self) -> dict[str, Any]:
+        """What a result record says about the data, JSON-able; of an export what the data it was made of say."""
+        source = self.chosen
+        assert isinstance(source, ViewFolderSource)
+        own: dict[str, Any] = {"root": self.root.name, "views_content": source.views_content()}
+        if source.manifest is None:
+            return {**super().describe(), **own}
+        own |= {"name": source.manifest.name, "split": source.manifest.split, "made_with": source.manifest.software}
+        return {**super().describe(), **own}
+
+    def _place_of(self, split: str) -> Path:
+        own = self.root / split
+        place = own if (own / ORIGINAL).is_dir() else self.root
+        if not (place / ORIGINAL).is_dir():
+            raise UserError(
+                f"data root {str(self.root)!r} has no folder {ORIGINAL!r}, nor {split}/{ORIGINAL}: lay images out as "
+                f"{ORIGINAL}/<class>/<image>, and each view beside it",
+                option="data.root",
+            )
+        return place
+
+    def _found(self) -> list[str]:
+        place = self._place_of(self.split)
+        names = Manifest.read(place / MANIFEST).views if (place / MANIFEST).exists() else visible(place)[0]
+        return [name for name in names if name != ORIGINAL]
+
+
+def _matched(folder: Path, view: str, originals: Sequence[str]) -> list[str]:
+    """The file of each original in the folder of a view.
+
+    Raises:
+        UserError: Images of one have no counterpart in the other.
+    """
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {str(folder)!r} for view {view!r}: check `views`", option="data.views")
+    flat = not visible(folder)[0]
+    files = FolderSource(folder, ("", " ") if flat else None).files
+    by_name = {file: file for file in files} | {os.path.splitext(file)[0]: file for file in files}
+    stems = [os.path.splitext(file)[0] for file in originals]
+    times = Counter(stems)
+    found = [
+        by_name.get(file) or (by_name.get(stem) if times[stem] == 1 else None)
+        for file, stem in zip(originals, stems, strict=True)
+    ]
+    if None in found:
+        lacking = [file for file, match in zip(originals, found, strict=True) if match is None]
+        raise UserError(
+            f"view {view!r} lacks {len(lacking)} of {len(originals)} images, first that of {lacking[0]!r}: each "
+            "original needs a file of the same path, whatever its extension"
+        )
+    if others := sorted(set(files) - set(found)):
+        raise UserError(f"view {view!r} has {len(others)} files without an original, first {others[0]!r}: remove them")
+    return [file for file in found if file is not None]
+
+
+def _stated(table: Path, files: Sequence[str]) -> list[int | None]:
+    sizes = read_sizes(table)
+    if missing := [file for file in files if file not in sizes]:
+        raise UserError(f"{str(table)!r} lacks {len(missing)} files, first {missing[0]!r}: a line for each")
+    return [sizes[file] for file in files]
