@@ -151,7 +151,7 @@ class _Contest:
         from clip_benchmark.metrics import zeroshot_classification as peer
 
         tqdm, peer.tqdm = peer.tqdm, iter
-        encoder, transform = self.as_built, _transform(self.as_built)
+        encoder, transform = self.as_built, transform_of(self.as_built)
         found = {}
         start = time.perf_counter()
         templates = [TEMPLATE.replace("{}", "{c}")]
@@ -182,7 +182,7 @@ class _Pictures(Dataset[tuple[Tensor, int]]):
         return self.transform(self.pictures[index]), self.labels[index]
 
 
-def _transform(encoder: Encoder) -> Any:
+def transform_of(encoder: Encoder) -> Any:
     """open_clip's own."""
     from open_clip.transform import image_transform
 

@@ -56,8 +56,8 @@ def _print_chances(run: Path, draws: int) -> None:
             print(f"{name.split('/')[1]:16s} {images:7d} {mean:15.3f} {high:16.3f}", flush=True)
 
 
-def _print_sensitivity(root: Path, split: str, limit: int, encoder: str, pretrained: str) -> None:
-    data = ImageFolder(root=root, split=split, degradations=[], limit=limit, num_workers=0)
+def _print_sensitivity(root: Path, split: str, every: int, encoder: str, pretrained: str) -> None:
+    data = ImageFolder(root=root, split=split, degradations=[], every=every, num_workers=0)
     data.setup("test")
     classifier = ZeroShotClassifier(load_encoder(encoder, pretrained), data.class_names)
     batches = (batch.views[ORIGINAL] for batch in data.test_dataloader())
@@ -80,14 +80,16 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=100, help="samples per size")
     parser.add_argument("--sensitivity", type=Path, help="folder of images as `datamodules.ImageFolder` takes them")
     parser.add_argument("--split", default="train")
-    parser.add_argument("--limit", type=int, default=1000, help="images")
+    parser.add_argument(
+        "--every", type=int, default=10, help="images of the split, since folders are in order of their classes"
+    )
     parser.add_argument("--encoder")
     parser.add_argument("--pretrained")
     options = parser.parse_args()
     if options.run is not None:
         _print_chances(options.run, options.draws)
     if options.sensitivity is not None:
-        _print_sensitivity(options.sensitivity, options.split, options.limit, options.encoder, options.pretrained)
+        _print_sensitivity(options.sensitivity, options.split, options.every, options.encoder, options.pretrained)
 
 
 if __name__ == "__main__":

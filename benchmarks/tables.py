@@ -32,6 +32,7 @@ from bench.runs.table import align
 from bench.statistics.bjontegaard import log_rate_difference
 from bench.statistics.bootstrap import Floats, estimate, resampled_sums
 from bench.statistics.intervals import Estimate
+from bench.statistics.recovery import recover
 from bench.tables.usage import STANDARD
 from datamodules import ImageFolder
 from datamodules.allocation import keep_freed_memory
@@ -222,8 +223,7 @@ def _share(sums: Mapping[str, Floats], points: Sequence[str], quality: int) -> s
     if not x[0, 0] - 0.02 <= np.log(bytes_there[0]) <= x[0, -1] + 0.02:
         return ""
     tuned = np.array([np.interp(np.log(at), a, b) for at, a, b in zip(bytes_there, x, y, strict=True)])
-    lost = sums["original"][:, 0] - sums[base][:, 0]
-    return _text(estimate((tuned - sums[base][:, 0]) / lost), 2)
+    return _text(recover(sums[base][:, 0], sums["original"][:, 0], {0: tuned}, {}, 1).share, 2)
 
 
 def _text(found: Estimate, decimals: int) -> str:

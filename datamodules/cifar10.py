@@ -5,6 +5,8 @@ from typing import Any, ClassVar
 
 from datamodules.archives import Files, fetch, reading, require
 from datamodules.base import DegradedDataModule
+from datamodules.corrupted_arrays import CorruptedArrays
+from datamodules.degradations.published import PublishedCorruption
 from datamodules.errors import UserError
 from datamodules.prompts import published_templates, spaced
 from datamodules.sources import ArraySource, Source
@@ -18,6 +20,8 @@ class CIFAR10(DegradedDataModule):
         download: Fetch the archive (170 MB) unless an acceptable copy is there.
         verify_checksums: Refuse a copy whose checksums torchvision does not know. Without it, whatever batch files of
             the split are there are used; they are pickles, so only for a copy you trust.
+        corrupted: Folder of CIFAR-10-C as it was published (Zenodo record 2535967), whose arrays are then the views
+            `published-fog-3` and so on of the test images.
         **kwargs: See `DegradedDataModule`.
 
     >>> CIFAR10(degradations=["jpeg-{75,25}"]).views
@@ -28,10 +32,16 @@ class CIFAR10(DegradedDataModule):
     _archive: ClassVar[str] = "CIFAR10"  # torchvision's class
 
     def __init__(
-        self, root: Path = Path("data"), download: bool = False, verify_checksums: bool = True, **kwargs: Any
+        self,
+        root: Path = Path("data"),
+        download: bool = False,
+        verify_checksums: bool = True,
+        corrupted: Path | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.root, self.download, self.verify_checksums = Path(root).expanduser(), download, verify_checksums
+        self.corrupted = corrupted if corrupted is None else Path(corrupted).expanduser()
 
     def prepare_data(self) -> None:
         """Download what is missing, on one process per machine."""
@@ -66,8 +76,29 @@ class CIFAR10(DegradedDataModule):
         with reading(archive, self.root):
             data = type(archive.__name__, (archive,), lists)(self.root, train=split == "train")
             source = ArraySource(data.data, data.targets, [spaced(name) for name in data.classes])
+        if corruptions := self._corruptions():
+            source = CorruptedArrays(source.images, data.targets, source.classes, self._folder(split), corruptions)
         source.templates = published_templates(self.dataset_name)
         return source
+
+    def _corruptions(self) -> list[str]:
+        views = [view for view in self.degradations if isinstance(view, PublishedCorruption)]
+        return list(dict.fromkeys(view.corruption for view in views))
+
+    def _folder(self, split: str) -> Path:
+        if self.corrupted is None:
+            raise UserError(
+                f"views published-... are read from arrays: name the folder of {self._archive[:5]}-"
+                f"{self._archive[5:]}-C with `corrupted`",
+                option="data.corrupted",
+            )
+        if split != "test":
+            raise UserError(
+                f"views published-... are of the test images, and here {split} images are taken: leave them out of "
+                "`degradations`",
+                option="data.degradations",
+            )
+        return self.corrupted
 
 
 class CIFAR100(CIFAR10):
@@ -77,6 +108,7 @@ class CIFAR100(CIFAR10):
         root: Folder that holds torchvision's `cifar-100-python`.
         download: Fetch the archive (169 MB) unless an acceptable copy is there.
         verify_checksums: As for `CIFAR10`.
+        corrupted: As for `CIFAR10`, of CIFAR-100-C (Zenodo record 3555552).
         **kwargs: See `DegradedDataModule`.
     """
 
@@ -84,6 +116,11 @@ class CIFAR100(CIFAR10):
     _archive: ClassVar[str] = "CIFAR100"
 
     def __init__(
-        self, root: Path = Path("data"), download: bool = False, verify_checksums: bool = True, **kwargs: Any
+        self,
+        root: Path = Path("data"),
+        download: bool = False,
+        verify_checksums: bool = True,
+        corrupted: Path | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(root, download, verify_checksums, **kwargs)
+        super().__init__(root, download, verify_checksums, corrupted, **kwargs)

@@ -1,6 +1,7 @@
 """torchvision's classification sets as a table: their splits, their prompts, and how they hold images."""
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from datamodules.listed_files import ListedFiles
+from datamodules.image_files import ImageFiles
 from datamodules.sources import ArraySource, Source, digest
 
 _FER_PLACES = (
@@ -74,19 +75,23 @@ class Indexed(Source):
         return digest([*((file.name, file.stat().st_size) for file in self.files), *self.labels.tolist()])
 
 
+def _below(root: Path, files: Iterable[str | Path], labels: Sequence[int], classes: Sequence[str]) -> ImageFiles:
+    return ImageFiles(root, [os.path.relpath(file, root) for file in files], labels, classes)
+
+
 def _files(images: str, labels: str, data: Any, root: Path, classes: Sequence[str]) -> Source:
-    return ListedFiles(root, getattr(data, images), getattr(data, labels), classes)
+    return _below(root, getattr(data, images), getattr(data, labels), classes)
 
 
 def _sorted_files(data: Any, root: Path, classes: Sequence[str]) -> Source:
     """As `_files`, where torchvision takes files as the file system lists them, which is other on every machine."""
     pairs = sorted(zip(map(str, data._image_files), data._labels, strict=True))
-    return ListedFiles(root, [file for file, _ in pairs], [label for _, label in pairs], classes)
+    return _below(root, [file for file, _ in pairs], [label for _, label in pairs], classes)
 
 
 def _pairs(samples: str, data: Any, root: Path, classes: Sequence[str]) -> Source:
     pairs = getattr(data, samples)
-    return ListedFiles(root, [file for file, _ in pairs], [label for _, label in pairs], classes)
+    return _below(root, [file for file, _ in pairs], [label for _, label in pairs], classes)
 
 
 def _caltech(data: Any, root: Path, classes: Sequence[str]) -> Source:
@@ -95,7 +100,7 @@ def _caltech(data: Any, root: Path, classes: Sequence[str]) -> Source:
         folder / data.categories[label] / f"image_{number:04d}.jpg"
         for label, number in zip(data.y, data.index, strict=True)
     ]
-    return ListedFiles(root, files, data.y, classes)
+    return _below(root, files, data.y, classes)
 
 
 def _planes(data: Any, root: Path, classes: Sequence[str]) -> Source:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from datamodules.base import DegradedDataModule
@@ -18,8 +20,10 @@ from datamodules.degradations import ORIGINAL, Degradation, Degraded, FileFormat
 from datamodules.errors import UserError
 from datamodules.exports import IMAGES, MANIFEST, SIZES, UNFINISHED, Manifest, read_images, read_sizes
 from datamodules.folders import FolderSource, visible
+from datamodules.image_files import FileNames, ImageFiles
 from datamodules.image_formats import open_image_file
 from datamodules.sources import AlreadyLossy, Source, digest
+from datamodules.views import NOT_ENCODED
 
 
 @dataclass(frozen=True)
@@ -74,15 +78,15 @@ class ViewFolderSource(Source):
         if (root / UNFINISHED).exists():
             raise UserError(f"the export in {str(root)!r} is not complete: give the same `lightning export` again")
         self.manifest = Manifest.read(root / MANIFEST) if (root / MANIFEST).exists() else None
+        self._originals: ImageFiles
         if self.manifest is None:
             self._originals = FolderSource(root / ORIGINAL, class_names)
             self.templates = ()
         else:
             if class_names is not None:
                 raise UserError(f"{str(root)!r} is an export, which has class names: leave `class_names` out")
-            self._originals = _Listed(
-                root / ORIGINAL, self.manifest, *read_images(root / IMAGES, len(self.manifest.class_names))
-            )
+            names = self.manifest.class_names
+            self._originals = ImageFiles(root / ORIGINAL, *read_images(root / IMAGES, len(names)), names)
             self.templates = tuple(self.manifest.templates)
         self.classes = self._originals.classes
         files = self._originals.files
@@ -107,7 +111,7 @@ class ViewFolderSource(Source):
 
     def file_size(self, index: int) -> int | None:
         sizes = self._sizes.get(ORIGINAL)
-        return self._originals.file_size(index) if sizes is None else sizes[index]
+        return self._originals.file_size(index) if sizes is None else _known(sizes[index])
 
     def file(self, index: int) -> bytes | None:
         return self._originals.file(index) if ORIGINAL not in self._sizes else None
@@ -120,7 +124,7 @@ class ViewFolderSource(Source):
         with open_image_file(file) as opened:
             rgb = to_rgb(opened)
         sizes = self._sizes.get(degradation.name)
-        return Degraded(rgb, file.stat().st_size if sizes is None else sizes[index])
+        return Degraded(rgb, file.stat().st_size if sizes is None else _known(sizes[index]))
 
     def content(self) -> str:
         """Of the originals: the same as of the data that an export was made of."""
@@ -139,18 +143,6 @@ class ViewFolderSource(Source):
 
     def passed_over(self) -> str | None:
         return self._originals.passed_over()
-
-
-class _Listed(FolderSource):
-    """The originals of an export, in the order and with the labels of the data that it was made of."""
-
-    def __init__(self, root: Path, manifest: Manifest, files: list[str], labels: list[int]) -> None:
-        super().__init__(root, manifest.class_names if not visible(root)[0] else None)
-        if missing := set(files) - set(self.files):
-            raise UserError(
-                f"{str(root)!r} lacks {len(missing)} images of its export, such as {min(missing)!r}: export again"
-            )
-        self.files, self.labels, self.classes = files, labels, tuple(manifest.class_names)
 
 
 class ViewFolders(DegradedDataModule):
@@ -225,7 +217,7 @@ class ViewFolders(DegradedDataModule):
         return [name for name in names if name != ORIGINAL]
 
 
-def _matched(folder: Path, view: str, originals: Sequence[str]) -> list[str]:
+def _matched(folder: Path, view: str, originals: Sequence[str]) -> FileNames:
     """The file of each original in the folder of a view.
 
     Raises:
@@ -250,11 +242,16 @@ def _matched(folder: Path, view: str, originals: Sequence[str]) -> list[str]:
         )
     if others := sorted(set(files) - set(found)):
         raise UserError(f"view {view!r} has {len(others)} files without an original, first {others[0]!r}: remove them")
-    return [file for file in found if file is not None]
+    return FileNames(file for file in found if file is not None)
 
 
-def _stated(table: Path, files: Sequence[str]) -> list[int | None]:
+def _stated(table: Path, files: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Encoded sizes in the order of files, NOT_ENCODED where there are none."""
     sizes = read_sizes(table)
     if missing := [file for file in files if file not in sizes]:
         raise UserError(f"{str(table)!r} lacks {len(missing)} files, first {missing[0]!r}: a line for each")
-    return [sizes[file] for file in files]
+    return np.array([NOT_ENCODED if (size := sizes[file]) is None else size for file in files], dtype=np.int64)
+
+
+def _known(size: int) -> int | None:
+    return None if size == NOT_ENCODED else int(size)

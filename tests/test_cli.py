@@ -19,7 +19,7 @@ from datamodules import Synthetic
 from datamodules.degradations import curves
 from datamodules.imagenet import class_names
 from datamodules.prompts import published_templates
-from tests.support.archives import write_cifar10, write_stl10
+from tests.support.archives import write_cifar10, write_cifar10c, write_stl10
 from tests.support.data_sets import cifar100, food101, save
 from tests.support.options import WITHOUT_PICTURES
 from tests.support.results import read_record
@@ -128,6 +128,14 @@ class TestConfigs:
         record = read_record(folder)
         assert (record["images"], record["data"]["name"]) == (5, "cifar100")
         assert tuple(record["model"]["templates"]) == published_templates("cifar100")
+
+    def test_cifar10c(self, run, tmp_path):
+        write_cifar10(tmp_path / "data", count=2)
+        write_cifar10c(tmp_path / "data")
+        folder, _ = run("test", "cifar10c", "--data.verify_checksums=false")
+        views = list(read_record(folder)["metrics"])
+        assert len(views) == 16
+        assert views[1] == "published-gaussian-noise-3"
 
     def test_imagenet(self, run, tmp_path):
         for wnid in class_names():

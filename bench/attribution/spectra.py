@@ -30,6 +30,8 @@ PARTS = {
 BANDS = {"low": (0, 2), "mid": (3, 6), "high": (7, 14)}
 """First and last v + u of the coefficients [v, u] of each band: 6, 22 and 36 coefficients."""
 
+_NO_LOSS = 1e9  # nats
+
 LEAST_WITH_INTERVALS = 10
 """Images: of fewer, what heavy tails do to an interval has not been measured; see `benchmarks/frequencies.py`."""
 
@@ -127,7 +129,7 @@ def read_spectra(table: "pd.DataFrame") -> list[MeanSpectrum]:
     """The inverse of `spectra_table`.
 
     Raises:
-        KeyError, TypeError, ValueError: It is not what `spectra_table` makes.
+        KeyError, TypeError, ValueError, IndexError: It is not what `spectra_table` makes.
     """
     means = []
     for view, rows in table.groupby("view", sort=False):
@@ -137,6 +139,8 @@ def read_spectra(table: "pd.DataFrame") -> list[MeanSpectrum]:
             np.stack([part[name].to_numpy(np.float64).reshape(BLOCK, BLOCK) for part in parts])
             for name in ("nats", "nats_low", "nats_high")
         )
+        if not (np.abs(mean) < _NO_LOSS).all():  # nor where one is not a number
+            raise ValueError(f"the nats of {view!r} are none")
         luma, blue, red = (int(part["block_side"].iloc[0]) for part in parts)
         means.append(MeanSpectrum(str(view), int(rows["images"].iloc[0]), mean, low, high, (luma, blue, red)))
     return means

@@ -1,7 +1,7 @@
 """The search: of the tables that stay within some bytes, those that distort least, by measurement."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import astuple, dataclass
 from functools import partial
 from typing import Any
 
@@ -133,14 +133,10 @@ def _best_law(work: Workplace, scale: int, most: float) -> Candidate:
             for chroma in (1.0,) if kind.shared else CHROMA:
                 question = f"{scale}/law/{kind.subsampling}/{int(kind.shared)}/{exponent}/{chroma}"
                 parameters = power_law(kind, exponent, chroma)
-                answer = work.journal.get(question)
-                if answer is None:
-                    make = partial(shaped, kind, work.sensitivities[kind.subsampling], parameters)
-                    tables, factor = within_bytes(make, work.trial.encoded_bytes, allowed)
-                    answer = [work.trial.measure(tables).distortion, factor]
-                    work.journal.keep(question, answer)
-                    work.tick()
-                tried.append((float(answer[0]), question, kind, parameters, float(answer[1])))
+                make = partial(shaped, kind, work.sensitivities[kind.subsampling], parameters)
+                distortion, factor = work.journal.ask(question, 2, partial(_tried, work, make, allowed))
+                work.tick()
+                tried.append((distortion, question, kind, parameters, factor))
     finalists = sorted(tried, key=lambda one: one[:2])[:_FINALISTS]
     return min(
         (
@@ -157,20 +153,23 @@ def _size_ratio(work: Workplace) -> float:
     return work.trial.encoded_bytes(middle) / work.images.encoded_bytes(middle)
 
 
+def _tried(work: Workplace, make: Callable[[float], Quantisation], most: float) -> tuple[float, float]:
+    """Distortion of the trial images, and the factor that fills their bytes."""
+    tables, factor = within_bytes(make, work.trial.encoded_bytes, most)
+    return work.trial.measure(tables).distortion, factor
+
+
 def _measured(work: Workplace, question: str, kind: Kind, parameters: Doubles, guess: float, most: float) -> Candidate:
     """A shape as fine as the bytes allow, measured, or as the journal has it."""
-    sensitivity = work.sensitivities[kind.subsampling]
-    answer = work.journal.get(question)
-    if answer is None:
-        tables, factor = within_bytes(
-            partial(shaped, kind, sensitivity, parameters), work.images.encoded_bytes, most, guess
-        )
-        answer = {"factor": factor, **asdict(work.images.measure(tables))}
-        work.journal.keep(question, answer)
-        work.tick()
-    factor = float(answer["factor"])
-    measured = Measured(*(float(answer[name]) for name in ("encoded_bytes", "distortion", "agreement")))
-    return Candidate(kind, parameters, factor, shaped(kind, sensitivity, parameters, factor), measured)
+    make = partial(shaped, kind, work.sensitivities[kind.subsampling], parameters)
+
+    def measure() -> tuple[float, ...]:
+        tables, factor = within_bytes(make, work.images.encoded_bytes, most, guess)
+        return factor, *astuple(work.images.measure(tables))
+
+    factor, *measured = work.journal.ask(question, 4, measure)
+    work.tick()
+    return Candidate(kind, parameters, factor, make(factor), Measured(*measured))
 
 
 def _distortion(candidate: Candidate) -> float:

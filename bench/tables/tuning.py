@@ -102,7 +102,7 @@ def tune(
     found: dict[int, Found] = {}
     before: Candidate | None = None
     for scale in sorted(settings.scales, reverse=True):
-        most = _known(journal, f"{scale}/most", partial(images.encoded_bytes, family(STANDARD).at(scale)))
+        [most] = journal.ask(f"{scale}/most", 1, partial(_bytes_of_standard, images, scale))
         found[scale] = search(work, scale, most, settings.generations, before)
         before = found[scale].best
     held_out = TuningImages(classifier, pictures.held_out, labels[count:], settings.distortion)
@@ -158,12 +158,8 @@ def _sensitivity(
         luma, blue, red = sensitivity(classifier, batches, seed, subsampling == "4:2:0").mean.numpy()
         return [*luma.ravel().tolist(), *((blue + red) / 2).ravel().tolist()]
 
-    return np.array(_known(journal, f"sensitivity/{subsampling}", measure), dtype=np.float64)
+    return np.array(journal.ask(f"sensitivity/{subsampling}", 128, measure), dtype=np.float64)
 
 
-def _known(journal: TablesJournal, question: str, ask: Callable[[], Any]) -> Any:
-    answer = journal.get(question)
-    if answer is None:
-        answer = ask()
-        journal.keep(question, answer)
-    return answer
+def _bytes_of_standard(images: TuningImages, scale: int) -> list[float]:
+    return [images.encoded_bytes(family(STANDARD).at(scale))]

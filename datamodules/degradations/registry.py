@@ -10,6 +10,7 @@ from datamodules.degradations.base import Degradation, Kind, Original
 from datamodules.degradations.codecs import Avif, Heic, Jpeg2000Psnr, Jpeg2000Ratio, JpegXl, LosslessWebP, WebP
 from datamodules.degradations.geometry import Crop, Resize
 from datamodules.degradations.jpeg import Cifar10CJpeg, ImageNetCJpeg, Jpeg
+from datamodules.degradations.published import PublishedCorruption
 from datamodules.degradations.references import Blur, DownUp, Noise
 from datamodules.degradations.tables import JpegTables
 from datamodules.errors import UserError
@@ -39,6 +40,7 @@ _BUILT_IN: dict[str, type[Kind]] = {
         DownUp,
         Blur,
         Noise,
+        PublishedCorruption,
     )
 }
 _registered: dict[str, type[Kind]] = {}

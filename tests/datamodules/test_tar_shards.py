@@ -9,6 +9,7 @@ from PIL import Image
 from bench.cli import main
 from datamodules import ImageFolder, TarShards
 from datamodules.errors import UserError
+from tests.support.options import WITHOUT_PICTURES
 from tests.support.shards import add, of_folder, write_shards
 
 QUICK = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
@@ -73,7 +74,7 @@ def test_predictions_bytes_and_images_csv_are_those_of_the_folder(folder, shards
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["lightning"])
     common = ["--data.degradations=[jpeg-50]", "--data.num_workers=0", "--data.batch_size=4",
-              "--model.templates=a photo of a {}.", *QUICK]  # fmt: skip
+              "--model.templates=a photo of a {}.", *QUICK, WITHOUT_PICTURES]  # fmt: skip
     config = ["test", "--config", "image_folder", *tiny_clip, *common]
     main([*config, "--data.root", str(folder), "--trainer.logger.name=folder"])
     main([*config, "--data=TarShards", "--data.root", str(shards), "--trainer.logger.name=shards", "--data.split=test",

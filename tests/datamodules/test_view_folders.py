@@ -102,7 +102,7 @@ def test_folders_that_do_not_fit_are_one_line(root, change, message):
     [
         ("../../secret.png,0", "leads out of the folder"),
         ("/etc/secret.png,0", "leads out of the folder"),
-        ("cat/9.png,0", "lacks 1 images of its export, such as 'cat/9.png'"),
+        ("cat/9.png,0", "view 'scan' lacks 1 of 1 images, first that of 'cat/9.png'"),
         ("cat/1.png,7", "labels beyond the 2 classes"),
         ("cat/1.png,x", "'x' is no whole number"),
     ],

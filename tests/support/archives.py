@@ -4,6 +4,8 @@ import pickle
 
 import numpy as np
 
+from datamodules.degradations.published import CORRUPTIONS
+
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CIFAR10_FILES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch")
 STL10_CLASSES = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
@@ -19,6 +21,18 @@ def write_cifar10(root, names=CIFAR10_FILES, count=4):
         labels = rng.integers(0, 10, count).tolist()
         (folder / name).write_bytes(pickle.dumps({"data": data, "labels": labels}, protocol=2))
     (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": list(CIFAR10_CLASSES)}, protocol=2))
+    return folder
+
+
+def write_cifar10c(root):
+    """Arrays in the format of CIFAR-10-C, of the images of the test batch that is there."""
+    labels = pickle.loads((root / "cifar-10-batches-py/test_batch").read_bytes())["labels"]
+    folder = root / "CIFAR-10-C"
+    folder.mkdir()
+    np.save(folder / "labels.npy", np.array(labels * 5, dtype=np.uint8))
+    for seed, name in enumerate(CORRUPTIONS):
+        pixels = np.random.default_rng(seed).integers(0, 256, (5 * len(labels), 32, 32, 3), dtype=np.uint8)
+        np.save(folder / f"{name}.npy", pixels)
     return folder
 
 

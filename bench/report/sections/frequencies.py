@@ -21,6 +21,7 @@ from bench.statistics.means import mean_estimate, ratio_of_means
 
 _MOST_PICTURES = 6
 _MOST_BLOCKS = 5
+_MOST_ROWS = 50_000  # more than the views of a run can have
 _SHARE = "{share:.0%} [{share_low:.0%}, {share_high:.0%}]"
 _ALL = "all together"
 _UNKNOWN = Estimate(np.nan, Interval(np.nan, np.nan))
@@ -91,12 +92,13 @@ def _parts_table(group: Group, frame: pd.DataFrame) -> Table:
 def _of_run(name: str, label: str, run: FinishedRun) -> Iterator[Block]:
     if not run.folder.attribution_frequencies.is_file():
         return
-    means = read_spectra(pd.read_csv(run.folder.attribution_frequencies))
+    means = read_spectra(pd.read_csv(run.folder.attribution_frequencies, nrows=_MOST_ROWS))
     more = first_of(min(len(means), _MOST_PICTURES), len(means), "views")
-    for mean in means[:_MOST_PICTURES]:
+    for place, mean in enumerate(means[:_MOST_PICTURES], 1):
         title = f"Frequencies of {mean.view}, {label}"
-        yield Plot(f"{name}-{mean.view}", title, partial(frequency_maps, mean), _say(mean, more))
-    blocks = pd.read_csv(run.folder.attribution_blocks)
+        yield Plot(f"{name}-{place}", title, partial(frequency_maps, mean), _say(mean, more))
+    blocks = pd.read_csv(run.folder.attribution_blocks, nrows=_MOST_ROWS)
+    blocks = blocks.astype({"index": "int64", "x": "int64", "y": "int64", "nats": "float64", "image_nats": "float64"})
     if len(blocks):
         yield _blocks_table(name, label, blocks)
 

@@ -77,10 +77,34 @@ def test_maps_and_the_costliest_blocks_are_shown(run):
     assert blocks["index"].tolist() == [1, 3, 5, 7, 9]
 
 
-def test_a_damaged_file_costs_this_section_only(run):
-    folder = run(2)
-    (folder / "attributions/frequencies.csv").write_text("view\njpeg-50\n")
-    assert [block for block in section_of(folder).blocks if isinstance(block, Plot)] == []
+@pytest.mark.parametrize(
+    ("file", "before", "after"),
+    [
+        ("frequencies.csv", "nats_low", "other"),
+        ("frequencies.csv", "Cb", "Y"),
+        ("frequencies.csv", "0.625", "inf"),
+        ("blocks.csv", "1.125", "many"),
+        ("blocks.csv", "index", "x"),
+    ],
+)
+def test_a_damaged_file_costs_only_what_it_holds(run, file, before, after):
+    folder = run(40)
+    path = folder / "attributions" / file
+    text = path.read_text()
+    assert before in text
+    path.write_text(text.replace(before, after))
+    section = section_of(folder)
+    assert frame(section, "attribution_parts.csv")
+    assert "frequencies-1-blocks" not in tables(section)
+    assert any(isinstance(block, Plot) for block in section.blocks) == (file == "blocks.csv")
+
+
+def test_a_views_name_does_not_become_a_files(run):
+    folder = run(40)
+    path = folder / "attributions/frequencies.csv"
+    path.write_text(path.read_text().replace("jpeg-50", "../../jpeg-50"))
+    [plot] = [block for block in section_of(folder).blocks if isinstance(block, Plot)]
+    assert "/" not in plot.name
 
 
 def test_a_run_of_an_older_version_has_no_such_section(tmp_path):

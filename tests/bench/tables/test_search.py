@@ -98,8 +98,8 @@ def test_the_seed_decides(tmp_path):
 
 
 def test_a_journal_of_other_settings_is_not_taken_up(tmp_path):
-    TablesJournal(tmp_path / "journal", {"a": 1}).keep("question", [1.5])
-    assert TablesJournal(tmp_path / "journal", {"a": 1}).get("question") == [1.5]
+    TablesJournal(tmp_path / "journal", {"a": 1}).ask("question", 1, lambda: [1.5])
+    assert TablesJournal(tmp_path / "journal", {"a": 1}).ask("question", 1, list) == [1.5]
     with pytest.raises(UserError, match="journal of a search with other settings: delete it"):
         TablesJournal(tmp_path / "journal", {"a": 2})
 
@@ -134,11 +134,21 @@ def test_tables_are_as_fine_as_the_bytes_allow(guess):
     assert within_bytes(make, lambda _: 10.0, 5.0, guess) == (make(COARSEST), COARSEST)
 
 
-def test_a_journal_keeps_a_line_per_answer(tmp_path):
+def test_answers_that_are_none_are_measured_again(tmp_path):
     journal = TablesJournal(tmp_path / "journal", {})
-    journal.keep("a", 1)
-    journal.keep("b", {"c": 2})
-    lines = [json.loads(line) for line in (tmp_path / "journal").read_text().splitlines() if line]
-    assert lines[1:] == [{"question": "a", "answer": 1}, {"question": "b", "answer": {"c": 2}}]
+    assert journal.ask("a", 2, lambda: [1, 2.5]) == [1.0, 2.5]
+    lines = (tmp_path / "journal").read_text().splitlines()
+    assert json.loads(lines[1]) == {"question": "a", "answer": [1.0, 2.5]}
+    for number, odd in enumerate(("NaN", "1e999", '"x"', "true", "[1]", "1e16", "null")):
+        question = f"q{number}"
+        (tmp_path / "journal").write_text("\n".join([*lines, f'{{"question": "{question}", "answer": [{odd}]}}']))
+        assert TablesJournal(tmp_path / "journal", {}).ask(question, 1, lambda: [7.0]) == [7.0]
+    assert TablesJournal(tmp_path / "journal", {}).ask("a", 1, lambda: [8.0]) == [8.0]  # another length
     journal.delete()
     assert not (tmp_path / "journal").exists()
+
+
+def test_a_journal_that_is_a_link_is_refused(tmp_path):
+    (tmp_path / "journal").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="not a regular file but a link"):
+        TablesJournal(tmp_path / "journal", {})
