@@ -5,8 +5,8 @@ files and thumbnails of them in memory, four views each. Printed are, for each e
 
 - end to end: `Trainer.test` from the second batch on, against the bare forward pass over prepared tensors of the same
   batches, in fp32 without TF32, in TF32 and in bf16; and the share of predictions that equal those of fp32;
-- what binds: microseconds per view of the loader alone, the copy to the device, resize and forward pass, and the
-  bookkeeping without an encoder;
+- what binds: microseconds per view of the loader alone (the start of its processes included), the copy to the device,
+  resize and forward pass, and the bookkeeping without an encoder;
 - the first encoder compiled against uncompiled, with the seconds of the first batch;
 - Integrated Gradients: gradients per second over those of the bare backward pass;
 
@@ -77,12 +77,12 @@ def what_binds(encoder: str, pretrained: str, kinds: dict[str, DegradedDataModul
     for kind, data in kinds.items():
         data.setup("test")
         data.geometry = classifier.preprocess.geometry
-        batches = iter(data.test_dataloader())
-        first, start, count = next(batches), time.perf_counter(), 0
-        for batch in batches:
-            count += len(batch)
+        start, batches = time.perf_counter(), list[Batch]()
+        for batch in data.test_dataloader():
+            batches = [*batches, batch][:1]
+        seconds, first = time.perf_counter() - start, batches[0]
         batch = first.pin_memory() if plan.device.type == "cuda" else first
-        stages = {"loader": (time.perf_counter() - start) / count * len(first)}
+        stages = {"loader": seconds / plan.images * len(first)}
         stages["copy"] = plan.per_call(lambda batch=batch: batch.to(plan.device))  # type: ignore[misc]
         stages |= _on_device(classifier, batch.to(plan.device), plan)
         views = len(first) * len(VIEWS)
@@ -186,8 +186,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--encoder", action="append", help="repeatable; default ViT-B/32 and ViT-L/14")
     parser.add_argument("--pretrained", action="append", help="file, one per encoder; default random weights")
-    parser.add_argument("--images", type=int, default=1024)
-    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--images", type=int, default=2048)
+    parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--size", default="500x375", help="of the photographs, WIDTHxHEIGHT")
     parser.add_argument("--seconds", type=float, default=420, help="after which nothing more is begun")
     parser.add_argument("--second", type=float, default=1, help="that a loop is repeated for")

@@ -3,20 +3,18 @@
 import math
 import os
 import signal
-import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from multiprocessing import active_children
 from multiprocessing.process import BaseProcess
 from multiprocessing.sharedctypes import RawArray
-from types import FrameType
 from typing import Any, Literal
 
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from datamodules.allocation import keep_freed_memory
+from datamodules.child_deaths import deaths_are_raised, hold_back_deaths
 from datamodules.dataset import DegradedViews
 from datamodules.errors import UserError
 from datamodules.notices import say
@@ -186,7 +184,7 @@ class _Watch(Iterator[Batch]):
         )
         self.iterator: Iterator[Batch] | None = iter(plain)
         self.workers = [process for process in active_children() if process not in others]
-        _hold_back_deaths()
+        hold_back_deaths()
 
     def _wait(self) -> Batch | dict[int, str] | None:
         """The next batch, None after the last, or the images that processes died of or stand still at, and how."""
@@ -194,7 +192,7 @@ class _Watch(Iterator[Batch]):
         seen, since = self.progress.snapshot(), time.monotonic()
         while True:
             try:
-                with _deaths_are_raised():
+                with deaths_are_raised():
                     if not self._dead():
                         return next(self.iterator, None)
             except Exception as error:  # what a process had passed on breaks in many ways when it dies
@@ -275,45 +273,3 @@ def _no_room() -> str:
         f"{_SHARED_MEMORY} has {_room() / 2**20:.0f} MB, too little for batches of this size: they pass through pipes, "
         "which is slower. Give it more (docker run --shm-size=8g), or choose a smaller batch_size or fewer num_workers"
     )
-
-
-class _HeldBack:
-    """A handler of SIGCHLD that works while a batch is waited for.
-
-    torch's raises whenever a loader process dies, into whatever code runs then.
-    """
-
-    waiting = False
-
-    def __init__(self, handler: Any) -> None:
-        self.handler = handler
-
-    def __call__(self, number: int, frame: Any) -> None:
-        if _HeldBack.waiting and not _is_shutting_down(frame):
-            self.handler(number, frame)
-
-
-def _is_shutting_down(frame: FrameType | None) -> bool:
-    """Whether another iterator, collected at this moment, is waiting for its own processes: nothing to raise into."""
-    while frame is not None:
-        if frame.f_code.co_name == "_shutdown_workers":
-            return True
-        frame = frame.f_back
-    return False
-
-
-def _hold_back_deaths() -> None:
-    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGCHLD"):
-        return
-    handler = signal.getsignal(signal.SIGCHLD)
-    if callable(handler) and not isinstance(handler, _HeldBack):
-        signal.signal(signal.SIGCHLD, _HeldBack(handler))
-
-
-@contextmanager
-def _deaths_are_raised() -> Iterator[None]:
-    _HeldBack.waiting = True
-    try:
-        yield
-    finally:
-        _HeldBack.waiting = False

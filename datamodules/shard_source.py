@@ -1,6 +1,7 @@
 """Images in tar shards, as CLIP_benchmark and webdataset write them, addressed by index."""
 
 import io
+from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from PIL import Image
 
 from datamodules.errors import UserError
 from datamodules.files import open_regular
+from datamodules.image_files import FileNames, display, followed
 from datamodules.image_formats import LOSSY, extension, formats_by_extension, open_image
 from datamodules.sources import AlreadyLossy, Source, digest
 from datamodules.tar_index import Member, TarError, members
@@ -19,6 +21,7 @@ from datamodules.text import printable
 _LABEL = "cls"
 _LONGEST_LABEL = 20  # bytes
 _MOST_SHARDS = 100_000
+_LOSSY, _LOSSLESS = sorted(LOSSY), -1
 _LOSSLESS_WEBP = b"VP8L"  # at byte 12 of a WebP file
 
 
@@ -39,20 +42,17 @@ class ShardSource(Source):
 
     def __init__(self, folder: Path, classes: Sequence[str], templates: Sequence[str] = ()) -> None:
         self.folder, self.classes, self.templates = folder, tuple(classes), tuple(templates)
-        places: list[tuple[int, int, int, int]] = []
-        names: list[bytes] = []
-        self._lossy: list[tuple[int, str]] = []
-        for shard in range(_number_of_shards(folder)):
+        numbers, names = array("q"), []
+        for shard in followed(range(_number_of_shards(folder)), "Indexing", "shard"):
             with self._opened(shard) as file:
                 for image, label in self._samples(shard, file):
-                    if (lossy := _lossy_format(file, image)) is not None:
-                        self._lossy.append((len(places), lossy))
-                    places.append((shard, image.offset, image.size, label))
-                    names.append(image.name.encode("utf-8", "surrogateescape"))
-        if not places:
+                    numbers.extend((shard, image.offset, image.size, label, _lossy_format(file, image)))
+                    names.append(image.name)
+        if not names:
             raise UserError(f"the shards in {str(folder)!r} hold no sample: fill them, or name another split")
-        self._places = np.array(places, dtype=np.int64)  # [N, 4]: shard, offset, size, label
-        self._names = np.array(names)  # bytes, without an object for each
+        # [N, 5]: shard, offset, size, label, format
+        self._places = np.frombuffer(numbers, dtype=np.int64).reshape(len(names), -1)
+        self._names = FileNames(names)
 
     def __len__(self) -> int:
         return len(self._places)
@@ -61,7 +61,7 @@ class ShardSource(Source):
         return open_image(io.BytesIO(self.file(index)))
 
     def file(self, index: int) -> bytes:
-        shard, offset, size, _ = map(int, self._places[index])
+        shard, offset, size, *_ = map(int, self._places[index])
         with open_regular(self._file(shard), "shard") as file:
             file.seek(offset)
             content = file.read(size)
@@ -74,7 +74,7 @@ class ShardSource(Source):
 
     def path(self, index: int) -> str:
         """The image's name in its shard."""
-        return _display(bytes(self._names[index]))
+        return display(self._names[index])
 
     def file_size(self, index: int) -> int:
         return int(self._places[index, 2])
@@ -86,11 +86,11 @@ class ShardSource(Source):
 
     def already_lossy(self) -> AlreadyLossy:
         """Formats of files that are lossy by their extension; WebP that is stored without loss is told by its head."""
-        if not self._lossy:
+        lossy = np.flatnonzero(self._places[:, 4] != _LOSSLESS)
+        if not len(lossy):
             return AlreadyLossy()
-        return AlreadyLossy(
-            tuple(sorted({key for _, key in self._lossy})), len(self._lossy), self.path(self._lossy[0][0])
-        )
+        formats = tuple(_LOSSY[number] for number in np.unique(self._places[lossy, 4]))
+        return AlreadyLossy(formats, len(lossy), self.path(int(lossy[0])))
 
     def _file(self, shard: int) -> Path:
         return self.folder / f"{shard}.tar"
@@ -168,13 +168,10 @@ def _number_of_shards(folder: Path) -> int:
     return int(text)
 
 
-def _lossy_format(file: BinaryIO, image: Member) -> str | None:
+def _lossy_format(file: BinaryIO, image: Member) -> int:
+    """Position in `_LOSSY` of an image's format."""
     key = formats_by_extension()[extension(image.name)]
     if key == "WEBP":
         file.seek(image.offset + 12)
-        return None if file.read(4) == _LOSSLESS_WEBP else key
-    return key if key in LOSSY else None
-
-
-def _display(name: bytes) -> str:
-    return printable(name.decode("utf-8", "backslashreplace"))
+        return _LOSSLESS if file.read(4) == _LOSSLESS_WEBP else _LOSSY.index(key)
+    return _LOSSY.index(key) if key in LOSSY else _LOSSLESS

@@ -74,7 +74,12 @@ class TestCommands:
         def begin(*args, **kwargs):
             raise BeginsError
 
-        for work in ("sweep.runner.run_cells", "sweep.costs.dry_run", "report.inputs.read_inputs", "tables.command._show"):
+        for work in (
+            "sweep.runner.run_cells",
+            "sweep.costs.dry_run",
+            "report.inputs.read_inputs",
+            "tables.command._show",
+        ):
             monkeypatch.setattr(f"bench.{work}", begin)
         for work in ("folder", "configured"):
             monkeypatch.setattr(f"bench.command_line.data.{work}", begin)

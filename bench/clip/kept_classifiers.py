@@ -59,11 +59,11 @@ def kept_text_classifier(
         return text_classifier(encoder, class_names, templates, watch)
     prompts, tokens = prompts_of(class_names, templates), None
     if not _is_clips_own(encoder.tokenizer):
-        tokens = tokenise(encoder, prompts)  # which says what the tokenizer does, and takes little time
+        tokens = tokenise(encoder, prompts, watch)  # which says what the tokenizer does, and takes little time
     file = folder / f"{_key(encoder, class_names, templates, tokens)}.safetensors"
     kept = _read(file, len(class_names), int(encoder.config["embed_dim"]), len(prompts))
     if kept is None:
-        tokens = tokenise(encoder, prompts) if tokens is None else tokens
+        tokens = tokenise(encoder, prompts, watch) if tokens is None else tokens
         text, cut = from_tokens(encoder, tokens, len(class_names), watch), cut_prompts(encoder, prompts, tokens)
         _write(file, text, cut)
     else:

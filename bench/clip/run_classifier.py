@@ -1,5 +1,6 @@
 """The text classifier of a run: made once, on its device, with progress where it takes longer than a few seconds."""
 
+import time
 from collections.abc import Sequence
 from math import inf
 
@@ -47,11 +48,14 @@ class PromptProgress:
             self._lines.begin(what)
         quiet = not trainer.is_global_zero or told is None or self._lines is not None
         self._bar = tqdm(desc=what, unit=" prompts", delay=_DELAY, leave=False, disable=quiet)
+        self._begun = time.monotonic()
 
     def __call__(self, done: int, total: int) -> None:
         """Show that so many prompts are done."""
         self._bar.total = total
         self._bar.update(done - self._bar.n)
+        if done == 0 and time.monotonic() - self._begun > _DELAY:
+            self._bar.refresh()  # which an update by nothing does not
         if self._lines is not None:
             self._lines.count(done, inf, f" of {total:,} prompts")
         if done == total:

@@ -45,7 +45,7 @@ def text_classifier(
     """
     check_prompts(class_names, templates)
     prompts = prompts_of(class_names, templates)
-    tokens = tokenise(encoder, prompts)
+    tokens = tokenise(encoder, prompts, watch)
     warn_if_cut(encoder, prompts, *cut_prompts(encoder, prompts, tokens))
     return from_tokens(encoder, tokens, len(class_names), watch)
 
@@ -59,10 +59,14 @@ def prompts_of(class_names: Sequence[str], templates: Sequence[str]) -> list[str
     return [template.replace("{}", name) for name in class_names for template in templates]
 
 
-def tokenise(encoder: Encoder, prompts: Sequence[str]) -> Tensor:
-    """Token ids, int64 [N, context_length], in host memory."""
-    starts = range(0, len(prompts), _TOKENISED_AT_ONCE)
-    return torch.cat([encoder.tokenizer(prompts[start : start + _TOKENISED_AT_ONCE]) for start in starts])
+def tokenise(encoder: Encoder, prompts: Sequence[str], watch: Watch | None = None) -> Tensor:
+    """Token ids, int64 [N, context_length], in host memory; `watch` is told that no prompt is done yet."""
+    parts = []
+    for start in range(0, len(prompts), _TOKENISED_AT_ONCE):
+        if watch is not None:
+            watch(0, len(prompts))
+        parts.append(encoder.tokenizer(prompts[start : start + _TOKENISED_AT_ONCE]))
+    return torch.cat(parts)
 
 
 def from_tokens(encoder: Encoder, tokens: Tensor, classes: int, watch: Watch | None = None) -> Tensor:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
 
-from datamodules import loading
+from datamodules import child_deaths, loading
 from datamodules.base import DegradedDataModule
 from datamodules.errors import UserError
 from datamodules.sources import ArraySource
@@ -195,8 +195,8 @@ def test_no_death_is_raised_into_the_end_of_another_iterator():
     def _shutdown_workers():  # torch's name
         return sys._getframe()
 
-    with loading._deaths_are_raised():
-        held = loading._HeldBack(lambda number, frame: seen.append(number))
+    with child_deaths.deaths_are_raised():
+        held = child_deaths.HeldBack(lambda number, frame: seen.append(number))
         held(signal.SIGCHLD, _shutdown_workers())
         assert seen == []
         held(signal.SIGCHLD, sys._getframe())

@@ -193,4 +193,5 @@ def test_prompts_of_many_lengths_stay_with_their_classes(encoder):
     got = text_classifier(encoder, names, TEMPLATES, lambda done, total: told.append((done, total)))
     assert (got - expected).abs().max() < 1e-6
     assert told == sorted(told)
+    assert told[0] == (0, 80)
     assert told[-1] == (80, 80)
