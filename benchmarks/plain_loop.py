@@ -22,7 +22,9 @@ from bench.paper import TEMPLATE
 from datamodules.cores import usable_cores
 
 
-class _Views(Dataset[tuple[Tensor, int]]):
+class Views(Dataset[tuple[Tensor, int]]):
+    """Inputs of the encoder, float32 [views, 3, S, S], and the label, of each image below class folders."""
+
     def __init__(self, folder: Path, views: list[str], transform: Any) -> None:
         self.classes = sorted(child.name for child in folder.iterdir())
         self.files = [file for name in self.classes for file in sorted((folder / name).iterdir())]
@@ -62,7 +64,7 @@ def main() -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model, _, transform = open_clip.create_model_and_transforms(options.encoder, options.pretrained, device=device)
     model.eval()
-    data = _Views(options.folder, options.views, transform)
+    data = Views(options.folder, options.views, transform)
     loader = DataLoader(data, options.batch_size, num_workers=options.workers, pin_memory=device == "cuda")
     prompts = open_clip.get_tokenizer(options.encoder)([TEMPLATE.format(name) for name in data.classes])
     predictions: list[list[int]] = [[] for _ in options.views]

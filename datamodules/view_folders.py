@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -130,6 +131,7 @@ class ViewFolderSource(Source):
         """Of the originals: the same as of the data that an export was made of."""
         return self._originals.content() if self.manifest is None else self.manifest.content
 
+    @cached_property
     def views_content(self) -> str:
         """A digest of the files of all views by name and size."""
         return digest(
@@ -194,7 +196,7 @@ class ViewFolders(DegradedDataModule):
         """What a result record says about the data, JSON-able; of an export what the data it was made of say."""
         source = self.chosen
         assert isinstance(source, ViewFolderSource)
-        own: dict[str, Any] = {"root": self.root.name, "views_content": source.views_content()}
+        own: dict[str, Any] = {"root": self.root.name, "views_content": source.views_content}
         if source.manifest is None:
             return {**super().describe(), **own}
         own |= {"name": source.manifest.name, "split": source.manifest.split, "made_with": source.manifest.software}
