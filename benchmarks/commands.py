@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.clip.kept_classifiers import FOLDER_VARIABLE
 from bench.runs.record import RESULTS
 
 QUIET = ("--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false")
 
 
 def timed_run(arguments: Sequence[str], threads: int | None = None) -> tuple[float, str]:
-    """Run `python -m bench ...`.
+    """Run `python -m bench ...`, which makes its text classifier whatever is kept.
 
     Args:
         arguments: Of the command.
@@ -27,7 +28,7 @@ def timed_run(arguments: Sequence[str], threads: int | None = None) -> tuple[flo
     Raises:
         RuntimeError: It failed.
     """
-    environment = os.environ | ({} if threads is None else {"OMP_NUM_THREADS": str(threads)})
+    environment = os.environ | {FOLDER_VARIABLE: ""} | ({} if threads is None else {"OMP_NUM_THREADS": str(threads)})
     start = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-m", "bench", *arguments], capture_output=True, text=True, env=environment, check=False

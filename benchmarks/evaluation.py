@@ -40,7 +40,7 @@ from bench.evaluation import ZeroShotEvaluation
 from bench.paper import TEMPLATE, VIEWS
 from benchmarks.allocation import stock_allocation
 from benchmarks.checkpoints import ARCHITECTURES, random_checkpoint
-from benchmarks.timing import collect, machine, ratios, spread, take_turns
+from benchmarks.timing import collect, machine, make_every_classifier, ratios, spread, take_turns
 from callbacks import ResultsWriter
 from datamodules import CIFAR10
 from datamodules.base import DegradedDataModule
@@ -209,6 +209,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--repetitions", type=int, default=3)
     arguments = parser.parse_args()
+    make_every_classifier()
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     encoders = arguments.encoder or list(ARCHITECTURES)
     print(f"{machine()}; {arguments.images} images x {len(VIEWS)} views, batches of {arguments.batch_size}")

@@ -34,6 +34,7 @@ import pandas as pd
 from torch.utils.data import default_collate
 
 from bench.clip.blueprints import open_clip_name
+from bench.clip.kept_classifiers import FOLDER_VARIABLE
 from benchmarks.allocation import stock_allocation
 from benchmarks.checkpoints import ARCHITECTURES, random_checkpoint
 from benchmarks.pictures import photographs
@@ -65,7 +66,9 @@ def watched(words: Sequence[str]) -> Run:
     """
     with tempfile.TemporaryFile() as said:
         start, peak = time.perf_counter(), 0
-        process = subprocess.Popen([sys.executable, "-m", *words], stdout=said, stderr=said)
+        process = subprocess.Popen(
+            [sys.executable, "-m", *words], stdout=said, stderr=said, env=os.environ | {FOLDER_VARIABLE: ""}
+        )
         while (ended := os.wait4(process.pid, os.WNOHANG))[0] == 0:
             peak = max(peak, sum(map(_proportional_bytes, _family(process.pid))))
             time.sleep(_LOOK_EVERY)

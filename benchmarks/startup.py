@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.checkpoints import random_checkpoint
-from benchmarks.timing import collect, machine, ratios, spread
+from benchmarks.timing import collect, machine, make_every_classifier, ratios, spread
 
 DEMO = Path("configs/demo.yaml")
 HEAVY = (
@@ -117,6 +117,7 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--images", type=int, default=8, help="images of the batch of `--encoder`s")
     arguments = parser.parse_args()
+    make_every_classifier()
     print(f"{machine()}; {arguments.repetitions} repetitions")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)

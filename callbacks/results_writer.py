@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
@@ -21,6 +21,7 @@ from bench.metrics import support
 from bench.outcomes import Outcomes
 from bench.runs.files import write_atomically
 from bench.runs.folder import RunFolder, find_unfinished
+from bench.runs.parquet import require_parquet, write_parquet
 from bench.runs.provenance import DataRecord, ModelRecord, software
 from bench.runs.record import RunInfo, RunRecord, Skipped
 from bench.runs.table import per_image_csv, screen_table
@@ -55,6 +56,9 @@ class ResultsWriter(OutcomeCallback):
     Args:
         flush_seconds: Time between two flushes in seconds, and so the work that a kill may cost; 0 flushes every batch.
 
+        table: "csv", which everything reads, or "parquet", a tenth of its size (`images.parquet` in place of
+            `images.csv`; needs the extra `scale`).
+
     Raises:
         UserError: The folder holds another run, or the trainer limits batches, which the record would not say.
 
@@ -65,10 +69,12 @@ class ResultsWriter(OutcomeCallback):
     After `trainer.test(module, data)`, `bench.load_run("runs/python")` reads what was written.
     """
 
-    def __init__(self, flush_seconds: float = 10.0) -> None:
+    def __init__(self, flush_seconds: float = 10.0, table: Literal["csv", "parquet"] = "csv") -> None:
         if not flush_seconds >= 0:
             raise UserError(f"ResultsWriter(flush_seconds={flush_seconds}) is out of range: choose at least 0")
-        self.flush_seconds = flush_seconds
+        if table == "parquet":
+            require_parquet()
+        self.flush_seconds, self.table = flush_seconds, table
         self._claimed = False
         self._folder = RunFolder(Path())
         self._resumed: dict[str, Outcomes] | None = None
@@ -174,7 +180,10 @@ class ResultsWriter(OutcomeCallback):
         module = evaluation(pl_module)
         record = self._record(trainer, module, run)
         names = module.data.class_names if stage == "predict" else ()
-        write_atomically(self._folder.table, per_image_csv(run.outcomes, module.data.path, names))
+        if self.table == "parquet":
+            write_parquet(self._folder.parquet_table, run.outcomes, module.data.path, names)
+        else:
+            write_atomically(self._folder.table, per_image_csv(run.outcomes, module.data.path, names))
         record.write(self._folder.path)
         self._folder.journal.close()
         print(f"\n{screen_table(record)}\n\nwritten to {printable(str(self._folder.path))}")

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from bench.runs.images import Correctness
 
 TABLE = "images.csv"
+PARQUET = ".parquet"
+"""Ending of the per-image table where it is no CSV."""
+
 CONFIG = "config.yaml"
 CARD = "MODEL_CARD.md"
 ATTRIBUTIONS = "attributions"
@@ -49,8 +52,14 @@ class RunFolder:
 
     @property
     def table(self) -> Path:
-        """A line per image and view."""
-        return self.path / TABLE
+        """A row per image and view: the CSV, or `parquet_table` where there is only that."""
+        csv = self.path / TABLE
+        return self.parquet_table if self.parquet_table.exists() and not csv.exists() else csv
+
+    @property
+    def parquet_table(self) -> Path:
+        """The same in Parquet, which a run has in place of the CSV on request."""
+        return (self.path / TABLE).with_suffix(PARQUET)
 
     @property
     def config(self) -> Path:

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from bench.outcomes import QUANTITIES
 from bench.runs.files import FileError, require_regular
-from bench.runs.folder import TABLE, FinishedRun
+from bench.runs.folder import PARQUET, TABLE, FinishedRun
+from bench.runs.parquet import read_parquet
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,7 +113,7 @@ def read_images(file: Path) -> pd.DataFrame:
     """A whole per-image table, older ones without the newer columns too.
 
     Args:
-        file: An `images.csv`.
+        file: An `images.csv` or `images.parquet`.
 
     Returns:
         A row per image and view, with the columns that `bench.runs.table.per_image_csv` says; whole numbers are pandas'
@@ -125,6 +126,8 @@ def read_images(file: Path) -> pd.DataFrame:
     import pandas as pd
 
     require_regular(file)
+    if file.suffix == PARQUET:
+        return pd.concat(read_parquet(file, _ROWS_AT_ONCE), ignore_index=True).astype({"view": "str", "path": "str"})
     types = {name: "Int32" if dtype == "int32" else dtype for name, dtype in _TYPES.items()}
     try:
         return pd.read_csv(file, dtype={**types, "path": "str", "view": "str"})
@@ -141,6 +144,12 @@ def _blocks(run: FinishedRun, names: Sequence[str]) -> Iterator[pd.DataFrame]:
     types = {name: "int64" for name in _PLACES} | {name: "float64" for name in names} | {"view": "str"}
     file = run.folder.table
     require_regular(file)
+    if file.suffix == PARQUET:
+        try:
+            yield from (block.astype(types) for block in read_parquet(file, _ROWS_AT_ONCE, list(types)))
+        except (ValueError, TypeError) as error:
+            raise FileError(file, " ".join(str(error).split())[:200]) from error
+        return
     try:
         yield from pd.read_csv(file, usecols=list(types), dtype=types, chunksize=_ROWS_AT_ONCE)
     except OverflowError as error:

@@ -1,0 +1,115 @@
+"""The per-image table as Parquet, a tenth of the CSV's size: an extra, since pyarrow is large."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.outcomes import QUANTITIES, UNKNOWN, Outcomes
+from bench.runs.files import FileError
+from bench.runs.table import NAMED
+from datamodules.errors import UserError
+from datamodules.text import printable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_IMAGES_AT_ONCE = 2**16
+_PLACES = ("index", "path", "label", "view")
+
+
+def require_parquet() -> Any:
+    """The module that reads and writes Parquet.
+
+    Raises:
+        UserError: It is not installed.
+    """
+    try:
+        import pyarrow.parquet
+    except ImportError as error:
+        raise UserError("tables in Parquet need pyarrow: pip install 'clip-compression-bench[scale]'") from error
+    return pyarrow.parquet
+
+
+def write_parquet(
+    file: Path, outcomes: Mapping[str, Outcomes], path: Callable[[int], str | None], class_names: Sequence[str] = ()
+) -> None:
+    """Write the rows and columns of `bench.runs.table.per_image_csv`, whole or not at all; unknown values are null.
+
+    Args:
+        file: Where to.
+        outcomes: By view; every view has the same images in the same order.
+        path: File name of an image index.
+        class_names: By label, to name the predicted classes.
+    """
+    import pyarrow as pa
+
+    parquet = require_parquet()
+    types = {"int32": pa.int32(), "float32": pa.float32()}
+    columns = {quantity.name: types[quantity.dtype] for quantity in QUANTITIES}
+    names = [name for name in NAMED if class_names]
+    text = pa.dictionary(pa.int32(), pa.string())
+    schema = pa.schema(
+        [("index", pa.int32()), ("path", pa.string()), ("label", pa.int32()), ("view", text)]
+        + [(name, kind) for name, kind in columns.items() if name not in _PLACES]
+        + [(NAMED[name], text) for name in names]
+    )
+    order = next(iter(outcomes.values())).index.argsort()
+    temporary = file.with_name(f".{file.name}")
+    with parquet.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        for start in range(0, len(order), _IMAGES_AT_ONCE):
+            rows = {view: found.select(order[start : start + _IMAGES_AT_ONCE]) for view, found in outcomes.items()}
+            several = np.arange(len(next(iter(rows.values()))) * len(rows))
+            places = several // len(rows) + several % len(rows) * (len(several) // len(rows))  # image by image
+            joined = Outcomes.concatenate(list(rows.values()))
+            values = {name: getattr(joined, name).numpy()[places] for name in columns}
+            shown = [path(int(index)) for index in next(iter(rows.values())).index for _ in rows]
+            arrays: dict[str, Any] = {
+                name: pa.array(column, columns[name], mask=_unknown(column)) for name, column in values.items()
+            }
+            arrays["path"] = pa.array([None if at is None else printable(at) for at in shown])
+            arrays["view"] = pa.DictionaryArray.from_arrays(several % len(rows), list(rows)).cast(text)
+            for name in names:
+                classes = np.ma.masked_equal(values[name], UNKNOWN)
+                arrays[NAMED[name]] = pa.DictionaryArray.from_arrays(pa.array(classes), list(class_names)).cast(text)
+            writer.write_table(pa.table([arrays[field.name] for field in schema], schema=schema))
+    temporary.replace(file)
+
+
+def read_parquet(file: Path, rows: int, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
+    """The table, so many rows at a time.
+
+    Args:
+        file: What `write_parquet` wrote.
+        rows: At most so many at once.
+        columns: Of the table; None takes all.
+
+    Raises:
+        FileError: It is damaged, or lacks a column.
+        UserError: pyarrow is not installed.
+    """
+    parquet = require_parquet()
+    try:
+        with parquet.ParquetFile(file) as opened:
+            if missing := set(columns or ()) - set(opened.schema_arrow.names):
+                raise FileError(file, f"it has no column {min(missing)}")
+            for batch in opened.iter_batches(rows, columns=None if columns is None else list(columns)):
+                yield batch.to_pandas(types_mapper=_pandas_types().get)
+    except FileError:
+        raise
+    except (ValueError, OSError, KeyError) as error:  # pyarrow's are kinds of these
+        raise FileError(file, " ".join(str(error).split())[:200]) from error
+
+
+def _pandas_types() -> dict[Any, Any]:
+    import pandas as pd
+    import pyarrow as pa
+
+    return {pa.int32(): pd.Int32Dtype()}
+
+
+def _unknown(column: Any) -> Any:
+    return column == UNKNOWN if column.dtype.kind == "i" else np.isnan(column)
