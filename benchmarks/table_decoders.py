@@ -37,10 +37,10 @@ def main(args: Sequence[str] | None = None) -> None:
     parser.add_argument("--chromium")
     options = parser.parse_args(args)
     tables = read_tables(options.tables)
-    data = ImageFolder(options.root, limit=20, num_workers=0)
+    data = ImageFolder(options.root, num_workers=0)
     data.setup("test")
     mosaic = Image.new("RGB", (160, 128))  # one picture of many, so that a page of a browser is opened once
-    for number, place in enumerate(data.positions[:20]):
+    for number, place in enumerate(data.positions[:: max(1, len(data.positions) // 20)][:20]):
         mosaic.paste(to_rgb(data.chosen.load(place)).resize((32, 32)), (32 * (number % 5), 32 * (number // 5)))
     rows = [["scale", "subsampling", "tables", *_READERS]]
     for scale, found in sorted(tables.scales.items()):

@@ -4,7 +4,7 @@
                      --name a --output a.json
     python -m benchmarks.tables measure FOLDER --encoder A.json --pretrained A.safetensors --tables a.json \
                      --views original mozjpeg0-50 mozjpeg0-25 a-50 a-25 a_law-50 a_law-25 --cache runs/tables/a
-    python -m benchmarks.tables report --cache runs/tables/a
+    python -m benchmarks.tables report --cache runs/tables/a [--cache runs/tables/b] [--picture curves.png]
 
 `measure` takes the test split of an image folder, image by image and view by view, and keeps every view in a file of
 its own below `--cache`, so that it can be stopped and repeated; views are NAME-SCALE of a file or of published tables
@@ -28,10 +28,12 @@ from PIL import Image
 from bench.clip.encoders import load_encoder
 from bench.clip.zero_shot import ZeroShotClassifier
 from bench.fidelity import fidelity
+from bench.figures.curves import Line, Measured, Panel, rate_curves
+from bench.figures.style import look
 from bench.runs.table import align
 from bench.statistics.bjontegaard import log_rate_difference
 from bench.statistics.bootstrap import Floats, estimate, resampled_sums
-from bench.statistics.intervals import Estimate
+from bench.statistics.intervals import Estimate, wilson
 from bench.statistics.recovery import recover
 from bench.tables.usage import STANDARD
 from datamodules import ImageFolder
@@ -62,14 +64,19 @@ def main(args: Sequence[str] | None = None) -> None:
     measuring.add_argument("--tables", type=Path, action="append", default=[])
     measuring.add_argument("--views", nargs="+", required=True)
     measuring.add_argument("--cache", type=Path, required=True)
-    measuring.add_argument("--limit", type=int)
+    measuring.add_argument("--every", type=int, default=1, help="use only every n-th image")
     reporting = commands.add_parser("report")
-    reporting.add_argument("--cache", type=Path, required=True)
+    reporting.add_argument("--cache", type=Path, action="append", required=True, help="repeatable, one per encoder")
+    reporting.add_argument("--picture", type=Path, help="draw precision against bits per pixel")
+    reporting.add_argument("--pixels", type=int, default=1024, help="of an image, for the picture (default: 1024)")
     options = parser.parse_args(args)
     if options.command == "measure":
         measure(options)
-    else:
-        print(report(options.cache))
+        return
+    for cache in options.cache:
+        print(f"{cache.name}: {report(cache)}")
+    if options.picture is not None:
+        draw(options.cache, options.pixels, options.picture)
 
 
 def measure(options: argparse.Namespace) -> None:
@@ -79,7 +86,7 @@ def measure(options: argparse.Namespace) -> None:
     if not missing:
         return
     sets = _sets(options.tables)
-    data = ImageFolder(options.root, limit=options.limit, num_workers=0)
+    data = ImageFolder(options.root, every=options.every, num_workers=0)
     data.setup("test")
     images = [to_rgb(data.chosen.load(place)) for place in data.positions]
     labels = np.array([data.chosen.label(place) for place in data.positions])
@@ -186,6 +193,27 @@ def report(cache: Path) -> str:
             )
     count = len(next(iter(views.values()))["correct"])
     return f"{count} images\n{align(rows)}\n\n{align(shares)}"
+
+
+def draw(caches: Sequence[Path], pixels: int, file: Path) -> None:
+    """Precision against bits per pixel, a panel per cache."""
+    panels = []
+    for cache in caches:
+        points: dict[str, list[tuple[float, Measured]]] = {}
+        original = None
+        for view in sorted((one.stem for one in cache.glob("*.npz")), key=_place):
+            found = np.load(cache / f"{view}.npz")
+            count = len(found["correct"])
+            interval = wilson(int(found["correct"].sum()), count)
+            measured = Measured(float(found["correct"].mean()), interval.low, interval.high, view.rpartition("-")[2])
+            if view == "original":
+                original = measured
+            else:
+                points.setdefault(view.rpartition("-")[0], []).append((8 * found["size"].mean() / pixels, measured))
+        shown = {name: sorted(along, key=lambda one: one[0]) for name, along in points.items() if len(along) > 1}
+        lines = [Line(name, along, look=look(number)) for number, (name, along) in enumerate(shown.items())]
+        panels.append(Panel(cache.name, lines, original=original))
+    rate_curves(panels).savefig(file, dpi=100)
 
 
 def _place(view: str) -> tuple[str, int]:

@@ -1,12 +1,16 @@
 """The benchmark of tuned tables in miniature: what is kept is not measured again, shares and rates are as defined."""
 
+import json
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from bench.tables.usage import STANDARD
+from benchmarks import table_decoders
 from benchmarks import tables as benchmark
 from datamodules import Synthetic
-from datamodules.degradations.quantisation import family
+from datamodules.degradations.quantisation import Quantisation, TableSet, family
 from datamodules.degradations.tables import written
 
 ENCODER = ["--encoder", "configs/models/demo-rn.json", "--pretrained", "configs/models/demo-rn.safetensors"]
@@ -36,14 +40,29 @@ def test_views_are_measured_once_and_reported(folder, tmp_path, capsys):
     files = [written(image, family("mozjpeg1").at(25)) for image in images]
     assert sorted(kept["size"]) == sorted(map(len, files))
     assert (kept["scan"] < kept["size"] - 150).all()
-    benchmark.main(["report", "--cache", str(tmp_path)])
+    benchmark.main(["report", "--cache", str(tmp_path), "--picture", str(tmp_path / "curves.png")])
     assert "8 images" in capsys.readouterr().out
+    assert (tmp_path / "curves.png").stat().st_size > 1000
 
 
 def _images(folder):
-    from PIL import Image
-
     return [Image.open(file) for file in sorted(folder.rglob("*.png"))]
+
+
+def test_pixels_of_other_decoders_are_compared_with_pillows(folder, tmp_path, capsys, monkeypatch):
+    steps = Quantisation((30,) * 64, (30,) * 64, "4:4:4")
+    (tmp_path / "t.json").write_text(json.dumps(TableSet("t", {50: steps}).to_json()))
+
+    def read(file, options):
+        with Image.open(file) as opened:
+            return np.asarray(opened)
+
+    readers = {"same": read, "other": lambda *given: read(*given) // 2 * 2, "djpeg": table_decoders._djpeg}
+    monkeypatch.setattr(table_decoders, "_READERS", readers)
+    table_decoders.main([str(folder), "--tables", str(tmp_path / "t.json")])
+    row = capsys.readouterr().out.splitlines()[1].split()
+    assert row[:4] == ["50", "4:4:4", "1", "equal"]
+    assert row[-5:] == ["at", "most", "1", "not", "asked"]
 
 
 def test_scan_is_what_follows_the_last_header():

@@ -43,7 +43,7 @@ def test_standard_tables_at_a_quality_are_those_of_libjpeg(quality):
     at = family("mozjpeg0").at(quality)
     assert (tuple(written[0]), tuple(written[1])) == (at.luma, at.chroma)
     plain, ours = degrade(IMAGE, f"jpeg-{quality}-optimise"), degrade(IMAGE, f"jpeg-tables-mozjpeg0-{quality}")
-    assert plain.encoded_bytes == ours.encoded_bytes
+    assert plain.encoded_bytes - ours.encoded_bytes == 69 * (at.luma == at.chroma)  # one table is written once
     assert plain.image.tobytes() == ours.image.tobytes()
 
 
