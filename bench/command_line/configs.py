@@ -43,7 +43,7 @@ def find_config(name: str, base: Path | None = None) -> Path:
     if name.removesuffix(SUFFIX) in shipped():
         return _as_seen_from_here(folder() / f"{name.removesuffix(SUFFIX)}{SUFFIX}")
     close = get_close_matches(Path(name).stem, shipped(), n=1)
-    known = f"did you mean {close[0]}?" if close else f"give a YAML file, or one of {', '.join(shipped())}"
+    known = f"did you mean {close[0]}?" if close else "give a YAML file, or one of those that `lightning` alone lists"
     raise UserError(f"{name!r} is no file and no configuration of this project: {known}")
 
 
