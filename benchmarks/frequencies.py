@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench.attribution.jpeg_planes import CHANNELS
+from bench.attribution.coefficients import CHANNELS
 from bench.attribution.sensitivity import sensitivity
 from bench.attribution.spectra import BANDS, Floats, Spectrum, mean_spectrum
 from bench.clip.encoders import load_encoder

@@ -18,6 +18,7 @@ from datamodules.sources import AlreadyLossy, Source, digest
 from datamodules.tar_index import Member, TarError, members
 from datamodules.text import printable
 
+NUMBER_OF_SHARDS = "nshards.txt"
 _LABEL = "cls"
 _LONGEST_LABEL = 20  # bytes
 _MOST_SHARDS = 100_000
@@ -159,8 +160,17 @@ def _stem_and_ending(name: str) -> tuple[str, str]:
     return folder + slash + stem, ending.lower()
 
 
+def sample_key(path: str) -> str:
+    """What all files of a sample have in common.
+
+    >>> sample_key("cat/1.png") == sample_key("cat/1.jpg")
+    True
+    """
+    return _stem_and_ending(path)[0]
+
+
 def _number_of_shards(folder: Path) -> int:
-    path = folder / "nshards.txt"
+    path = folder / NUMBER_OF_SHARDS
     with open_regular(path, "number of shards") as file:
         text = file.read(_LONGEST_LABEL).strip()
     if not text.isdigit() or not 0 < int(text) <= _MOST_SHARDS:

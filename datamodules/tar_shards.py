@@ -10,7 +10,7 @@ from datamodules.files import open_regular
 from datamodules.shard_source import ShardSource
 from datamodules.sources import Source
 
-_CLASSES, _TEMPLATES, _TYPE = "classnames.txt", "zeroshot_classification_templates.txt", "dataset_type.txt"
+CLASSES, TEMPLATES, _TYPE = "classnames.txt", "zeroshot_classification_templates.txt", "dataset_type.txt"
 _LARGEST_FILE = 2**22  # bytes
 
 
@@ -47,26 +47,37 @@ class TarShards(DegradedDataModule):
                 f"{', only ' + ' and '.join(there) if there else ''}: give another `root` or `split`",
                 option=("data.root", "data.split"),
             )
-        kind = (_lines(self.root / _TYPE, "type of data set") or ["classification"])[0]
-        if kind.lower() != "classification":
-            raise UserError(f"{str(self.root / _TYPE)!r} says {kind!r}: only sets with one class per image are read")
-        templates = [line.replace("{c}", "{}") for line in _lines(self.root / _TEMPLATES, "prompts") or [] if line]
-        return ShardSource(folder, self._classes(), templates)
+        return open_shards(self.root, split, self.names)
 
     def describe(self) -> dict[str, Any]:
         """What a result record says about the data: JSON-able."""
         return {**super().describe(), "root": self.root.name}
 
-    def _classes(self) -> tuple[str, ...]:
-        if self.names is not None:
-            return prompt_names(self.root, [], self.names)
-        names = _lines(self.root / _CLASSES, "class names")
-        if not names:
-            raise UserError(
-                f"{str(self.root)!r} has no {_CLASSES}: bring it, or list the names with `class_names`",
-                option="data.class_names",
-            )
-        return tuple(names)
+
+def open_shards(root: Path, split: str, class_names: ClassNames = None) -> ShardSource:
+    """A split of shards with the names and prompts beside it.
+
+    Args:
+        root: Holds the folder of the split, and the texts.
+        split: The folder's name.
+        class_names: Names by label, in place of those in the folder.
+
+    Raises:
+        UserError: A shard or a text is missing or damaged, or the set has not one class per image.
+    """
+    kind = (_lines(root / _TYPE, "type of data set") or ["classification"])[0]
+    if kind.lower() != "classification":
+        raise UserError(f"{str(root / _TYPE)!r} says {kind!r}: only sets with one class per image are read")
+    templates = [line.replace("{c}", "{}") for line in _lines(root / TEMPLATES, "prompts") or [] if line]
+    if class_names is not None:
+        return ShardSource(root / split, prompt_names(root, [], class_names), templates)
+    names = _lines(root / CLASSES, "class names")
+    if not names:
+        raise UserError(
+            f"{str(root)!r} has no {CLASSES}: bring it, or list the names with `class_names`",
+            option="data.class_names",
+        )
+    return ShardSource(root / split, names, templates)
 
 
 def _lines(file: Path, what: str) -> list[str] | None:

@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,8 +22,9 @@ from datamodules.errors import UserError
 from datamodules.exports import IMAGES, MANIFEST, SIZES, UNFINISHED, Manifest, read_images, read_sizes
 from datamodules.folders import FolderSource, visible
 from datamodules.image_files import FileNames, ImageFiles
-from datamodules.image_formats import open_image_file
+from datamodules.shard_source import NUMBER_OF_SHARDS, sample_key
 from datamodules.sources import AlreadyLossy, Source, digest
+from datamodules.tar_shards import open_shards
 from datamodules.views import NOT_ENCODED
 
 
@@ -63,10 +64,11 @@ class StoredView:
 
 
 class ViewFolderSource(Source):
-    """Originals below `root/original`, and a file for each of them below the folder of each view.
+    """Originals below `root/original`, and an image for each of them below the folder of each view.
 
     Args:
         root: What holds the folders.
+        split: Of the shards in them, where the images lie in shards.
         views: Names of the view folders.
         class_names: As in `FolderSource`, for folders that are no export.
 
@@ -74,27 +76,20 @@ class ViewFolderSource(Source):
         UserError: A folder is missing or holds other images than the originals' folder.
     """
 
-    def __init__(self, root: Path, views: Sequence[str], class_names: ClassNames = None) -> None:
+    def __init__(self, root: Path, split: str, views: Sequence[str], class_names: ClassNames = None) -> None:
         self.root = root
         if (root / UNFINISHED).exists():
             raise UserError(f"the export in {str(root)!r} is not complete: give the same `lightning export` again")
         self.manifest = Manifest.read(root / MANIFEST) if (root / MANIFEST).exists() else None
-        self._originals: ImageFiles
-        if self.manifest is None:
-            self._originals = FolderSource(root / ORIGINAL, class_names)
-            self.templates = ()
-        else:
-            if class_names is not None:
-                raise UserError(f"{str(root)!r} is an export, which has class names: leave `class_names` out")
-            names = self.manifest.class_names
-            self._originals = ImageFiles(root / ORIGINAL, *read_images(root / IMAGES, len(names)), names)
-            self.templates = tuple(self.manifest.templates)
-        self.classes = self._originals.classes
-        files = self._originals.files
-        self._files = {view: _matched(root / view, view, files) for view in views}
+        if self.manifest is not None and class_names is not None:
+            raise UserError(f"{str(root)!r} is an export, which has class names: leave `class_names` out")
+        sharded = (root / ORIGINAL / split / NUMBER_OF_SHARDS).exists()
+        read = partial(_sharded, split=split) if sharded else _filed
+        self._originals, self._views = read(root, views, self.manifest, class_names)
+        self.classes, self.templates = self._originals.classes, self._originals.templates
         self._sizes = {
-            view: _stated(root / view / SIZES, self._files.get(view, files))
-            for view in (ORIGINAL, *views)
+            view: _stated(root / view / SIZES, source)
+            for view, source in {ORIGINAL: self._originals, **self._views}.items()
             if (root / view / SIZES).exists()
         }
 
@@ -111,8 +106,7 @@ class ViewFolderSource(Source):
         return None if self.manifest and not self.manifest.files else self._originals.path(index)
 
     def file_size(self, index: int) -> int | None:
-        sizes = self._sizes.get(ORIGINAL)
-        return self._originals.file_size(index) if sizes is None else _known(sizes[index])
+        return self._size(ORIGINAL, self._originals, index)
 
     def file(self, index: int) -> bytes | None:
         return self._originals.file(index) if ORIGINAL not in self._sizes else None
@@ -121,11 +115,15 @@ class ViewFolderSource(Source):
         """The file of a view, decoded; its size is that of the file, or what the folder's `bytes.csv` says."""
         if degradation.name == ORIGINAL:
             return degradation(image)
-        file = self.root / degradation.name / self._files[degradation.name][index]
-        with open_image_file(file) as opened:
+        source = self._views[degradation.name]
+        with source.load(index) as opened:
             rgb = to_rgb(opened)
-        sizes = self._sizes.get(degradation.name)
-        return Degraded(rgb, file.stat().st_size if sizes is None else _known(sizes[index]))
+        return Degraded(rgb, self._size(degradation.name, source, index))
+
+    def _size(self, view: str, source: Source, index: int) -> int | None:
+        if (sizes := self._sizes.get(view)) is None:
+            return source.file_size(index)
+        return None if sizes[index] == NOT_ENCODED else int(sizes[index])
 
     def content(self) -> str:
         """Of the originals: the same as of the data that an export was made of."""
@@ -134,17 +132,51 @@ class ViewFolderSource(Source):
     @cached_property
     def views_content(self) -> str:
         """A digest of the files of all views by name and size."""
-        return digest(
-            (view, file, os.stat(self.root / view / file).st_size)
-            for view, files in self._files.items()
-            for file in files
-        )
+        return digest((view, source.content()) for view, source in self._views.items())
 
     def already_lossy(self) -> AlreadyLossy:
         return self._originals.already_lossy()
 
     def passed_over(self) -> str | None:
         return self._originals.passed_over()
+
+
+Sources = tuple[Source, dict[str, Source]]
+"""The originals, and each view's images in their order."""
+
+
+def _filed(root: Path, views: Sequence[str], manifest: Manifest | None, class_names: ClassNames) -> Sources:
+    """Images that are files."""
+    originals: ImageFiles
+    if manifest is None:
+        originals = FolderSource(root / ORIGINAL, class_names)
+    else:
+        files, labels = read_images(root / IMAGES, len(manifest.class_names))
+        originals = ImageFiles(root / ORIGINAL, files, labels, manifest.class_names, manifest.templates)
+    return originals, {
+        view: ImageFiles(
+            root / view, matched_files(root / view, view, originals.files), originals.labels, originals.classes
+        )
+        for view in views
+    }
+
+
+def _sharded(
+    root: Path, views: Sequence[str], manifest: Manifest | None, class_names: ClassNames, split: str
+) -> Sources:
+    """Images in tar shards, a set of them below each folder, in the same order."""
+    names = list(manifest.class_names) if manifest is not None else class_names
+    originals, *others = (open_shards(root / view, split, names) for view in (ORIGINAL, *views))
+    for view, source in zip(views, others, strict=True):
+        if len(source) != len(originals):
+            raise UserError(
+                f"view {view!r} has {len(source)} images and {ORIGINAL} {len(originals)}: shards of views hold the same"
+            )
+        pairs = ((originals.path(index), source.path(index)) for index in range(len(originals)))
+        for first, second in pairs:
+            if sample_key(first) != sample_key(second):
+                raise UserError(f"view {view!r} has {second!r} where {ORIGINAL} has {first!r}: keep the same order")
+    return originals, dict(zip(views, others, strict=True))
 
 
 class ViewFolders(DegradedDataModule):
@@ -190,7 +222,7 @@ class ViewFolders(DegradedDataModule):
 
     def source(self, split: str) -> ViewFolderSource:
         place = self._place_of(split)
-        return ViewFolderSource(place, self.views[1:], self.names)
+        return ViewFolderSource(place, split, self.views[1:], self.names)
 
     def describe(self) -> dict[str, Any]:
         """What a result record says about the data, JSON-able; of an export what the data it was made of say."""
@@ -219,7 +251,7 @@ class ViewFolders(DegradedDataModule):
         return [name for name in names if name != ORIGINAL]
 
 
-def _matched(folder: Path, view: str, originals: Sequence[str]) -> FileNames:
+def matched_files(folder: Path, view: str, originals: Sequence[str]) -> FileNames:
     """The file of each original in the folder of a view.
 
     Raises:
@@ -247,13 +279,9 @@ def _matched(folder: Path, view: str, originals: Sequence[str]) -> FileNames:
     return FileNames(file for file in found if file is not None)
 
 
-def _stated(table: Path, files: Sequence[str]) -> npt.NDArray[np.int64]:
-    """Encoded sizes in the order of files, NOT_ENCODED where there are none."""
-    sizes = read_sizes(table)
+def _stated(table: Path, source: Source) -> npt.NDArray[np.int64]:
+    """Encoded sizes in the order of images, NOT_ENCODED where there are none."""
+    sizes, files = read_sizes(table), [str(source.path(index)) for index in range(len(source))]
     if missing := [file for file in files if file not in sizes]:
         raise UserError(f"{str(table)!r} lacks {len(missing)} files, first {missing[0]!r}: a line for each")
     return np.array([NOT_ENCODED if (size := sizes[file]) is None else size for file in files], dtype=np.int64)
-
-
-def _known(size: int) -> int | None:
-    return None if size == NOT_ENCODED else int(size)

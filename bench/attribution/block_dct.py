@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-BLOCK = 8
-"""Side of a block in pixels."""
+from bench.attribution.coefficients import BLOCK
 
 
 def block_dct(planes: Tensor, padding: Literal["edge", "zero"]) -> Tensor:
@@ -26,7 +25,7 @@ def block_dct(planes: Tensor, padding: Literal["edge", "zero"]) -> Tensor:
         float [..., ceil(H / 8), ceil(W / 8), 8, 8] of the same type: per block the coefficient [v, u] of the vertical
         frequency v and the horizontal frequency u, in half periods per block; [0, 0] is 8 times the block's mean.
 
-    >>> block_dct(torch.ones(3, 8, 16), "edge")[..., 0, 0].tolist()
+    >>> block_dct(torch.ones(3, 8, 16), "edge")[..., 0, 0].round(decimals=4).tolist()
     [[[8.0, 8.0]], [[8.0, 8.0]], [[8.0, 8.0]]]
     """
     height, width = planes.shape[-2:]

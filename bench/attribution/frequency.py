@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bench.attribution.block_dct import BLOCK, block_dct, split_blocks
+from bench.attribution.block_dct import block_dct, split_blocks
+from bench.attribution.coefficients import BLOCK, CHANNELS
 from bench.attribution.jpeg_planes import (
-    CHANNELS,
     closest_halves,
     double,
     gradient_in_halves,

@@ -12,8 +12,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-CHANNELS = ("Y", "Cb", "Cr")
-
 _RED, _GREEN, _BLUE = 0.299, 0.587, 0.114
 
 

@@ -1,5 +1,7 @@
 """What frequencies and blocks cost in the images of a run: parts of sums, means over images, the costliest blocks."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -7,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.attribution.block_dct import BLOCK
-from bench.attribution.frequency import FrequencyAttribution
-from bench.attribution.jpeg_planes import CHANNELS
+from bench.attribution.coefficients import BLOCK, CHANNELS
 from bench.statistics.means import mean_intervals
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from bench.attribution.frequency import FrequencyAttribution
 
 Floats = npt.NDArray[np.floating]
 
@@ -53,7 +55,7 @@ class Spectrum:
     subsampled: bool
 
     @classmethod
-    def of(cls, attribution: FrequencyAttribution, place: int, subsampled: bool) -> "Spectrum":
+    def of(cls, attribution: FrequencyAttribution, place: int, subsampled: bool) -> Spectrum:
         """Of one of several maps."""
         frequencies = attribution.frequencies[place].numpy()
         order = np.add.outer(np.arange(BLOCK), np.arange(BLOCK))
@@ -101,7 +103,7 @@ def mean_spectrum(view: str, spectra: Sequence[Spectrum]) -> MeanSpectrum:
     return MeanSpectrum(view, len(spectra), mean, low, high, (BLOCK, chroma, chroma))
 
 
-def spectra_table(means: Sequence[MeanSpectrum]) -> "pd.DataFrame":
+def spectra_table(means: Sequence[MeanSpectrum]) -> pd.DataFrame:
     """A row per view, channel and coefficient: what `read_spectra` reads."""
     import pandas as pd
 
@@ -125,7 +127,7 @@ def spectra_table(means: Sequence[MeanSpectrum]) -> "pd.DataFrame":
     return pd.DataFrame(rows)
 
 
-def read_spectra(table: "pd.DataFrame") -> list[MeanSpectrum]:
+def read_spectra(table: pd.DataFrame) -> list[MeanSpectrum]:
     """The inverse of `spectra_table`.
 
     Raises:
@@ -146,7 +148,7 @@ def read_spectra(table: "pd.DataFrame") -> list[MeanSpectrum]:
     return means
 
 
-def costliest_blocks(spectra: Mapping[str, Mapping[int, Spectrum]], most: int) -> "pd.DataFrame":
+def costliest_blocks(spectra: Mapping[str, Mapping[int, Spectrum]], most: int) -> pd.DataFrame:
     """The blocks that raised the loss most, of all images of a view: a row each, the costliest of a view first.
 
     Columns: `view`, `index` of the image, `x` and `y` of the block's corner at the top left in pixels of the image, its

@@ -28,6 +28,13 @@ def main(args: Sequence[str]) -> None:
 
     data = configured(options.config, rest, "export")
     manifest = export(data, options.output, progress)
+    if options.shards:
+        from bench.export.packing import pack
+
+        def shards(several: Iterable[Any], total: int, done: int) -> Iterator[Any]:
+            return iter(tqdm(several, desc="Packing", unit="shard", total=total, initial=done, disable=None))
+
+        pack(options.output, options.shards, shards)
     for image in data.unreadable.values():
         print(f"left out: {image.path or image.index}: {image.reason}")
     count = len(data.positions) - len(data.unreadable)
@@ -48,4 +55,10 @@ def _parse(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     )
     parser.add_argument("--config", required=True, help="YAML whose `data` is exported, or the name of one: cifar10")
     parser.add_argument("--output", type=Path, required=True, help="folder to write into")
-    return parser.parse_known_args(args)
+    parser.add_argument(
+        "--shards", type=int, metavar="IMAGES", help="tar shards of so many images in place of files, for each view"
+    )
+    options, rest = parser.parse_known_args(args)
+    if options.shards is not None and options.shards < 1:
+        parser.error(f"--shards {options.shards} is below 1")
+    return options, rest

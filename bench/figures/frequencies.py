@@ -21,7 +21,7 @@ _LEAST = 0.01  # of the strongest cell: what is less is not written
 
 def frequency_maps(spectrum: "MeanSpectrum") -> "Figure":
     """A panel per channel, Y, Cb and Cr, a cell per coefficient, its mean in thousandths of a nat per image."""
-    from bench.attribution.jpeg_planes import CHANNELS
+    from bench.attribution.coefficients import CHANNELS
 
     milli = _NATS * spectrum.mean
     end = float(np.abs(milli).max()) or 1.0

@@ -43,7 +43,13 @@ def main(args: Sequence[str]) -> None:
     parser.add_argument("--title", default=TITLE, help="title of the report")
     options = parser.parse_args(_one_source_each(args))
     require_names(options.against)
-    # --help can do without torch, pandas and matplotlib
+    import pandas as pd  # which --help can do without
+
+    with pd.option_context("mode.string_storage", "python"):  # pyarrow's strings cannot hold every name of a file
+        _report(options)
+
+
+def _report(options: argparse.Namespace) -> None:
     from bench.report.answers import answers_of
     from bench.report.contents import compose
     from bench.report.inputs import Choices, read_inputs

@@ -1,17 +1,21 @@
 """Outcomes and metrics as text: the per-image CSV table and the table on the screen."""
 
+from __future__ import annotations
+
 import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from bench.metrics import METRICS
 from bench.outcomes import QUANTITIES, UNKNOWN, Outcomes, Quantity
 from bench.runs.record import RunRecord
 from bench.runs.view_record import ViewRecord
 from datamodules.text import printable
+
+if TYPE_CHECKING:  # the report, which reads tables, starts without torch
+    from torch import Tensor
 
 NAMED = {"prediction": "predicted_class", "runner_up": "runner_up_class"}
 """Columns with the name of a class by the quantity that says which, in tables of `predict`."""

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bench.attribution.block_dct import BLOCK, block_dct, inverse_block_dct
+from bench.attribution.block_dct import block_dct, inverse_block_dct
+from bench.attribution.coefficients import BLOCK
 from bench.attribution.jpeg_planes import from_ycbcr, gradient_in_ycbcr, to_ycbcr
 
 

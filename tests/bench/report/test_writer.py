@@ -179,9 +179,9 @@ def test_escapes_cover_what_the_formats_read_as_markup_and_what_steers_a_reader(
 
 
 def test_texts_that_a_spreadsheet_would_run_are_inert_and_numbers_keep_their_digits_and_signs():
-    frame = pd.DataFrame(
-        {"name": ["=1+1", "+a", "-b", "@c", "\td", "e=f", "\ud800"], "value": [-0.1, 1 / 3, *[np.nan] * 5]}
-    )
+    texts = ["=1+1", "+a", "-b", "@c", "\td", "e=f", "\ud800"]
+    with pd.option_context("mode.string_storage", "python"):  # as the command has it
+        frame = pd.DataFrame({"name": texts, "value": [-0.1, 1 / 3, *[np.nan] * 5]})
     lines = to_csv([frame]).splitlines()
     assert lines == ["name,value", "'=1+1,-0.1", "'+a,0.3333333333333333", "'-b,", "'@c,", "'\td,", "e=f,", "\\ud800,"]
 
