@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 INSTALL = $(VENV)/bin/pip install --quiet --constraint constraints.txt --editable
 
-.PHONY: help demo test test-slow lint docs tensorboard
+.PHONY: help demo install test test-slow lint docs tensorboard
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -11,26 +11,28 @@ help:  ## List the targets
 $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)
 
+$(VENV)/developed: pyproject.toml constraints.txt | $(VENV)/bin/pip
+	$(INSTALL) '.[dev]'
+	touch $@
+
+install: $(VENV)/developed  ## Install with all that tests, checks and the site need
+
 demo: $(VENV)/bin/pip  ## Install, then run the demo: no download of data or weights
 	$(INSTALL) .
 	$(VENV)/bin/lightning test --config configs/demo.yaml
 
-test: $(VENV)/bin/pip  ## Install, then run the tests
-	$(INSTALL) '.[dev]'
+test: install  ## Install, then run the tests
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
-test-slow: $(VENV)/bin/pip  ## Install, then run the tests that take minutes
-	$(INSTALL) '.[dev]'
+test-slow: install  ## Install, then run the tests that take minutes
 	$(VENV)/bin/python -m pytest -m slow
 
-lint: $(VENV)/bin/pip  ## Install, then check style and types
-	$(INSTALL) '.[dev]'
+lint: install  ## Install, then check style and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-docs: $(VENV)/bin/pip  ## Install, then build the site into site/; warnings are errors
-	$(INSTALL) '.[docs]'
+docs: install  ## Install, then build the site into site/; warnings are errors
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
 
 TENSORBOARD_PORT ?= 6006

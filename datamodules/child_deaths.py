@@ -20,14 +20,18 @@ class HeldBack:
         self.handler = handler
 
     def __call__(self, number: int, frame: Any) -> None:
-        if HeldBack.waiting and not _is_shutting_down(frame):
+        if HeldBack.waiting and not _is_cleaning_up(frame):
             self.handler(number, frame)
 
 
-def _is_shutting_down(frame: FrameType | None) -> bool:
-    """Whether another iterator, collected at this moment, is waiting for its own processes: nothing to raise into."""
+def _is_cleaning_up(frame: FrameType | None) -> bool:
+    """Whether there is nothing to raise into.
+
+    Another iterator, collected at this moment, is waiting for its own processes; or torch, which has seen that
+    something is wrong, counts how many files it can still open, and looks for dead processes after that.
+    """
     while frame is not None:
-        if frame.f_code.co_name == "_shutdown_workers":
+        if frame.f_code.co_name in ("_shutdown_workers", "NamedTemporaryFile"):
             return True
         frame = frame.f_back
     return False

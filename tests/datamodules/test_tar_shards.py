@@ -70,6 +70,7 @@ def test_samples_are_those_of_the_folder_in_any_order(folder, shards):
     assert ours.templates == ("a photo of a {}.",)
 
 
+@pytest.mark.slow
 def test_predictions_bytes_and_images_csv_are_those_of_the_folder(folder, shards, tmp_path, tiny_clip, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["lightning"])

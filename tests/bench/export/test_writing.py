@@ -173,6 +173,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, capsys):
     assert capsys.readouterr().err.startswith(f"error: '{tmp_path}/views/blur-1")
 
 
+@pytest.mark.slow
 def test_an_evaluation_of_an_export_is_that_of_the_data(tmp_path, tiny_clip, repository):
     quick = [
         *tiny_clip,
