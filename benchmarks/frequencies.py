@@ -15,7 +15,7 @@ import torch
 
 from bench.attribution.coefficients import CHANNELS
 from bench.attribution.sensitivity import sensitivity
-from bench.attribution.spectra import BANDS, Floats, Spectrum, mean_spectrum
+from bench.attribution.spectra import Floats, Spectrum, band_cells, mean_spectrum
 from bench.clip.encoders import load_encoder
 from bench.clip.zero_shot import ZeroShotClassifier
 from bench.runs.folder import RunFolder
@@ -62,11 +62,11 @@ def _print_sensitivity(root: Path, split: str, every: int, encoder: str, pretrai
     classifier = ZeroShotClassifier(load_encoder(encoder, pretrained), data.class_names)
     batches = (batch.views[ORIGINAL] for batch in data.test_dataloader())
     found = sensitivity(classifier, batches, subsampled=True)
-    order = torch.arange(8)[:, None] + torch.arange(8)
+    bands = {band: torch.from_numpy(cells) for band, cells in band_cells().items()}
     print(f"{found.images} images; mean of the squared gradient in nats^2 per squared step of a coefficient, 4:2:0\n")
-    print(f"{'channel':8s} " + " ".join(f"{band:>10s}" for band in BANDS))
+    print(f"{'channel':8s} " + " ".join(f"{band:>10s}" for band in bands))
     for channel, values in zip(CHANNELS, found.mean, strict=True):
-        means = [float(values[(order >= first) & (order <= last)].mean()) for first, last in BANDS.values()]
+        means = [float(values[cells].mean()) for cells in bands.values()]
         print(f"{channel:8s} " + " ".join(f"{mean:10.2e}" for mean in means))
     print("\nY, a row per vertical frequency, in 1e-6:")
     for row in 1e6 * found.mean[0]:

@@ -155,7 +155,7 @@ def resize(plan: Plan) -> None:
     print(f"resize: values that differ from Pillow's: {told}, of {pixels:,}", flush=True)
 
 
-def all_devices(encoder: str, pretrained: str, folder: Path, plan: Plan) -> None:
+def all_devices(encoder: str, pretrained: str, folder: Path) -> None:
     """Print how much faster a run is on all devices than on one, start-up included."""
     count = torch.cuda.device_count()
     if count < 2:
@@ -222,7 +222,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 if place == 0:
                     if not options.no_compile:
                         compiled(encoder, given, kinds["thumbnails"], plan)
-                    all_devices(encoder, given, Path(temporary, "images"), plan)
+                    all_devices(encoder, given, Path(temporary, "images"))
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ def main(args: Sequence[str] | None = None) -> None:
                 differing.append(
                     "equal" if not off.any() else f"{(off.max(2) > 0).mean():.1%} of pixels, at most {off.max()}"
                 )
-            rows.append([str(scale), found.subsampling, "1" if found.luma == found.chroma else "2", *differing])
+            rows.append([str(scale), found.subsampling, "1" if found.one_table else "2", *differing])
     print(align(rows))
 
 

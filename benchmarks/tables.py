@@ -41,6 +41,8 @@ from datamodules.allocation import keep_freed_memory
 from datamodules.decoding import to_rgb
 from datamodules.degradations.quantisation import Quantisation, TableSet, families, family, read_tables
 from datamodules.degradations.tables import written
+from datamodules.pixels import planes, stack
+from datamodules.views import Images
 
 _BATCH = 250
 _SEEN = 2000  # images whose PSNR and SSIM are measured
@@ -151,8 +153,8 @@ def _measured(
     return {name: np.array(values, dtype=np.float64) for name, values in columns.items()}
 
 
-def _stacked(images: Sequence[Image.Image]) -> torch.Tensor:
-    return torch.from_numpy(np.stack([np.asarray(image) for image in images])).permute(0, 3, 1, 2).contiguous()
+def _stacked(images: Sequence[Image.Image]) -> Images:
+    return stack([planes(image) for image in images])
 
 
 def _scan_bytes(file: bytes) -> int:
@@ -164,10 +166,7 @@ def _scan_bytes(file: bytes) -> int:
 def report(cache: Path) -> str:
     """All that is in a cache, as text."""
     views = {file.stem: dict(np.load(file)) for file in sorted(cache.glob("*.npz"))}
-    order = sorted(
-        views,
-        key=lambda view: (view.rpartition("-")[0], int("0" + view.rpartition("-")[2][-3:] * (view != "original"))),
-    )
+    order = sorted(views, key=_place)
     sums = {
         view: resampled_sums(np.stack([found["correct"], found["size"], found["scan"]], axis=1))[0]
         / len(found["correct"])

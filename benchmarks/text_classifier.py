@@ -9,7 +9,7 @@ import argparse
 import os
 import tempfile
 import time
-from dataclasses import replace
+from pathlib import Path
 from unittest.mock import patch
 
 import torch
@@ -17,23 +17,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from bench.clip import kept_classifiers
-from bench.clip.blueprints import find_blueprint
-from bench.clip.encoders import Encoder, _build, _encoder, _quiet
+from bench.clip.encoders import Encoder, load_encoder
 from bench.clip.text_classifier import from_tokens, prompts_of, tokenise
 from bench.clip.text_towers import embed_tokens
+from benchmarks.checkpoints import random_checkpoint
 from benchmarks.timing import machine, ratios, spread, take_turns
 from datamodules.imagenet import class_names
 
 _PROMPTS_PER_PASS = 256
-
-
-def random_encoder(name: str) -> Encoder:
-    """An architecture of open_clip's with random weights."""
-    with _quiet():
-        blueprint = replace(find_blueprint(name, None), pretrained=None)
-        torch.manual_seed(0)
-        activation = blueprint.declarations[0].activation if blueprint.declarations else "gelu"
-        return _encoder(name, blueprint, "random", _build(blueprint, activation), activation)
 
 
 def at_full_length(encoder: Encoder, tokens: Tensor, classes: int) -> Tensor:
@@ -58,7 +49,9 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     print(machine())
-    encoder, templates = random_encoder(options.encoder), [template("{}") for template in OPENAI_IMAGENET_TEMPLATES]
+    with tempfile.TemporaryDirectory() as folder:
+        encoder = load_encoder(options.encoder, str(random_checkpoint(options.encoder, Path(folder))))
+    templates = [template("{}") for template in OPENAI_IMAGENET_TEMPLATES]
     every = list(class_names().values())
     names = every[: options.classes]
     tokens = tokenise(encoder, prompts_of(names, templates))

@@ -43,10 +43,9 @@ class IntegratedGradients(Callback):
     coefficient of Y, Cb and Cr with intervals; `blocks.csv`, the costliest blocks; in the `.npz` files float64
     `frequencies/<view>` [3, 8, 8] and `blocks/<view>`. A summary is recorded as `attribution` in `results.json`. To the
     run's TensorBoardLogger, if it has one: images `attribution/<index>/<view>`, `attribution_all_views/<index>` and
-    `attribution_frequencies/<view>`, texts
-    `attribution/table`, `attribution/legend` and `attribution/warning` (where a rule hit its cap), scalars
-    `attribution/<quantity>/<view>` (means over images; median and 95th percentile of the residual), histograms
-    `attribution_images/<quantity>/<view>` (of 20 images or more).
+    `attribution_frequencies/<view>`, texts `attribution/table`, `attribution/legend` and `attribution/warning` (where a
+    rule hit its cap), scalars `attribution/<quantity>/<view>` (means over images; median and 95th percentile of the
+    residual), histograms `attribution_images/<quantity>/<view>` (of 20 images or more).
 
     Args:
         images: Which images: `bench.attribution.First`, `Indices`, `PerClass`, `LargestLossIncrease` or `Flipped`.

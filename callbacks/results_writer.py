@@ -55,7 +55,6 @@ class ResultsWriter(OutcomeCallback):
 
     Args:
         flush_seconds: Time between two flushes in seconds, and so the work that a kill may cost; 0 flushes every batch.
-
         table: "csv", which everything reads, or "parquet", a tenth of its size (`images.parquet` in place of
             `images.csv`; needs the extra `scale`).
 

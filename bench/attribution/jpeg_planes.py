@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-_RED, _GREEN, _BLUE = 0.299, 0.587, 0.114
+from bench.attribution.coefficients import LUMA
+
+_RED, _, _BLUE = LUMA
 
 
 def to_ycbcr(pixels: Tensor) -> Tensor:
@@ -116,7 +118,7 @@ def _mix(matrix: Tensor, planes: Tensor) -> Tensor:
 @cache
 @torch.inference_mode(False)
 def _to_ycbcr() -> Tensor:
-    luma = torch.tensor([_RED, _GREEN, _BLUE], dtype=torch.float64)
+    luma = torch.tensor(LUMA, dtype=torch.float64)
     red, _, blue = torch.eye(3, dtype=torch.float64)
     return torch.stack([luma, (blue - luma) / (2 - 2 * _BLUE), (red - luma) / (2 - 2 * _RED)])
 

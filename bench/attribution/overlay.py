@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from bench.attribution.coefficients import LUMA
 from datamodules.errors import UserError
 
 Pixels = npt.NDArray[np.uint8]
@@ -17,7 +18,6 @@ RAISED: tuple[int, int, int] = (255, 105, 0)
 LOWERED: tuple[int, int, int] = (0, 156, 255)
 """Blue. Red minus blue is -255 here and +255 there, so that a picture's colours can be added up from its pixels."""
 
-_LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 _WIDEST_BLUR = 14  # of the side: half a patch of ViT-B/32 at 224 pixels
 _UNKNOWN_BLUR = 28  # half a patch of ViT-B/16
 _WIDER = 1.25
@@ -131,7 +131,7 @@ class SignedOverlay(Overlay):
         return Layer(name, self.legend(), pictures, end)
 
     def _paint(self, image: Pixels, signed: Floats, end: float) -> Pixels:
-        grey = np.rint(self.grey * np.tensordot(_LUMA, image, 1))
+        grey = np.rint(self.grey * np.tensordot(LUMA, image, 1))
         share = np.minimum(np.abs(signed) / end, 1) if end > 0 else np.zeros_like(signed)
         colour = np.where(signed > 0, *(np.array(ends)[:, None, None] for ends in (RAISED, LOWERED)))
         painted: Pixels = np.rint((1 - share) * grey + share * colour).astype(np.uint8)

@@ -30,7 +30,7 @@ PARTS = {
 """What the sum of an attribution consists of, by the name of the column: what readers call it."""
 
 BANDS = {"low": (0, 2), "mid": (3, 6), "high": (7, 14)}
-"""First and last v + u of the coefficients [v, u] of each band: 6, 22 and 36 coefficients."""
+"""First and last v + u of the coefficients [v, u] of each band."""
 
 _NO_LOSS = 1e9  # nats
 
@@ -58,11 +58,7 @@ class Spectrum:
     def of(cls, attribution: FrequencyAttribution, place: int, subsampled: bool) -> Spectrum:
         """Of one of several maps."""
         frequencies = attribution.frequencies[place].numpy()
-        order = np.add.outer(np.arange(BLOCK), np.arange(BLOCK))
-        luma = {
-            f"luma_{band}": float(frequencies[0][(first <= order) & (order <= last)].sum())
-            for band, (first, last) in BANDS.items()
-        }
+        luma = {f"luma_{band}": float(frequencies[0][cells].sum()) for band, cells in band_cells().items()}
         parts = luma | {
             "chroma": float(frequencies[1:].sum()),
             "subsampling": float(attribution.subsampling[place]),
@@ -91,6 +87,16 @@ class MeanSpectrum:
     low: Floats
     high: Floats
     block_sides: tuple[int, int, int]
+
+
+def band_cells() -> dict[str, npt.NDArray[np.bool_]]:
+    """Which coefficients [v, u] are of each of `BANDS`: bool [8, 8].
+
+    >>> {band: int(cells.sum()) for band, cells in band_cells().items()}
+    {'low': 6, 'mid': 22, 'high': 36}
+    """
+    order = np.add.outer(np.arange(BLOCK), np.arange(BLOCK))
+    return {band: (first <= order) & (order <= last) for band, (first, last) in BANDS.items()}
 
 
 def mean_spectrum(view: str, spectra: Sequence[Spectrum]) -> MeanSpectrum:
@@ -163,10 +169,16 @@ def costliest_blocks(spectra: Mapping[str, Mapping[int, Spectrum]], most: int) -
     rows: list[dict[str, Any]] = []
     for view, of_images in spectra.items():
         found = [
-            {"view": view, "index": index, "x": BLOCK * x, "y": BLOCK * y, "nats": nats, "image_nats": blocks.sum()}
-            for index, blocks in ((index, spectrum.blocks) for index, spectrum in of_images.items())
-            for (y, x), nats in np.ndenumerate(blocks)
-            if nats > 0
+            {"view": view, "index": index, "x": BLOCK * x, "y": BLOCK * y, "nats": nats, "image_nats": total}
+            for index, blocks, total in (
+                (i, spectrum.blocks, spectrum.blocks.sum()) for i, spectrum in of_images.items()
+            )
+            for y, x in zip(*np.unravel_index(_strongest(blocks, most), blocks.shape), strict=True)
+            if (nats := blocks[y, x]) > 0
         ]
         rows += sorted(found, key=lambda row: -row["nats"])[:most]
     return pd.DataFrame(rows, columns=["view", "index", "x", "y", "nats", "image_nats"])
+
+
+def _strongest(blocks: Floats, most: int) -> npt.NDArray[np.intp]:
+    return np.argsort(-blocks, axis=None, kind="stable")[:most]

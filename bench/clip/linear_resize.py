@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.clip.preprocess import Axis, Preprocess, fixed_point_coefficients
+from bench.clip.preprocess import FRACTION_BITS, Axis, Preprocess, fixed_point_coefficients
 from datamodules.geometry import Interpolation
 
 
@@ -58,5 +58,5 @@ def _matrix(axis: Axis, interpolation: Interpolation) -> Tensor:
     starts, weights = fixed_point_coefficients(axis.size, axis.resized, interpolation)
     taps = starts[:, None] + np.arange(weights.shape[1])
     matrix = np.zeros((axis.resized, int(taps.max()) + 1))
-    np.put_along_axis(matrix, taps, weights / 2**22, axis=1)
+    np.put_along_axis(matrix, taps, weights / 2**FRACTION_BITS, axis=1)
     return torch.from_numpy(matrix[axis.first : axis.last, : axis.size])

@@ -22,7 +22,7 @@ from datamodules.errors import UserError
 from datamodules.geometry import Geometry, Interpolation, Mode
 from datamodules.views import Images
 
-_FRACTION_BITS = 22  # Pillow's PRECISION_BITS for 8-bit images: 32 - 8 - 2
+FRACTION_BITS = 22  # Pillow's PRECISION_BITS for 8-bit images: 32 - 8 - 2
 _REORDERS = int(PIL.__version__.split(".")[0]) >= 13
 _EXACT = 2**24  # integers up to here are exact in float32
 _CARRY = 2**16  # room for the low sum's carry and the rounding constant
@@ -207,7 +207,7 @@ def _plan(axis: Axis, interpolation: Interpolation, device: torch.device) -> _Pa
     """Bands of split coefficients that resample one side."""
     starts, weights = fixed_point_coefficients(axis.size, axis.resized, interpolation)
     shift = _shift(weights)
-    scale = 2.0 ** (shift - _FRACTION_BITS)
+    scale = 2.0 ** (shift - FRACTION_BITS)
     stops = np.minimum(starts + weights.shape[1], axis.size)
     step = axis.last - axis.first
     if device.type == "cpu":
@@ -271,7 +271,7 @@ def fixed_point_coefficients(
         weights = np.where(x < 1.0, 1.0 - x, 0.0)
     weights[tap >= counts[:, None]] = 0.0
     weights /= np.add.accumulate(weights, axis=1)[:, -1:]  # summed from left to right, as Pillow does
-    fixed = weights * 2**_FRACTION_BITS
+    fixed = weights * 2**FRACTION_BITS
     return starts, np.trunc(fixed + np.copysign(0.5, fixed)).astype(np.int64)
 
 

@@ -80,7 +80,7 @@ def configured(config: str, words: Sequence[str], command: str) -> "DegradedData
 
     import datamodules
     from bench.command_line.configs import find_config, read_config
-    from bench.command_line.yaml_text import read_value
+    from bench.command_line.yaml_text import read_options
     from datamodules.base import DegradedDataModule
 
     for name in datamodules.__all__:
@@ -89,16 +89,13 @@ def configured(config: str, words: Sequence[str], command: str) -> "DegradedData
     content = {"class_path": content} if isinstance(content, str) else content
     if not isinstance(content, dict) or "class_path" not in content:
         raise UserError(f"{config!r} has no `data` with a class_path: name a configuration of `lightning test`")
-    arguments = dict(content.get("init_args") or {})
-    rest = iter(words)
-    for word in rest:
-        key, equals, text = word.removeprefix("--data.").partition("=")
+
+    def option_of_data(word: str, name: str) -> str:
         if not word.startswith("--data."):
             raise UserError(f"{word!r} is no option of `lightning {command}`: give --data.NAME VALUE")
-        value = text if equals else next(rest, None)
-        if value is None:
-            raise UserError(f"{word} needs a value")
-        arguments[key] = read_value(value, f"the value of {word}")
+        return name.removeprefix("--data.")
+
+    arguments = dict(content.get("init_args") or {}) | read_options(words, option_of_data)
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(DegradedDataModule, "data")
     try:

@@ -1,7 +1,7 @@
 """YAML that was measured before it is parsed: size, depth and what its aliases stand for are bounded."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,3 +111,29 @@ def read_value(text: str, name: str) -> Any:
         return yaml.safe_load(text)
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise UserError(f"{name} cannot be read ({' '.join(str(error).split())}): quote it") from error
+
+
+def read_options(words: Sequence[str], key: Callable[[str, str], str]) -> dict[str, Any]:
+    """Options as they were typed, `--a.b value` or `--a.b=value`, their values read as YAML.
+
+    Args:
+        words: Of the command line.
+        key: Is given a word and the part of it in front of "=", and says under which key the value is returned, or
+            raises what it has against it.
+
+    Raises:
+        UserError: A value is missing, damaged or out of bounds.
+
+    >>> read_options(["--a.b=3", "--a.c", "[x, 1]"], lambda word, name: name.removeprefix("--a."))
+    {'b': 3, 'c': ['x', 1]}
+    """
+    options: dict[str, Any] = {}
+    rest = iter(words)
+    for word in rest:
+        name, equals, text = word.partition("=")
+        place = key(word, name)
+        value = text if equals else next(rest, None)
+        if value is None:
+            raise UserError(f"{word} needs a value")
+        options[place] = read_value(value, f"the value of {word}")
+    return options

@@ -63,7 +63,7 @@ def _caption(spectrum: "MeanSpectrum") -> str:
     told += (
         f"Missing from the sum: rounding to bytes{' and halving of chroma' if halved else ''}. Without a number: below "
     )
-    told += "a hundredth of the strongest."
+    told += f"{_LEAST:.0%} of the strongest."
     if np.isfinite(spectrum.low).all():
         told += " Bold: the cell's interval over images (95%) leaves 0 out, which 1 in 20 cells that cost nothing do."
     return told

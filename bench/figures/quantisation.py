@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.figures.style import finish, new_panels, nothing
+from bench.figures.style import finish, new_panels, nothing, write_numbers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,7 +43,5 @@ def table_pictures(tuned: Mapping[int, "Quantisation"], standard: Mapping[int, "
 
 
 def _draw(axes: Any, steps: Any, scale: Any) -> None:
-    axes.imshow(steps, cmap="Blues", norm=scale)
-    for (v, u), step in np.ndenumerate(steps):
-        axes.text(u, v, str(step), ha="center", va="center", fontsize=6, color="white" if step > 40 else "black")
+    write_numbers(axes, axes.imshow(steps, cmap="Blues", norm=scale), decimals=0)
     axes.set(xticks=[], yticks=[])

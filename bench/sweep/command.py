@@ -6,7 +6,7 @@ from typing import Any
 
 from bench.command_line.configs import find_config
 from bench.command_line.ending import OneLineParser
-from bench.command_line.yaml_text import read_value
+from bench.command_line.yaml_text import read_options
 from datamodules.errors import UserError
 
 _TERAFLOPS = 10.0  # float32 on an A100
@@ -93,7 +93,7 @@ def _parse(args: Sequence[str]) -> tuple[argparse.Namespace, dict[str, Any]]:
     )
     parser.add_argument("--devices", type=_count, default=1, help="number of devices that --dry-run reckons with")
     options, rest = parser.parse_known_args(args)
-    return options, _extra(rest)
+    return options, read_options(rest, _option_of_cells)
 
 
 def _positive(text: str) -> float:
@@ -110,16 +110,8 @@ def _count(text: str) -> int:
     return value
 
 
-def _extra(rest: Sequence[str]) -> dict[str, Any]:
-    """Options for every cell, `--a.b value` or `--a.b=value`."""
-    extra = {}
-    words = iter(rest)
-    for word in words:
-        key, equals, value = word.removeprefix("--").partition("=")
-        if not word.startswith("--") or ("." not in key and key != "seed_everything"):
-            raise UserError(f"{word!r} is no option of a sweep nor of its cells; see `lightning sweep --help`")
-        text = value if equals else next(words, None)
-        if text is None:
-            raise UserError(f"{word} needs a value")
-        extra[key] = read_value(text, f"the value of {word}")
-    return extra
+def _option_of_cells(word: str, name: str) -> str:
+    key = name.removeprefix("--")
+    if not word.startswith("--") or ("." not in key and key != "seed_everything"):
+        raise UserError(f"{word!r} is no option of a sweep nor of its cells; see `lightning sweep --help`")
+    return key

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 _SCALES = (10, 25, 50, 75, 90)
 _LEAST_IMAGES = 4
-_MODEL = ("encoder", "pretrained", "activation", "templates")
 
 
 def main(args: Sequence[str]) -> None:
@@ -74,7 +73,7 @@ def main(args: Sequence[str]) -> None:
 
 
 def _make(options: Any, rest: Sequence[list[str]]) -> None:
-    from datamodules.degradations.quantisation import NAME, families
+    from datamodules.degradations.quantisation import NAME, SUBSAMPLINGS, families
 
     name = re.sub(r"[^A-Za-z0-9._]+", "_", options.output.stem).strip("._") if options.name is None else options.name
     if re.fullmatch(NAME, name) is None or name in families():
@@ -107,7 +106,7 @@ def _make(options: Any, rest: Sequence[list[str]]) -> None:
     classifier = ZeroShotClassifier(loaded, images.class_names, templates)
     classifier = classifier.to("cuda" if torch.cuda.is_available() else "cpu")
     keep_freed_memory()
-    kinds = ("4:2:0", "4:4:4") if options.subsampling == "any" else (options.subsampling,)
+    kinds = SUBSAMPLINGS if options.subsampling == "any" else (options.subsampling,)
     settings = Settings(scales, options.generations, options.distortion, kinds, not options.two_tables, options.seed)
     described = {**loaded.provenance(), "templates": list(templates)}
     total = trials(kinds, settings.shared, len(scales), settings.generations)
@@ -159,7 +158,7 @@ def _apart(args: Sequence[str]) -> tuple[list[str], list[list[str]]]:
 def _model(config: str, words: Sequence[str]) -> dict[str, Any]:
     """Encoder, weights, activation and templates of a configuration's model."""
     from bench.command_line.configs import find_config, read_config
-    from bench.command_line.yaml_text import read_value
+    from bench.command_line.yaml_text import read_options
     from bench.paper import TEMPLATE
 
     content = read_config(find_config(config)).get("model")
@@ -170,17 +169,15 @@ def _model(config: str, words: Sequence[str]) -> dict[str, Any]:
         "activation": None,
         "templates": (TEMPLATE,),
     }
-    model |= {key: value for key, value in (given or {}).items() if key in _MODEL}
-    rest = iter(words)
-    for word in rest:
-        key, equals, text = word.removeprefix("--model.").partition("=")
-        if key not in _MODEL:
-            raise UserError(f"--model.{key} is no option of `lightning tables`: choose from {', '.join(_MODEL)}")
-        value = text if equals else next(rest, None)
-        if value is None:
-            raise UserError(f"{word} needs a value")
-        model[key] = read_value(value, f"the value of {word}")
-    return model
+
+    def option_of_model(_: str, name: str) -> str:
+        key = name.removeprefix("--model.")
+        if key not in model:
+            raise UserError(f"{name} is no option of `lightning tables`: choose from {', '.join(model)}")
+        return key
+
+    model |= {key: value for key, value in (given or {}).items() if key in model}
+    return model | read_options(words, option_of_model)
 
 
 def _pictures(data: "DegradedDataModule", images: int, seed: int) -> "Pictures":
@@ -212,8 +209,10 @@ def _pictures(data: "DegradedDataModule", images: int, seed: int) -> "Pictures":
 
 
 def _scales(text: str) -> tuple[int, ...]:
+    from datamodules.degradations.quantisation import SCALE
+
     parts = text.split(",")
-    if not all(re.fullmatch("[1-9][0-9]?|100", part) for part in parts) or len(set(parts)) < len(parts):
+    if not all(re.fullmatch(SCALE, part) for part in parts) or len(set(parts)) < len(parts):
         raise UserError(f"--scales {text!r} is no list: give different whole numbers from 1 to 100, such as 25,50,75")
     return tuple(map(int, parts))
 

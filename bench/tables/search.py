@@ -46,13 +46,11 @@ class Found:
     Attributes:
         most: Bytes that were allowed, means over images with headers.
         law: The best of the power laws.
-        start: What the search set out from: the best law, or the shape of the scale before if that was better.
-        best: Never worse than the start.
+        best: Never worse than the start: the law, or the shape of the scale before if that is better.
     """
 
     most: float
     law: Candidate
-    start: Candidate
     best: Candidate
 
 
@@ -118,7 +116,7 @@ def search(work: Workplace, scale: int, most: float, generations: int, before: C
         mean = weights @ np.stack([one.parameters for one in ranked])
         spread *= _WIDEN if _distortion(ranked[0]) < _distortion(best) else _NARROW
         best = min(best, ranked[0], key=_distortion)
-    return Found(most, law, start, best)
+    return Found(most, law, best)
 
 
 def _best_law(work: Workplace, scale: int, most: float) -> Candidate:
@@ -126,7 +124,8 @@ def _best_law(work: Workplace, scale: int, most: float) -> Candidate:
     kinds = [
         Kind(name, shared) for name in work.sensitivities for shared in ([True, False] if work.shared else [False])
     ]
-    allowed = most * _size_ratio(work)
+    [ratio] = work.journal.ask("trial/bytes", 1, partial(_size_ratio, work))
+    allowed = most * ratio
     tried: list[tuple[float, str, Kind, Doubles, float]] = []
     for kind in kinds:
         for exponent in EXPONENTS:
@@ -147,10 +146,10 @@ def _best_law(work: Workplace, scale: int, most: float) -> Candidate:
     )
 
 
-def _size_ratio(work: Workplace) -> float:
+def _size_ratio(work: Workplace) -> list[float]:
     """Bytes of the trial images per byte of all."""
     middle = Quantisation((16,) * 64, (17,) * 64)
-    return work.trial.encoded_bytes(middle) / work.images.encoded_bytes(middle)
+    return [work.trial.encoded_bytes(middle) / work.images.encoded_bytes(middle)]
 
 
 def _tried(work: Workplace, make: Callable[[float], Quantisation], most: float) -> tuple[float, float]:

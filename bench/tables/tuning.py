@@ -19,7 +19,8 @@ from bench.tables.search import Candidate, Found, Workplace, search
 from bench.tables.shapes import Doubles
 from bench.tables.usage import STANDARD, cjpeg_text, pillow_snippet
 from datamodules.degradations import parse
-from datamodules.degradations.quantisation import TableSet, family
+from datamodules.degradations.quantisation import SUBSAMPLINGS, TableSet, family
+from datamodules.pixels import planes, to_tensor
 
 _SENSITIVITY_IMAGES = 300
 _TRIAL_SHARE = 3
@@ -43,7 +44,7 @@ class Settings:
     scales: tuple[int, ...]
     generations: int = 4
     distortion: Distortion = "prediction"
-    subsamplings: tuple[str, ...] = ("4:2:0", "4:4:4")
+    subsamplings: tuple[str, ...] = SUBSAMPLINGS
     shared: bool = True
     seed: int = 0
 
@@ -151,7 +152,7 @@ def _sensitivity(
 
     def measure() -> list[float]:
         device = classifier.text.device
-        pixels = (torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1) for image in images[:_SENSITIVITY_IMAGES])
+        pixels = (to_tensor(planes(image)) for image in images[:_SENSITIVITY_IMAGES])
         batches = ([one.to(device)] for one in pixels)
         if len({image.size for image in images[:_SENSITIVITY_IMAGES]}) == 1:
             batches = iter([torch.stack([one for [one] in batches])])  # type: ignore[assignment]

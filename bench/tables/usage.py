@@ -28,13 +28,12 @@ def cjpeg_text(tables: Quantisation) -> str:
     >>> print(cjpeg_text(Quantisation((16,) * 64, (16,) * 64)).splitlines()[0])
     # cjpeg -qtables THIS_FILE -qslots 0,0,0 -sample 2x2,1x1,1x1 -optimize IMAGE.ppm
     """
-    shared = tables.luma == tables.chroma
-    slots = "0,0,0" if shared else "0,1,1"
+    slots = "0,0,0" if tables.one_table else "0,1,1"
     sampling = _SAMPLING[tables.subsampling]
     lines = [f"# cjpeg -qtables THIS_FILE -qslots {slots} -sample {sampling} -optimize IMAGE.ppm"]
-    for name, steps in (("luma and chroma" if shared else "luma", tables.luma), ("chroma", tables.chroma)):
+    for name, steps in (("luma and chroma" if tables.one_table else "luma", tables.luma), ("chroma", tables.chroma)):
         lines += [f"# {name}", *_rows(steps), ""]
-        if shared:
+        if tables.one_table:
             break
     return "\n".join(lines)
 
@@ -44,7 +43,7 @@ def side_by_side(found: TableSet) -> str:
     blocks = []
     for scale, tables in sorted(found.scales.items(), reverse=True):
         standard = family(STANDARD).at(scale)
-        note = ", one table" if tables.luma == tables.chroma else ""
+        note = ", one table" if tables.one_table else ""
         blocks.append(f"{found.name} at scale {scale}, {tables.subsampling}{note}; at the right JPEG's standard tables")
         for name in ("luma", "chroma"):
             pairs = zip(_rows(getattr(tables, name)), _rows(getattr(standard, name)), strict=True)

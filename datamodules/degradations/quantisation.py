@@ -18,6 +18,8 @@ SCHEMA = 1
 SUBSAMPLINGS = ("4:2:0", "4:4:4")
 NAME = "[A-Za-z0-9]+(?:[._][A-Za-z0-9]+)*"
 """What a set may be called: it is part of a view's name, whose hyphens part its pieces."""
+SCALE = "[1-9][0-9]?|100"
+"""How a scale is written."""
 
 _COEFFICIENTS = 64
 _LARGEST_STEP = 255  # of baseline JPEG, which every decoder reads
@@ -40,12 +42,14 @@ class Quantisation:
     chroma: tuple[int, ...]
     subsampling: str = "4:2:0"
 
-    def options(self) -> dict[str, Any]:
-        """Of Pillow's `Image.save(format="JPEG")`, with Huffman tables made for the image.
+    @property
+    def one_table(self) -> bool:
+        """Whether luma and chroma have the same table, which a file then holds once: that saves 69 bytes."""
+        return self.luma == self.chroma
 
-        Where luma and chroma have the same table the file holds it once, which saves 69 bytes.
-        """
-        tables = [list(self.luma)] if self.luma == self.chroma else [list(self.luma), list(self.chroma)]
+    def options(self) -> dict[str, Any]:
+        """Of Pillow's `Image.save(format="JPEG")`, with Huffman tables made for the image."""
+        tables = [list(self.luma)] if self.one_table else [list(self.luma), list(self.chroma)]
         return {"qtables": tables, "subsampling": self.subsampling, "optimize": True}
 
 
@@ -140,7 +144,7 @@ def read_tables(path: Path) -> TableSet:
         refuse("its card is no mapping")
     scales = {}
     for key, value in found["scales"].items():
-        if re.fullmatch("[1-9][0-9]?|100", key) is None:
+        if re.fullmatch(SCALE, key) is None:
             refuse(f"its scale {key[:_LEVELS]!r} is no whole number from 1 to 100")
         if not isinstance(value, dict) or value.get("subsampling") not in SUBSAMPLINGS:
             refuse(f"the subsampling of scale {key} is neither {' nor '.join(SUBSAMPLINGS)}")

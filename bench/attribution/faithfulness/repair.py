@@ -1,6 +1,7 @@
 """What of an original can be put back into its degraded image: 8 x 8 blocks, pixels, or frequencies of Y, Cb and Cr."""
 
 from abc import ABC, abstractmethod
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -102,10 +103,14 @@ class Frequencies(Units):
 
     count = 3 * BLOCK * BLOCK
 
+    @cached_property
+    def _lost(self) -> Tensor:
+        """What the degraded images lack, float32 [B, 3, down, across, 8, 8]."""
+        return self._coefficients(self.original.float() - self.degraded.float())
+
     def restore(self, rows: Tensor, restored: Tensor) -> Tensor:
         height, width = self.original.shape[-2:]
-        error = self._coefficients((self.original.float() - self.degraded.float())[rows])
-        kept = error * restored.view(-1, 3, 1, 1, BLOCK, BLOCK)
+        kept = self._lost[rows] * restored.view(-1, 3, 1, 1, BLOCK, BLOCK)
         repaired = self.degraded[rows] + from_ycbcr(inverse_block_dct(kept, height, width))
         return repaired.round().clamp(0, 255).to(torch.uint8)
 

@@ -70,7 +70,7 @@ def test_a_better_shape_of_another_scale_is_the_start(tmp_path):
     before = found(tmp_path).best
     (tmp_path / "next").mkdir()
     result = found(tmp_path / "next", before=before, generations=0)
-    assert same(result.start, before)
+    assert same(result.best, before)
 
 
 def test_a_search_that_was_stopped_ends_as_one_that_was_not(tmp_path):
