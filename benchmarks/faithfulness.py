@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bench.attribution.explainer import for_gradients
 from bench.attribution.faithfulness.curves import Repair, area, follow, step_counts
 from bench.attribution.faithfulness.maps import (
     METHODS,
@@ -87,7 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     keep_freed_memory()
     clip = load_encoder(options.encoder, options.pretrained)
     batch, names = _read(options.root, options.images, options.every, options.view)
-    pairs = partial(_pairs, ZeroShotClassifier(clip, names, [TEMPLATE]), batch, options.view, options.max_batch)
+    classifier = for_gradients(ZeroShotClassifier(clip, names, [TEMPLATE]))
+    pairs = partial(_pairs, classifier, batch, options.view, options.max_batch)
     print(f"{machine()}\n{clip.name}, {options.view}, {len(batch)} images", flush=True)
     store = _Store(options.keep, f"{clip.name} {options.view} {options.steps}", time.monotonic() + 60 * options.minutes)
     slices = _slices(len(batch), options.at_once)

@@ -190,8 +190,8 @@ def last_attention(tower: nn.Module) -> LastAttention | None:
 
 
 def folds_batch_norms(tower: nn.Module) -> bool:
-    """Whether `fold_batch_norms` changes anything."""
-    return _family(tower).foldable
+    """Whether `fold_batch_norms` changes anything: not any more where they are folded."""
+    return _family(tower).foldable and any(isinstance(module, nn.BatchNorm2d) for module in tower.modules())
 
 
 def fold_batch_norms(tower: nn.Module) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from bench.attribution.explainer import for_gradients
 from bench.attribution.sensitivity import sensitivity
 from bench.clip.zero_shot import ZeroShotClassifier
 from bench.runs.provenance import software
@@ -91,7 +92,7 @@ def tune(
     """
     subject = {"method": _METHOD, "encoder": described, "data": pictures.origin, "settings": asdict(settings)}
     journal = TablesJournal(output.with_name(f".{output.name}.journal"), subject)
-    count = len(pictures.tuning)
+    classifier, count = for_gradients(classifier), len(pictures.tuning)  # once, for all that measure
     labels = pictures.labels
     images = TuningImages(classifier, pictures.tuning, labels[:count], settings.distortion)
     few = max(1, count // _TRIAL_SHARE)

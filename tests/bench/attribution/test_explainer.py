@@ -167,6 +167,7 @@ def test_folded_batch_norms_change_neither_the_function_nor_the_classifier_they_
     classifier = ZeroShotClassifier(load_encoder(write_config(tmp_path, RESNET), weights, "quickgelu"), "ab", ["{}"])
     before = {name: tensor.clone() for name, tensor in classifier.state_dict().items()}
     prepared = for_gradients(classifier)
+    assert for_gradients(prepared) is prepared
     assert not [module for module in prepared.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     assert all(torch.equal(tensor, before[name]) for name, tensor in classifier.state_dict().items())
     assert not any(parameter.requires_grad for parameter in prepared.parameters())

@@ -63,6 +63,7 @@ def test_folding_changes_a_resnet_by_rounding_and_leaves_a_vit_alone():
         folded, images = copy.deepcopy(tower), torch.rand(2, 3, side, side)
         assert towers.folds_batch_norms(tower) is folds
         towers.fold_batch_norms(folded)
+        assert not towers.folds_batch_norms(folded)
         assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
         expected = tower(images)
         assert torch.allclose(folded(images), expected, atol=1e-5 * float(expected.abs().max()))
