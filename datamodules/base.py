@@ -1,6 +1,5 @@
 """What every data set shares: views, subsets, sharding, loaders, and what to do about unreadable images."""
 
-import unicodedata
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -15,7 +14,7 @@ from datamodules.degradations import DEFAULT_DEGRADATIONS, ORIGINAL, load_tables
 from datamodules.errors import UserError
 from datamodules.geometry import Geometry
 from datamodules.loading import WatchedLoader
-from datamodules.notices import say
+from datamodules.opening import check_classes, say_what_is_odd
 from datamodules.sampler import ExactDistributedSampler
 from datamodules.selection import Selection, require_at_least
 from datamodules.sources import Source
@@ -181,25 +180,9 @@ class DegradedDataModule(LightningDataModule):
 
     def _open(self, split: str) -> Source:
         source = self.source(split)
-        names = [unicodedata.normalize("NFC", name) for name in source.classes]
-        if len(set(names)) != len(names):
-            repeated = next(name for name in names if names.count(name) > 1)
-            raise UserError(f"class name {repeated!r} is listed twice: give each class a name of its own")
-        if len(names) < 2:
-            raise UserError(
-                f"{split}: the classes are {names}, which leaves nothing to choose between: lay the images out in two "
-                "or more class folders, or list more `class_names`",
-                option="data.class_names",
-            )
+        check_classes(source, split)
         self.selection.of(len(source))
-        if others := source.passed_over():
-            say(f"{split}: files that are no images are passed over: {others}")
-        if (lossy := source.already_lossy()).count:
-            say(
-                f"{split}: {lossy.count} of {len(source)} source images are already compressed "
-                f"({', '.join(lossy.formats)}; the first is {lossy.first}): their 'original' is not lossless, so every "
-                "drop is biased down; use a lossless copy if there is one"
-            )
+        say_what_is_odd(source, split)
         return source
 
     @property
@@ -291,7 +274,7 @@ class DegradedDataModule(LightningDataModule):
         return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
 
     def _loader(self, dataset: DegradedViews, sampler: Sampler[int]) -> DataLoader[Any]:
-        workers = self._workers()
+        workers = self.workers
         return WatchedLoader(
             dataset,
             on_error=self.on_error,
@@ -305,7 +288,9 @@ class DegradedDataModule(LightningDataModule):
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
         )
 
-    def _workers(self) -> int:
+    @property
+    def workers(self) -> int:
+        """Loader processes of this process: `num_workers`, or its share of the usable cores."""
         if self.num_workers is not None:
             return self.num_workers
         return max(1, min(_MOST_WORKERS, usable_cores() // self._processes()))
@@ -317,15 +302,27 @@ class DegradedDataModule(LightningDataModule):
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Decide about the images of a batch that could not be read."""
         for image in batch.unreadable:
-            where = image.path if image.path is not None else f"number {image.index}"
-            if self.on_error == "raise":
-                raise UserError(
-                    f"image {where} cannot be read ({image.reason}): replace it, or leave such images out with "
-                    "`on_error='skip'`",
-                    option="data.on_error",
-                )
-            self.unreadable[image.index] = image
+            self.leave_out(image)
         return batch
+
+    def leave_out(self, image: Unreadable, purpose: str = "read") -> None:
+        """Go on without an image, and remember it, if `on_error` says so.
+
+        Args:
+            image: What became of it.
+            purpose: What could not be done with it: "read", "exported".
+
+        Raises:
+            UserError: `on_error` is "raise".
+        """
+        if self.on_error == "raise":
+            where = image.path if image.path is not None else f"number {image.index}"
+            raise UserError(
+                f"image {where} cannot be {purpose} ({image.reason}): replace it, or leave such images out with "
+                "`on_error='skip'`",
+                option="data.on_error",
+            )
+        self.unreadable[image.index] = image
 
 
 def degraded_data(trainer: Any) -> DegradedDataModule:

@@ -114,13 +114,3 @@ class CIFAR100(CIFAR10):
 
     dataset_name: ClassVar[str] = "cifar100"
     _archive: ClassVar[str] = "CIFAR100"
-
-    def __init__(
-        self,
-        root: Path = Path("data"),
-        download: bool = False,
-        verify_checksums: bool = True,
-        corrupted: Path | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(root, download, verify_checksums, corrupted, **kwargs)

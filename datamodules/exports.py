@@ -19,6 +19,7 @@ UNFINISHED = "unfinished.json"
 SCHEMA = 1
 _LARGEST_MANIFEST = 2**24  # bytes
 _LONGEST_LINE = 2**14  # characters
+_LARGEST_SIZE = 2**31 - 1  # bytes, which outcomes hold as int32
 _IMAGE_COLUMNS = ["file", "label"]
 _SIZE_COLUMNS = ["file", "bytes"]
 
@@ -156,8 +157,12 @@ def _short_lines(opened: Any, file: Path) -> Iterable[str]:
 
 
 def _whole(file: Path, line: int, text: str, least: int) -> int:
-    if not (text.removeprefix("-").isdecimal() and text.isascii() and len(text) < 16 and int(text) >= least):
-        raise UserError(f"{str(file)!r}, line {line}: {text[:40]!r} is no whole number of at least {least}")
+    digits = text.removeprefix("-").isdecimal() and text.isascii() and len(text) < 16
+    if not (digits and least <= int(text) <= _LARGEST_SIZE):
+        raise UserError(
+            f"{str(file)!r}, line {line}: {text[:40]!r} is no whole number of at least {least} and at most "
+            f"{_LARGEST_SIZE:,}"
+        )
     return int(text)
 
 

@@ -3,6 +3,7 @@
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar, overload
 
@@ -136,6 +137,10 @@ class ImageFiles(Source):
 
     def already_lossy(self) -> AlreadyLossy:
         """Formats of files that are lossy by their extension; what their pixels were before is the audit's to tell."""
+        return self._already_lossy
+
+    @cached_property
+    def _already_lossy(self) -> AlreadyLossy:  # records ask for it several times
         lossy = {ending for ending, key in formats_by_extension().items() if key in LOSSY}
         found, first = dict.fromkeys(lossy, 0), None
         for file in self.files:

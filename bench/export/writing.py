@@ -1,23 +1,22 @@
 """Writes the views of a data set as files, in a layout that `datamodules.ViewFolders` reads."""
 
-import csv
 import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import PIL
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
+from bench.export.journal import Journal, Written
 from bench.runs import locks
-from bench.runs.files import open_regular, read_bounded, write_atomically
+from bench.runs.files import read_bounded, write_atomically
 from datamodules.base import DegradedDataModule
-from datamodules.cores import usable_cores
 from datamodules.dataset import why_unreadable
 from datamodules.decoding import to_rgb
 from datamodules.degradations import ORIGINAL, Degradation, Degraded, codec_versions
@@ -30,23 +29,7 @@ _JOURNAL = "unfinished.csv"
 _LOCK = ".export.lock"
 _LARGEST_CLAIM = 2**24  # bytes
 _LOSSLESS = ".png"
-_OWN = ""  # in the journal: the file is the encoded form
-_MOST_WORKERS = 8
-
-
-@dataclass(frozen=True)
-class Written:
-    """What became of one image.
-
-    Attributes:
-        position: In the export.
-        files: By view, relative to the view's folder.
-        sizes: Bytes of its encoded form by view, as text: empty where the file is that, NOT_ENCODED where it has none.
-    """
-
-    position: int
-    files: tuple[str, ...]
-    sizes: tuple[str, ...]
+_OWN = ""  # in `Written.sizes`: the file is the encoded form
 
 
 class _Images(Dataset[Written | Unreadable | OSError]):
@@ -141,30 +124,21 @@ def export(
             raise UserError(f"{str(output)!r} holds the export of something else: choose another `--output`")
         _check_claim(output, claim)
         places = _places(data)
-        with _Journal(output / _JOURNAL, len(places), len(data.degradations)) as done:
+        with Journal(output / _JOURNAL, len(places), len(data.degradations)) as done:
             images = _Images(data.chosen, data.degradations, places, output, done.left())
-            for written in progress(_loaded(images, data.num_workers), len(places), len(done.rows)):
+            loader = DataLoader(images, batch_size=None, num_workers=data.workers, collate_fn=_itself)
+            for written in progress(loader, len(places), len(done.rows)):
                 if isinstance(written, Written):
                     done.add(written)
                 elif isinstance(written, OSError):
                     raise written
                 else:
-                    _leave_out(data, written)
+                    data.leave_out(written, "exported")
         _finish(data, output, places, done.rows, manifest)
         return manifest
     finally:
         locks.release(output / _LOCK)
         (output / _LOCK).unlink(missing_ok=True)
-
-
-def _leave_out(data: DegradedDataModule, image: Unreadable) -> None:
-    if data.on_error == "raise":
-        raise UserError(
-            f"image {image.path or f'number {image.index}'} cannot be exported ({image.reason}): replace it, or leave "
-            "such images out with `on_error='skip'`",
-            option="data.on_error",
-        )
-    data.unreadable[image.index] = image
 
 
 def _manifest(data: DegradedDataModule) -> Manifest:
@@ -224,64 +198,8 @@ def _class_folders(source: Source) -> dict[int, str]:
     return {-1: "", **{label: f"{name}/" for label, name in enumerate(names)}}
 
 
-def _loaded(images: _Images, workers: int | None) -> Iterable[Written | Unreadable | OSError]:
-    count = min(_MOST_WORKERS, usable_cores()) if workers is None else workers
-    return DataLoader(images, batch_size=None, num_workers=count, collate_fn=_itself)
-
-
 def _itself(written: Any) -> Any:
     return written
-
-
-class _Journal:
-    """Which images are written, line by line; a line is there once its image's files are.
-
-    Args:
-        file: The journal; a last line that was not finished is dropped.
-        images: How many there are.
-        views: How many each has.
-    """
-
-    def __init__(self, file: Path, images: int, views: int) -> None:
-        self._images, self._views = images, views
-        self.rows: dict[int, Written] = {}
-        self._file = file
-        whole = 0
-        if file.exists():
-            descriptor = open_regular(file, os.O_RDWR)
-            with open(descriptor, newline="", encoding="utf-8", errors="surrogateescape") as opened:
-                for line in opened:
-                    if not line.endswith("\n") or not self._read(line):
-                        break
-                    whole += len(line.encode("utf-8", "surrogateescape"))
-            os.truncate(file, whole)
-        self._opened = open(  # noqa: SIM115  # closed by `__exit__`
-            open_regular(file, os.O_WRONLY | os.O_APPEND), "a", newline="", encoding="utf-8", errors="surrogateescape"
-        )
-        self._table = csv.writer(self._opened, lineterminator="\n")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def _read(self, line: str) -> bool:
-        [row] = csv.reader([line])
-        if len(row) != 1 + 2 * self._views or not row[0].isdecimal() or int(row[0]) >= self._images:
-            return False
-        files, sizes = row[1 : 1 + self._views], row[1 + self._views :]
-        self.rows[int(row[0])] = Written(int(row[0]), tuple(files), tuple(sizes))
-        return True
-
-    def left(self) -> list[int]:
-        """Positions that are not written yet."""
-        return [position for position in range(self._images) if position not in self.rows]
-
-    def add(self, written: Written) -> None:
-        self.rows[written.position] = written
-        self._table.writerow([written.position, *written.files, *written.sizes])
-        self._opened.flush()
-
-    def __exit__(self, *_: object) -> None:
-        self._opened.close()
 
 
 def _finish(

@@ -16,7 +16,7 @@ from datamodules.degradations.formats import Degraded, FileFormat
 from datamodules.degradations.geometry import Crop, Resize
 from datamodules.degradations.registry import parse_link
 from datamodules.degradations.tables import JpegTables
-from datamodules.degradations.target_rate import names_a_rate, parse_rate
+from datamodules.degradations.target_rate import TargetRate, names_a_rate, parse_rate
 from datamodules.errors import UserError
 
 MOST_VIEWS = 200
@@ -257,5 +257,7 @@ def table_hashes(degradations: Iterable[Degradation]) -> dict[str, str]:
         UserError: Tables are not known, or lack a scale.
     """
     links = chain.from_iterable(map(_links, degradations))
-    tables = [link.require() for link in links if isinstance(link, JpegTables)]
-    return {one.name: one.sha256 for one in sorted(tables, key=lambda one: one.name)}
+    steps = chain.from_iterable(link.steps if isinstance(link, TargetRate) else (link,) for link in links)
+    tables = [step.require() for step in steps if isinstance(step, JpegTables)]
+    by_name = {one.name: one for one in tables}
+    return {name: by_name[name].sha256 for name in sorted(by_name)}

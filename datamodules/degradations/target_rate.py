@@ -2,22 +2,21 @@
 
 import math
 import re
-from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from PIL import Image
 
 from datamodules.degradations.base import Degradation, Setting, halves_chroma, in_range
 from datamodules.degradations.formats import Degraded, FileFormat, in_pixels
 from datamodules.degradations.registry import parse_link
+from datamodules.degradations.tables import JpegTables
 from datamodules.errors import UserError
 
 _RATE = re.compile(r"-([0-9]+\.?[0-9]*|\.[0-9]+)bpp(?=-|$)")
 _LOWEST, _HIGHEST = 0.001, 100.0  # bits per pixel
 _MIDDLE_QUALITY, _BEST_QUALITY = 50, 100
 _QUALITY = "quality"
-_ladders: dict[str, tuple[Degradation, ...]] = {}
 
 
 @dataclass(frozen=True)
@@ -30,13 +29,16 @@ class TargetRate:
     Args:
         codec: A codec's specification with "{}" in the place of its quality.
         rate: Bits per pixel of the image that is given, above 0.
+        steps: The codec at every whole quality that it knows, from the worst to the best.
 
-    >>> TargetRate("jpeg-{}-444", 0.5).name
-    'jpeg-0.5bpp-444'
+    >>> step = parse_rate("jpeg-0.5bpp-444").steps[-1]
+    >>> step.name
+    'jpeg-100-444'
     """
 
     codec: str
     rate: float
+    steps: tuple[Degradation, ...] = field(compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -48,20 +50,20 @@ class TargetRate:
 
     @property
     def formats(self) -> tuple[FileFormat, ...]:
-        return _ladder(self.codec)[0].formats
+        return self.steps[0].formats
 
     @property
     def size_factor(self) -> float | None:
-        return _ladder(self.codec)[0].size_factor
+        return self.steps[0].size_factor
 
     @property
     def block_period(self) -> float | None:
-        return _ladder(self.codec)[0].block_period
+        return self.steps[0].block_period
 
     @property
     def halves_chroma(self) -> bool:
         """See `datamodules.degradations.base.halves_chroma`."""
-        return halves_chroma(_ladder(self.codec)[0])
+        return all(map(halves_chroma, self.steps))
 
     def __call__(self, image: Image.Image) -> Degraded:
         """Degrade one image of mode RGB; the argument is left as it is.
@@ -70,17 +72,17 @@ class TargetRate:
             ValueError: Even the worst quality takes more, or the codec cannot hold an image of this size.
         """
         budget = self.rate * image.width * image.height / 8
-        steps = _ladder(self.codec)
-        best = steps[0](image)
+        best = self.steps[0](image)
         if _size(best) > budget:
+            worst, least = self.steps[0].name, math.ceil(80 * _size(best) / image.width / image.height) / 10
             raise ValueError(
-                f"{in_pixels(image)}: {steps[0].name} takes {_size(best)} bytes, and {self.name} allows {int(budget)}; "
-                f"ask for at least {math.ceil(80 * _size(best) / image.width / image.height) / 10:g}bpp"
+                f"{in_pixels(image)}: {worst} takes {_size(best)} bytes, and {self.name} allows {int(budget)}; ask for "
+                f"at least {least:g}bpp"
             )
-        fits, too_large = 0, len(steps)
+        fits, too_large = 0, len(self.steps)
         while too_large - fits > 1:
             middle = (fits + too_large) // 2
-            tried = steps[middle](image)
+            tried = self.steps[middle](image)
             if _size(tried) <= budget:
                 fits, best = middle, tried
             else:
@@ -107,7 +109,9 @@ def parse_rate(spec: str) -> TargetRate:
     text = _RATE.findall(spec)[0]
     if "{" in spec or "}" in spec:
         raise UserError(f"degradation {spec!r} is malformed: write a codec with a quality, and a number before bpp")
-    if not _ladder(codec):
+    qualities = range(_BEST_QUALITY + 1)
+    steps = tuple(step for quality in qualities if (step := _step(codec.format(quality))) is not None)
+    if not steps:
         try:
             parse_link(codec.format(_MIDDLE_QUALITY))  # which says what is wrong with an unknown codec
         except UserError as error:
@@ -116,22 +120,14 @@ def parse_rate(spec: str) -> TargetRate:
             f"degradation {spec!r}: only codecs with a quality can be held to bits per pixel, such as jpeg-{text}bpp, "
             f"jpeg-{text}bpp-444 or webp-{text}bpp"
         )
-    return TargetRate(codec, in_range(spec, "bits per pixel", text, _LOWEST, _HIGHEST))
-
-
-def _ladder(codec: str) -> Sequence[Degradation]:
-    """The codec at every whole quality that it knows, from the worst to the best; empty if it knows none."""
-    if codec not in _ladders:
-        steps = [step for quality in range(_BEST_QUALITY + 1) if (step := _step(codec.format(quality))) is not None]
-        if not steps:
-            return ()
-        _ladders[codec] = tuple(steps)
-    return _ladders[codec]
+    return TargetRate(codec, in_range(spec, "bits per pixel", text, _LOWEST, _HIGHEST), steps)
 
 
 def _step(spec: str) -> Degradation | None:
     with suppress(UserError):
         step = parse_link(spec)
+        if isinstance(step, JpegTables) and step.known is not None:
+            step.require()  # of the scales those that there are
         if step.settings and step.settings[0].quantity == _QUALITY and step.formats:
             return step
     return None

@@ -203,8 +203,8 @@ def test_workers_make_so_many_batches_ahead(prefetch):
 def test_workers_share_the_cores_of_the_machine(monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(6)), raising=False)
     data = Numbered(num_workers=None)
-    assert data._workers() == 6
+    assert data.workers == 6
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(64)), raising=False)
-    assert data._workers() == 8
+    assert data.workers == 8
     data.trainer = type("FourProcesses", (), {"num_devices": 16})()
-    assert data._workers() == 4
+    assert data.workers == 4

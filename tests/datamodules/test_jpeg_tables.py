@@ -3,13 +3,14 @@
 import io
 import json
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from datamodules import Synthetic
-from datamodules.degradations import curves, degrade, load_tables, parse, parse_all, quantisation
+from datamodules.degradations import curves, degrade, load_tables, parse, parse_all, quantisation, table_hashes
 from datamodules.degradations.quantisation import Quantisation, TableSet, families, family, read_tables, scaled
 from datamodules.errors import UserError
 
@@ -177,3 +178,15 @@ def test_what_is_no_file_ends_in_one_line(tmp_path):
     for path in (tmp_path, tmp_path / "none.json"):
         with pytest.raises(UserError, match="file of JPEG tables"):
             read_tables(path)
+
+
+def test_tables_held_to_a_rate_take_the_scales_there_are_and_their_hash_is_known(file):
+    load_tables(file)
+    [_, view] = parse_all(["jpeg-tables-mine-12bpp"])
+    assert [step.name for step in view.steps] == ["jpeg-tables-mine-25", "jpeg-tables-mine-50"]
+    assert table_hashes([view]) == {"mine": MINE.sha256}
+    assert view(IMAGE).encoded_bytes in {degrade(IMAGE, step.name).encoded_bytes for step in view.steps}
+    other = replace(MINE, scales={25: MINE.scales[25]})
+    file.write_text(json.dumps(other.to_json()))
+    load_tables(file)
+    assert [step.name for step in parse_all(["jpeg-tables-mine-12bpp"])[1].steps] == ["jpeg-tables-mine-25"]

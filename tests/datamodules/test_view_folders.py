@@ -81,6 +81,7 @@ def manifest(text):
         (lambda root: put(root / "original/cat/2.webp"), "lacks 1 of 4 images, first that of 'cat/2.webp'"),
         (sizes("file,bytes", "cat/1.png,3"), "lacks 2 files, first 'cat/2.png'"),
         (sizes("file,bytes", "cat/1.png,-3"), "'-3' is no whole number"),
+        (sizes("file,bytes", "cat/1.png,5000000000"), "'5000000000' is no whole number"),
         (sizes("file,bytes", "cat/1.png"), "line 2: 1 values in place of 2"),
         (sizes("name"), "has to begin with a line 'file,bytes'"),
         (sizes("file,bytes", "x" * 10**6), "has a line of more than"),

@@ -1,0 +1,46 @@
+"""What is looked at when a split is opened, whatever data set it is of."""
+
+import unicodedata
+
+from datamodules.errors import UserError
+from datamodules.notices import say
+from datamodules.sources import Source
+
+
+def check_classes(source: Source, split: str) -> None:
+    """Refuse class names between which nothing can be chosen.
+
+    Args:
+        source: The split's images.
+        split: Its name, for messages.
+
+    Raises:
+        UserError: There are fewer than two, or one occurs twice, however its accents are stored.
+    """
+    names = [unicodedata.normalize("NFC", name) for name in source.classes]
+    if len(set(names)) != len(names):
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise UserError(f"class name {repeated!r} is listed twice: give each class a name of its own")
+    if len(names) < 2:
+        raise UserError(
+            f"{split}: the classes are {names}, which leaves nothing to choose between: lay the images out in two "
+            "or more class folders, or list more `class_names`",
+            option="data.class_names",
+        )
+
+
+def say_what_is_odd(source: Source, split: str) -> None:
+    """Say which files are passed over, and that originals are compressed already, which biases every drop down.
+
+    Args:
+        source: The split's images.
+        split: Its name.
+    """
+    if others := source.passed_over():
+        say(f"{split}: files that are no images are passed over: {others}")
+    if (lossy := source.already_lossy()).count:
+        say(
+            f"{split}: {lossy.count} of {len(source)} source images are already compressed "
+            f"({', '.join(lossy.formats)}; the first is {lossy.first}): their 'original' is not lossless, so every "
+            "drop is biased down; use a lossless copy if there is one"
+        )
