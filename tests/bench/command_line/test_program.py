@@ -117,11 +117,14 @@ class TestProgressLines:
 def test_bars_give_way_to_lines_only_where_there_is_no_terminal(tmp_path, monkeypatch):
     def progress_of(terminal, **options):
         trainer = Trainer(accelerator="cpu", logger=False, default_root_dir=tmp_path, **options)
+        chosen.append(type(trainer.progress_bar_callback).__name__)
         monkeypatch.setattr("sys.stderr.isatty", lambda: terminal, raising=False)
         arrange_progress(trainer)
         return type(trainer.callbacks[0]).__name__, type(trainer.progress_bar_callback).__name__
 
-    assert progress_of(terminal=True) == ("TQDMProgressBar", "TQDMProgressBar")
+    chosen: list[str] = []
+    assert progress_of(terminal=True) == (chosen[0], chosen[0])
+    assert chosen[0] in ("TQDMProgressBar", "RichProgressBar")  # the second where rich is installed
     assert progress_of(terminal=False) == ("ProgressLines", "ProgressLines")
     assert progress_of(terminal=False, enable_progress_bar=False)[1] == "NoneType"
 
