@@ -1,21 +1,23 @@
-"""How often a bold cell of the map of frequencies is bold by chance, and what an encoder minds, per frequency.
+"""Whether parts sum to maps, how often a bold frequency is bold by chance, and what an encoder minds, per frequency.
 
-    python -m benchmarks.frequencies RUN                   # a test run with `save_maps: true`, of 100 images or more
+    python -m benchmarks.frequencies RUN                   # a test run that was explained
     python -m benchmarks.frequencies --sensitivity IMAGES --encoder E --pretrained P
 
-The first draws samples from a run's own images, cells shifted so that none costs anything on average, and counts cells
-whose 95% interval leaves 0 out. The second prints `bench.attribution.sensitivity` of a folder of images by bands.
+The first prints how far the parts of any map are from its sum. Where the run has maps (`save_maps: true`, of 100 images or
+more) it also draws samples from the run's own images, cells shifted so that none costs anything on average, and counts
+cells whose 95% interval leaves 0 out. The second prints `bench.attribution.sensitivity` of a folder of images by bands.
 """
 
 import argparse
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 
 from bench.attribution.coefficients import CHANNELS
 from bench.attribution.sensitivity import sensitivity
-from bench.attribution.spectra import Floats, Spectrum, band_cells, mean_spectrum
+from bench.attribution.spectra import PARTS, Floats, Spectrum, band_cells, mean_spectrum
 from bench.clip.encoders import load_encoder
 from bench.clip.zero_shot import ZeroShotClassifier
 from bench.runs.folder import RunFolder
@@ -43,8 +45,25 @@ def bold_by_chance(frequencies: Floats, images: int, draws: int, seed: int = 0) 
     return float(np.mean(shares)), float(np.quantile(shares, 0.95))
 
 
+def farthest_from_sum(table: pd.DataFrame) -> tuple[int, float, float]:
+    """Number of maps, the largest distance of a map's parts together from its sum, and the largest sum, in nats.
+
+    Args:
+        table: A run's `attributions/table.csv`.
+    """
+    views = [name.removeprefix("rounding/") for name in table if name.startswith("rounding/")]
+    sums = table[[f"ig/{view}" for view in views]].to_numpy()
+    together = np.stack([sum(table[f"{part}/{view}"] for part in PARTS) for view in views], axis=1)
+    known = np.isfinite(together)
+    return int(known.sum()), float(np.abs(together - sums)[known].max()), float(np.abs(sums[known]).max())
+
+
 def _print_chances(run: Path, draws: int) -> None:
     paths = sorted((RunFolder(run).attributions / "maps").glob("*.npz"))
+    maps, distance, largest = farthest_from_sum(pd.read_csv(RunFolder(run).attribution_table))
+    print(f"{maps} maps: parts are within {distance:.1e} nats of the sum, and sums reach {largest:.1f} nats\n")
+    if not paths:
+        return
     arrays = [np.load(path) for path in paths]
     print(
         f"{len(paths)} images of {run}\n\n{'view':16s} {'sample':>7s} {'bold by chance':>15s} {'95th percentile':>16s}"
