@@ -141,13 +141,18 @@ class ZeroShotEvaluation(LightningModule):
         return degraded_data(self.trainer)
 
     def check_run(self, trainer: Trainer, data: DegradedDataModule) -> None:
-        """Refuse a precision that would keep the model in another type; see `bench.command_line.checks.Checks`."""
+        """Refuse a precision that would keep the model in another type, and prompts of data that bring none.
+
+        See `bench.command_line.checks.Checks`.
+        """
         if trainer.precision not in ("32-true", *_MIXED):
             raise UserError(
                 f"`precision` {trainer.precision} changes the type of the weights, the logit scale and the text "
                 "classifier: use bf16-mixed or 16-mixed, or 32-true",
                 option="trainer.precision",
             )
+        if not self._given_templates:
+            templates_of(data)
 
     def setup(self, stage: str) -> None:
         """Build the text classifier for the data's class names, and a metric per view; forget earlier runs."""

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from captum.attr import IntegratedGradients
 from torch import Tensor
 
 from bench.attribution.adaptive import Adaptive
@@ -134,6 +133,8 @@ def captum(
     loss: Loss, baseline: Tensor, target: Tensor, labels: Tensor, method: str, max_batch: int, steps: int = 50
 ) -> Attribution:
     """Captum's Integrated Gradients, pair by pair, of the same loss."""
+    from captum.attr import IntegratedGradients
+
     maps = [
         IntegratedGradients(loss).attribute(
             target[i : i + 1],

@@ -3,9 +3,10 @@
     python -m benchmarks.frequencies RUN                   # a test run that was explained
     python -m benchmarks.frequencies --sensitivity IMAGES --encoder E --pretrained P
 
-The first prints how far the parts of any map are from its sum. Where the run has maps (`save_maps: true`, of 100 images or
-more) it also draws samples from the run's own images, cells shifted so that none costs anything on average, and counts
-cells whose 95% interval leaves 0 out. The second prints `bench.attribution.sensitivity` of a folder of images by bands.
+The first prints how far the parts of any map are from its sum. Where the run has maps (`save_maps: true`, of 100
+images or more) it also draws samples from the run's own images, cells shifted so that none costs anything on average,
+and counts cells whose 95% interval leaves 0 out. The second prints `bench.attribution.sensitivity` of a folder of
+images by bands.
 """
 
 import argparse

@@ -108,7 +108,7 @@ class CIFAR100(CIFAR10):
         root: Folder that holds torchvision's `cifar-100-python`.
         download: Fetch the archive (169 MB) unless an acceptable copy is there.
         verify_checksums: As for `CIFAR10`.
-        corrupted: As for `CIFAR10`, of CIFAR-100-C (Zenodo record 3555552).
+        corrupted: Folder of CIFAR-100-C as it was published (Zenodo record 3555552), as for `CIFAR10`.
         **kwargs: See `DegradedDataModule`.
     """
 

@@ -39,6 +39,10 @@ class TarShards(DegradedDataModule):
         self.root, self.names = Path(root).expanduser(), class_names
 
     def source(self, split: str) -> Source:
+        if not self.root.is_dir():
+            raise UserError(
+                f"data root {str(self.root)!r} is not a folder: give an existing one with `root`", option="data.root"
+            )
         folder = self.root / split
         if not folder.is_dir():
             there = [name for name in self.splits if (self.root / name).is_dir()]

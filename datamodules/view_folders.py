@@ -235,6 +235,10 @@ class ViewFolders(DegradedDataModule):
         return {**super().describe(), **own}
 
     def _place_of(self, split: str) -> Path:
+        if not self.root.is_dir():
+            raise UserError(
+                f"data root {str(self.root)!r} is not a folder: give an existing one with `root`", option="data.root"
+            )
         own = self.root / split
         place = own if (own / ORIGINAL).is_dir() else self.root
         if not (place / ORIGINAL).is_dir():

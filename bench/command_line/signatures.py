@@ -3,7 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -38,7 +38,7 @@ class Description:
     Attributes:
         name: Of the class.
         summary: First line of its docstring.
-        options: Of its own constructor.
+        options: Of its own constructor, or of the one that it inherits whole.
         base: The class that takes all other options; None if there is none.
     """
 
@@ -48,7 +48,7 @@ class Description:
     base: "Description | None" = None
 
     def all_options(self) -> tuple[Option, ...]:
-        """The class's own options, then those that it inherits."""
+        """The class's own options, then those that its constructor hands on."""
         return self.options + (self.base.all_options() if self.base else ())
 
 
@@ -102,8 +102,12 @@ def _described(node: ast.ClassDef, file: Path) -> Description:
     init = _init(node)
     bases = [describe(base.id) for base in node.bases if isinstance(base, ast.Name)]
     base = next((one for one in bases if one and one.all_options()), None)
-    inherits = init is None or init.args.kwarg is not None
     summary = (ast.get_docstring(node) or "").partition("\n")[0]
+    if init is None and base:
+        texts = _argument_texts(ast.get_docstring(node) or "")
+        options = (replace(one, text=texts.get(one.name, one.text)) for one in base.options)
+        return Description(node.name, summary, tuple(options), base.base)
+    inherits = init is not None and init.args.kwarg is not None
     return Description(node.name, summary, tuple(_options(node, file)), base if inherits else None)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.command_line.arguments import count
 from bench.command_line.ending import OneLineParser
 
 
@@ -56,9 +57,6 @@ def _parse(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--config", required=True, help="YAML whose `data` is exported, or the name of one: cifar10")
     parser.add_argument("--output", type=Path, required=True, help="folder to write into")
     parser.add_argument(
-        "--shards", type=int, metavar="IMAGES", help="tar shards of so many images in place of files, for each view"
+        "--shards", type=count, metavar="IMAGES", help="tar shards of so many images in place of files, for each view"
     )
-    options, rest = parser.parse_known_args(args)
-    if options.shards is not None and options.shards < 1:
-        parser.error(f"--shards {options.shards} is below 1")
-    return options, rest
+    return parser.parse_known_args(args)

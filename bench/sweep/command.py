@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
+from bench.command_line.arguments import count
 from bench.command_line.configs import find_config
 from bench.command_line.ending import OneLineParser
 from bench.command_line.yaml_text import read_options
@@ -78,7 +79,7 @@ def _parse(args: Sequence[str]) -> tuple[argparse.Namespace, dict[str, Any]]:
         "--only", action="append", default=[], metavar="AXIS=LABEL[,LABEL]", help="a part of the grid; may be repeated"
     )
     parser.add_argument(
-        "--jobs", type=_count, default=1, help="cells side by side, each with its share of the GPUs and cores"
+        "--jobs", type=count, default=1, help="cells side by side, each with its share of the GPUs and cores"
     )
     parser.add_argument("--retry", action="store_true", help="run cells again that failed before")
     parser.add_argument(
@@ -91,7 +92,7 @@ def _parse(args: Sequence[str]) -> tuple[argparse.Namespace, dict[str, Any]]:
     parser.add_argument(
         "--tflops", type=_positive, default=_TERAFLOPS, help="sustained TFLOP/s that --dry-run reckons with"
     )
-    parser.add_argument("--devices", type=_count, default=1, help="number of devices that --dry-run reckons with")
+    parser.add_argument("--devices", type=count, default=1, help="number of devices that --dry-run reckons with")
     options, rest = parser.parse_known_args(args)
     return options, read_options(rest, _option_of_cells)
 
@@ -100,13 +101,6 @@ def _positive(text: str) -> float:
     value = float(text)
     if not value > 0:
         raise argparse.ArgumentTypeError(f"{text} is not positive")
-    return value
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is below 1")
     return value
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.command_line.arguments import whole
 from bench.command_line.ending import OneLineParser
 from datamodules.errors import UserError
 from datamodules.text import printable
@@ -42,11 +43,9 @@ def main(args: Sequence[str]) -> None:
         default=",".join(map(str, _SCALES)),
         help="qualities of the standard tables whose bytes are allowed (default: %(default)s)",
     )
+    parser.add_argument("--images", type=whole, default=1000, help="to search on; as many are held out (default: 1000)")
     parser.add_argument(
-        "--images", type=_count, default=1000, help="to search on; as many are held out (default: 1000)"
-    )
-    parser.add_argument(
-        "--generations", type=_count, default=4, help="of the search, 8 tables each; 0: power laws (default: 4)"
+        "--generations", type=whole, default=4, help="of the search, 8 tables each; 0: power laws (default: 4)"
     )
     parser.add_argument(
         "--distortion",
@@ -59,7 +58,7 @@ def main(args: Sequence[str]) -> None:
         "--subsampling", choices=["any", "4:2:0", "4:4:4"], default="any", help="of chroma (default: any, by trial)"
     )
     parser.add_argument("--two-tables", action="store_true", help="never one table for luma and chroma")
-    parser.add_argument("--seed", type=_count, default=0, help="of choice and search (default: 0)")
+    parser.add_argument("--seed", type=whole, default=0, help="of choice and search (default: 0)")
     words, rest = _apart(args)
     options = parser.parse_args(words)
     if (options.show is None) == (options.config is None):
@@ -118,6 +117,7 @@ def _make(options: Any, rest: Sequence[list[str]]) -> None:
         print(
             f"{scale}: {tuned['encoded_bytes']:.0f} bytes, distortion {tuned['distortion']:.4f}; standard tables "
             f"{standard['encoded_bytes']:.0f} bytes, {standard['distortion']:.4f} (images held out)"
+            + ("" if tuned["distortion"] < standard["distortion"] else "; NO BETTER: search on more images")
         )
     print(
         printable(f"written to {options.output}; views: jpeg-tables-{name}-SCALE with --data.tables {options.output}")
@@ -215,12 +215,3 @@ def _scales(text: str) -> tuple[int, ...]:
     if not all(re.fullmatch(SCALE, part) for part in parts) or len(set(parts)) < len(parts):
         raise UserError(f"--scales {text!r} is no list: give different whole numbers from 1 to 100, such as 25,50,75")
     return tuple(map(int, parts))
-
-
-def _count(text: str) -> int:
-    if re.fullmatch("[0-9]{1,9}", text) is None:
-        raise ValueError(text)
-    return int(text)
-
-
-_count.__name__ = "whole number"  # as argparse says it

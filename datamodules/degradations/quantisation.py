@@ -194,6 +194,11 @@ def load_tables(path: Path | str) -> TableSet:
     return tables
 
 
+def names_of_tables() -> list[str]:
+    """Names of the tables that are published, and of those that were loaded in this process."""
+    return [*families(), *_loaded]
+
+
 def known_tables(name: str) -> TableSet | None:
     """Tables that are published, or were loaded in this process; None where there are none of this name."""
     return family(name) if name in families() else _loaded.get(name)

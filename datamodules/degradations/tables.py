@@ -10,7 +10,7 @@ from PIL import Image
 from datamodules.degradations.base import Setting, in_range, malformed
 from datamodules.degradations.formats import JPEG, Degraded, FileFormat
 from datamodules.degradations.jpeg import buffer_for
-from datamodules.degradations.quantisation import NAME, Quantisation, TableSet, families, known_tables
+from datamodules.degradations.quantisation import NAME, Quantisation, TableSet, known_tables, names_of_tables
 from datamodules.errors import UserError
 
 
@@ -71,7 +71,7 @@ class JpegTables:
         if self.known is None:
             raise UserError(
                 f"no file of the tables {self.tables!r} was named: give it as `tables`, or choose from "
-                f"{', '.join(families())}",
+                f"{', '.join(names_of_tables())}",
                 option="data.tables",
             )
         self.known.at(self.scale)

@@ -116,7 +116,8 @@ def _blocks_table(name: str, label: str, blocks: pd.DataFrame) -> Table:
     )
     note = (
         "The 8 x 8 blocks that raised the loss most among all images explained, by the pixel at their top left; what "
-        "the blocks of an image add up to may be less, since others lowered the loss."
+        "the blocks of an image add up to may be less, since others lowered the loss. The image's sum also holds the "
+        "halving of chroma and the rounding to bytes, which belong to no block."
     )
     shown = blocks.groupby("view", sort=False).head(_MOST_BLOCKS).reset_index(drop=True)
     return Table(f"{name}-blocks", f"The blocks that cost most, {label}", shown, columns, note=note)

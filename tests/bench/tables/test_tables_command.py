@@ -129,7 +129,7 @@ def test_distortions_are_those_of_the_files_pixels(encoder, distortion):
         (["--config", "demo", "--name", "a b"], "--name 'a b' cannot be used"),
         (["--config", "demo", "--name", "mozjpeg3"], "--name 'mozjpeg3' cannot be used"),
         (["--config", "demo", "--images", "1"], "--images 1 is too few"),
-        (["--config", "demo", "--images", "x"], "invalid whole number value: 'x'"),
+        (["--config", "demo", "--images", "x"], "--images: 'x' is no whole number"),
         (["--config", "demo", "--model.compile", "true"], "--model.compile is no option of `lightning tables`"),
         (["--config", "demo", "--model.encoder"], "--model.encoder needs a value"),
         (["--config", "nothing"], "'nothing' is no file and no configuration"),
