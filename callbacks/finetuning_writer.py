@@ -73,10 +73,21 @@ class FineTuningWriter(Callback):
             return
         self._folder = run_folder(trainer)
         if trainer.is_global_zero:
-            if RunFolder(self._folder).finetuning.exists():
+            folder = RunFolder(self._folder)
+            if folder.finetuning.exists():
                 raise UserError(f"{str(self._folder)!r} holds a finished fit: choose another --trainer.logger.version")
-            RunFolder(self._folder).unfinished.mkdir(parents=True, exist_ok=True)
+            folder.unfinished.mkdir(parents=True, exist_ok=True)
+            if not folder.journal.acquire():
+                raise UserError(
+                    f"another process fits in {str(self._folder)!r}: wait for it, or choose another "
+                    "--trainer.logger.version"
+                )
         self._started = time.time()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Give the folder back, so that the fit may go on in it."""
+        if trainer.is_global_zero and not _trial(trainer):
+            RunFolder(self._folder).journal.close(forget=False)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Export and record.
@@ -141,7 +152,7 @@ class FineTuningWriter(Callback):
             self._draw(logger, curve, card)
         write_atomically(folder.card, card)
         record.write(folder.path)
-        folder.unfinished.rmdir()
+        folder.journal.close()
         print(f"\n{_table(record)}\n\nwritten to {printable(str(folder.path / record.exports[-1].file))}")
 
     def _draw(self, logger: TensorBoardLogger, curve: Mapping[float, Measures], card: str) -> None:

@@ -13,7 +13,7 @@ from datamodules.errors import UserError
 
 _HUB = "hf-hub:"
 _OPTION = "model.pretrained"
-_FILE_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
+WEIGHTS_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def _from_name(encoder: str, pretrained: str | None) -> Blueprint:
         return Blueprint(name, config, preprocessing(tag), pretrained, fetch, (*declarations, says), built_in=True)
     path = Path(pretrained).expanduser()
     if not path.is_file():
-        if path.suffix in _FILE_SUFFIXES:
+        if path.suffix in WEIGHTS_SUFFIXES:
             raise UserError(f"weights file {pretrained} {_why_unread(path)}: check the path")
         raise UserError(f"{pretrained!r} is neither a tag of {encoder} ({known}) nor a weights file: correct it")
     if not declarations and not _comes_with_quickgelu(name, tags):

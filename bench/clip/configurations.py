@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.clip.weights import one_line
+from bench.clip.weights import Weights, one_line
 from datamodules.errors import UserError
 from datamodules.files import open_regular
 
@@ -15,6 +15,9 @@ _DEEPEST = 8
 _LARGEST = 10**6  # of any number, sizes of vocabularies included
 _MOST_LAYERS = 1000
 _PARTS = ("vision_cfg", "text_cfg", "multimodal_cfg")
+
+DECLARED_PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
+"""What a file of tuned weights says about the preprocessing, open_clip's defaults or not."""
 
 
 def read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -91,6 +94,20 @@ def preprocessing(given: Any) -> dict[str, Any]:
     sides = list(size) if isinstance(size, list | tuple) else [size, size]
     _require(len(sides) == 2 and all(type(side) is int and 0 < side <= 10_000 for side in sides), "size is none")
     return merged
+
+
+def tuned_preprocessing(preprocess: dict[str, Any], weights: Weights) -> dict[str, Any]:
+    """Preprocessing with what the weights' own file says about it, which was tuned with that.
+
+    Raises:
+        UserError: It says what is none.
+    """
+    try:
+        unknown = [key for key in weights.preprocessing if key not in DECLARED_PREPROCESSING]
+        _require(not unknown, f"it names {unknown}")
+        return preprocessing({**preprocess, **weights.preprocessing})
+    except (ValueError, TypeError) as error:
+        raise UserError(f"weights file {weights.path} declares no preprocessing: {one_line(error)}") from None
 
 
 def _require(fits: bool, message: str) -> None:

@@ -5,7 +5,7 @@ import copy
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from bench.clip.blueprints import Blueprint, find_blueprint, untrained_blueprint
+from bench.clip.configurations import tuned_preprocessing
 from bench.clip.tokenizers import Tokenizer, load_tokenizer
 from bench.clip.towers import (
     built_activations,
@@ -120,6 +121,7 @@ def load_encoder(encoder: str, pretrained: str | None = None, activation: Activa
             voices.append(Declaration(activation, "the argument `activation`"))
         _require_agreement(blueprint.name, voices)  # a contradiction should not cost a download
         weights = read_weights(blueprint.fetch())
+        blueprint = replace(blueprint, preprocess=tuned_preprocessing(blueprint.preprocess, weights))
         chosen = _activation(blueprint, weights, [*voices, *weights.declarations])
         if not blueprint.built_in:
             _check_extent(blueprint, weights, chosen)

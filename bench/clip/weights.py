@@ -1,8 +1,10 @@
 """Read a weights file safely, and learn from it which activation its model was trained with."""
 
 import hashlib
+import json
 import pickle
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -17,6 +19,8 @@ from datamodules.text import printable
 
 Activation = Literal["quickgelu", "gelu"]
 ACTIVATION_KEY = "activation"  # in the metadata of a safetensors file
+PREPROCESSING_KEY = "preprocessing"  # there, as JSON
+_LONGEST_PREPROCESSING = 1000  # characters
 
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _OPENAI_MARKERS = ("input_resolution", "context_length", "vocab_size")
@@ -39,12 +43,15 @@ class Weights:
         sha256: Hex digest of the file.
         tensors: Tensors by name, as stored.
         declarations: What the file itself says about its activation.
+        preprocessing: What the file itself says about the mean, the standard deviation, the interpolation and the
+            resize mode that it was tuned with, unchecked; empty where it says nothing.
     """
 
     path: Path
     sha256: str
     tensors: dict[str, Tensor]
     declarations: tuple[Declaration, ...]
+    preprocessing: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_weights(path: Path) -> Weights:
@@ -61,7 +68,7 @@ def read_weights(path: Path) -> Weights:
     """
     with open_regular(path, "weights file") as file:
         try:
-            tensors, declarations = _read(path, file)
+            tensors, declarations, preprocessing = _read(path, file)
         except pickle.UnpicklingError as error:
             raise UserError(
                 f"weights file {path} is no plain state dict and was not loaded, nothing in it was run"
@@ -75,10 +82,13 @@ def read_weights(path: Path) -> Weights:
             ) from None
         file.seek(0)
         digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # an ordinary file
-    return Weights(path, digest, tensors, tuple(declarations))
+    return Weights(path, digest, tensors, tuple(declarations), preprocessing)
 
 
-def _read(path: Path, file: BinaryIO) -> tuple[dict[str, Tensor], list[Declaration]]:
+_Content = tuple[dict[str, Tensor], list[Declaration], Mapping[str, Any]]
+
+
+def _read(path: Path, file: BinaryIO) -> _Content:
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     contents = read_contents(file)
@@ -107,7 +117,7 @@ def _read(path: Path, file: BinaryIO) -> tuple[dict[str, Tensor], list[Declarati
                 f"weights file {path} is unusable: its tensor {shortened(name)} {one_line(error, named=False)}; save"
                 " ordinary tensors of float32, float16 or bfloat16"
             ) from None
-    return tensors, declarations
+    return tensors, declarations, {}
 
 
 def load_weights(model: nn.Module, weights: Weights) -> None:
@@ -149,19 +159,32 @@ def load_weights(model: nn.Module, weights: Weights) -> None:
     model.load_state_dict(tensors)
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], list[Declaration]]:
+def _read_safetensors(path: Path) -> _Content:
     from safetensors import safe_open
 
     with safe_open(path, framework="pt") as file:
-        declared = (file.metadata() or {}).get(ACTIVATION_KEY)
+        metadata = file.metadata() or {}
         entries = _state_dict({name: file.get_tensor(name) for name in file.keys()}, path)  # noqa: SIM118 (not a dict)
+    declared, preprocessing = metadata.get(ACTIVATION_KEY), _preprocessing(path, metadata.get(PREPROCESSING_KEY))
     if declared is None:
-        return entries, []
+        return entries, [], preprocessing
     if declared not in ("quickgelu", "gelu"):
         raise UserError(
             f"weights file {path} declares the activation '{shortened(declared)}': only quickgelu and gelu are known"
         )
-    return entries, [Declaration(declared, f"the metadata of {path.name}")]
+    return entries, [Declaration(declared, f"the metadata of {path.name}")], preprocessing
+
+
+def _preprocessing(path: Path, declared: str | None) -> Mapping[str, Any]:
+    if declared is None:
+        return {}
+    try:
+        content = json.loads(declared) if len(declared) <= _LONGEST_PREPROCESSING else None
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        raise UserError(f"weights file {path} declares the preprocessing '{shortened(declared)}', which is none")
+    return content
 
 
 def _state_dict(entries: Any, path: Path) -> dict[str, Any]:

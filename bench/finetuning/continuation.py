@@ -1,8 +1,11 @@
 """What a checkpoint says about the fit that it interrupts, so that no other fit goes on from it."""
 
 import json
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from datamodules.base import DegradedDataModule
 from datamodules.errors import UserError
@@ -66,6 +69,31 @@ def require_same(
                     "with, or begin a fit of its own without `ckpt_path`",
                     option="ckpt_path",
                 )
+
+
+def follow_moved(checkpoint: Mapping[str, Any], watches: Iterable[ModelCheckpoint]) -> None:
+    """Let a checkpoint whose folder was moved name its other checkpoints where they are now.
+
+    Lightning would forget which of them was the best and go on with a name that leads nowhere.
+
+    Args:
+        checkpoint: What Lightning has read, changed in place.
+        watches: The callbacks that write checkpoints, set up.
+    """
+    states = checkpoint.get("callbacks", {})
+    for watch in watches:
+        state, now = states.get(watch.state_key, {}), watch.dirpath
+        before = state.get("dirpath")
+        if before is not None and now is not None and str(before) != str(now):
+            states[watch.state_key] = _moved(state, str(before), str(now))
+
+
+def _moved(value: Any, before: str, now: str) -> Any:
+    if isinstance(value, dict):
+        return {_moved(key, before, now): _moved(inner, before, now) for key, inner in value.items()}
+    if isinstance(value, str) and (value == before or value.startswith(before + os.sep)):
+        return now + value.removeprefix(before)
+    return value
 
 
 def _plain(value: Any) -> Any:

@@ -3,13 +3,16 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from bench.clip.blueprints import WEIGHTS_SUFFIXES
+from bench.clip.configurations import DECLARED_PREPROCESSING
 from bench.clip.encoders import Encoder
-from bench.clip.weights import ACTIVATION_KEY, Activation
+from bench.clip.weights import ACTIVATION_KEY, PREPROCESSING_KEY, Activation
 from bench.finetuning.interpolation import interpolate
 from bench.runs.files import write_atomically
 from bench.runs.finetuning_record import FineTuningRecord, in_words
@@ -56,10 +59,15 @@ def export(
     if configuration(encoder) is not None:
         write_atomically(folder / f"{name}.json", json.dumps(encoder.config, indent=1) + "\n")
     files = {}
+    provenance = encoder.provenance()
+    about = {
+        "tuned_from": str(provenance["weights_sha256"]),
+        PREPROCESSING_KEY: json.dumps({name: provenance[name] for name in DECLARED_PREPROCESSING}),
+    }
     for share in shares:
         file = f"{name}{'' if share == 1 else f'-{share:g}'}{CHECKPOINT_SUFFIX}"
-        about = {"tuned_from": str(encoder.provenance()["weights_sha256"]), "alpha": f"{share:g}"}
-        files[share] = file, save_weights(interpolate(*ends, share), folder / file, encoder.activation, **about)
+        state = interpolate(*ends, share)
+        files[share] = file, save_weights(state, folder / file, encoder.activation, alpha=f"{share:g}", **about)
     return files
 
 
@@ -70,6 +78,11 @@ def configuration(encoder: Encoder) -> Mapping[str, Any] | None:
     name = encoder.provenance()["architecture"]
     known = name in open_clip.list_models() and open_clip.get_model_config(name) == encoder.config
     return None if known else encoder.config
+
+
+def _without_folder(pretrained: str) -> str:
+    """A file's name alone, which is no news about a machine; tags and names of repositories stay as they are."""
+    return Path(pretrained).name if Path(pretrained).suffix in WEIGHTS_SUFFIXES else pretrained
 
 
 def model_card(record: FineTuningRecord, *, with_configuration: bool) -> str:
@@ -90,12 +103,14 @@ def model_card(record: FineTuningRecord, *, with_configuration: bool) -> str:
         finalize=lambda value: printable(value) if isinstance(value, str) else value,
     )
     environment.filters["in_words"] = in_words
+    original = replace(record.original, pretrained=_without_folder(record.original.pretrained))
     training = {key: value for key, value in vars(record.training).items() if key != "views"}
     return environment.get_template("model_card.md.j2").render(
         vars(record)
         | {
             "before": record.before,
             "after": record.after,
+            "original": original,
             "training": training,
             "views": record.training.views,
             "architecture": record.name if with_configuration else record.original.architecture,

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 
 from bench.clip.encoders import Encoder, load_encoder
@@ -18,7 +19,7 @@ from bench.clip.run_classifier import classifier_of_the_run
 from bench.clip.templates import read_templates, templates_of
 from bench.clip.towers import image_tower
 from bench.clip.zero_shot import class_logits, unit
-from bench.finetuning.continuation import data_settings, label, require_same
+from bench.finetuning.continuation import data_settings, follow_moved, label, require_same
 from bench.finetuning.optimisation import check_precision
 from bench.finetuning.trainable import merged_state
 from bench.finetuning.validation import Measures, Validation, mean_precision
@@ -148,6 +149,7 @@ class EncoderTuning(LightningModule):
         """Refuse one of another fit."""
         weights, settings = self._subject()
         require_same(checkpoint, weights, settings if self.trainer.training else None)
+        follow_moved(checkpoint, (one for one in self.trainer.checkpoint_callbacks if isinstance(one, ModelCheckpoint)))
 
     def _subject(self) -> tuple[dict[str, Any], dict[str, Any]]:
         method = self.method()

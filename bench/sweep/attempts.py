@@ -16,7 +16,7 @@ from bench.runs import locks
 from bench.runs.files import FileError, open_regular, write_atomically
 from bench.runs.folder import RunFolder
 from bench.runs.json_values import read_json
-from bench.sweep.grid import Cell
+from bench.sweep.cells import Cell
 from bench.sweep.places import Place
 from datamodules.errors import UserError
 
@@ -35,6 +35,10 @@ class State(Enum):
     DONE = auto()
     FAILED = auto()
     ELSEWHERE = auto()
+    WAITING = auto()
+    """For what this sweep has yet to make."""
+    LEFT_OUT = auto()
+    """It measures what is not there."""
 
 
 def state(cell: Cell) -> tuple[State, str]:

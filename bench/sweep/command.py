@@ -51,18 +51,18 @@ def _sweep(cells: Sequence[Any], options: argparse.Namespace) -> int:
         places=places(options.jobs, visible_devices(), usable_core_numbers()),
     )
     made = sum(outcome.done.values())
+    left_out = f", {len(outcome.left_out)} left out" if outcome.left_out else ""
     print(
         f"\n{len(cells)} cell{'s' * (len(cells) != 1)}: {made} done now, {len(outcome.done) - made} done before, "
-        f"{len(outcome.failed)} failed, {len(outcome.elsewhere)} at work elsewhere"
+        f"{len(outcome.failed)} failed{left_out}, {len(outcome.elsewhere)} at work elsewhere"
     )
-    for name, reason in outcome.failed.items():
+    for name, reason in {**outcome.failed, **outcome.left_out}.items():
         print(f"  {name}: {reason}")
     if outcome.failed:
         print("the same command with --retry runs the failed cells again")
-    if outcome.done:
-        folder = cells[0].folder.parents[len(cells[0].labels) - 1]
-        print(f"lightning report {folder} makes tables and figures of them")
-    return 1 if outcome.failed else 0
+    if any(cell.command == "test" and cell.name in outcome.done for cell in cells):
+        print(f"lightning report {cells[0].output} makes tables and figures of them")
+    return 1 if outcome.failed or outcome.left_out else 0
 
 
 def _parse(args: Sequence[str]) -> tuple[argparse.Namespace, dict[str, Any]]:
@@ -70,13 +70,22 @@ def _parse(args: Sequence[str]) -> tuple[argparse.Namespace, dict[str, Any]]:
         prog="lightning sweep",
         description="Run a grid of `lightning test` runs. The same command again goes on where it stopped; several may "
         "share one grid.",
-        epilog="Other options, such as --data.limit 100 or --trainer.devices 8, are set in every cell.",
+        epilog="Other options, such as --data.limit 100 or --trainer.devices 8, are set in every cell; behind the name "
+        "of a step, such as --fits.trainer.max_epochs 5, in those of that step.",
         allow_abbrev=False,
     )
-    parser.add_argument("--config", required=True, help="YAML with output, options and grid, or the name of one: paper")
+    parser.add_argument(
+        "--config",
+        required=True,
+        help="YAML with output, and options and grid or steps of such, or the name of one: paper",
+    )
     parser.add_argument("--output", help="folder of the results, in place of the configuration's")
     parser.add_argument(
-        "--only", action="append", default=[], metavar="AXIS=LABEL[,LABEL]", help="a part of the grid; may be repeated"
+        "--only",
+        action="append",
+        default=[],
+        metavar="AXIS=LABEL[,LABEL]",
+        help="a part of the grid, or step=NAME; may be repeated",
     )
     parser.add_argument(
         "--jobs", type=count, default=1, help="cells side by side, each with its share of the GPUs and cores"

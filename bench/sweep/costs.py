@@ -8,7 +8,8 @@ from typing import Any
 
 from bench.clip.encoders import untrained
 from bench.clip.towers import image_flops
-from bench.sweep.grid import Cell
+from bench.sweep.attempts import State, state
+from bench.sweep.cells import Cell
 from datamodules.degradations import DEFAULT_DEGRADATIONS, load_tables, parse_all
 from datamodules.errors import UserError
 
@@ -68,7 +69,7 @@ def cell_cost(cell: Cell) -> CellCost:
         UserError: Its configuration names no encoder or no views that there are, or it is no test.
     """
     if cell.command != "test":
-        raise UserError(f"what a {cell.command} costs is not estimated")
+        raise UserError(f"a {cell.command}")
     config = cell.expected()
     model, data = (_arguments(config.get(part)) for part in ("model", "data"))
     encoder, pretrained = model.get("encoder", "ViT-B/32"), model.get("pretrained", "openai")
@@ -136,6 +137,7 @@ def dry_run(cells: Sequence[Cell], tflops: float, devices: int = 1) -> str:
     lines = [
         align(rows),
         "",
+        *_steps(cells),
         f"{len(cells)} cell{'s' * (len(cells) != 1)}: images x views x GFLOP/image = {total / 1e15:.3f} PFLOP, "
         f"{_hours(total, tflops, devices):.1f} hours at {tflops:g} TFLOP/s (--tflops) on {devices} "
         f"device{'s' * (devices != 1)} (--devices)" + (f", without {unknown} that cannot be told" if unknown else ""),
@@ -143,6 +145,25 @@ def dry_run(cells: Sequence[Cell], tflops: float, devices: int = 1) -> str:
         "This counts the image towers alone: neither start-up, nor decoding, nor making the views.",
     ]
     return "\n".join(lines)
+
+
+def _steps(cells: Sequence[Cell]) -> list[str]:
+    """A line per step of a sweep that has steps: its cells, and how many stand where."""
+    lines = []
+    for step in dict.fromkeys(cell.step for cell in cells if cell.step):
+        own = [cell for cell in cells if cell.step == step]
+        done = sum(_is_done(cell) for cell in own)
+        waiting = sum(cell.weights is not None and not _is_done(cell.weights.fit) for cell in own)
+        told = [f"{len(own)} cell{'s' * (len(own) != 1)} of `lightning {own[0].command}`", f"{done} done"]
+        told += [f"{waiting} of weights that fits are yet to leave"] if waiting else []
+        lines.append(f"{step}: {', '.join(told)}")
+    return lines
+
+
+def _is_done(cell: Cell) -> bool:
+    if cell.weights is not None and not _is_done(cell.weights.fit):
+        return False
+    return state(cell)[0] is State.DONE
 
 
 def _hours(flops: float, tflops: float, devices: int) -> float:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from queue import SimpleQueue
 
-from bench.sweep.attempts import CellProcesses, State, attempt, seconds_said
-from bench.sweep.grid import Cell
+from bench.sweep.attempts import CellProcesses, State, attempt, seconds_said, state
+from bench.sweep.cells import Cell
 from bench.sweep.places import Place
 
 _POLL_SECONDS = 1.0
@@ -22,11 +22,13 @@ class Outcome:
     Attributes:
         done: Cells whose results are there, and whether this sweep made them.
         failed: Cells that failed, and why, in one line.
-        elsewhere: Cells that another process is still at work on.
+        left_out: Cells whose weights no other cell has left, and why, in one line.
+        elsewhere: Cells that another process is still at work on, or on what they measure.
     """
 
     done: dict[str, bool] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
     elsewhere: list[str] = field(default_factory=list)
 
 
@@ -42,7 +44,7 @@ def run_cells(
     """Run what is not done, going on past failures.
 
     Args:
-        cells: In the order wanted.
+        cells: In the order wanted, those that fit in front of those that measure what they leave.
         retry: Whether to run cells again that failed in an earlier sweep.
         wait: Whether to wait in the end for cells that other processes are at work on, and to take over those that
             come to nothing there.
@@ -53,15 +55,15 @@ def run_cells(
     sweep = _Sweep(cells, retry, work, say, places)
     left = list(cells)
     while True:
-        busy = sweep.run(left)
-        if not busy or not wait:
-            sweep.outcome.elsewhere = [cell.name for cell in busy]
+        busy, waiting = sweep.run(left)
+        if not (busy or waiting) or not (wait or sweep.may_go_on(waiting)):
+            sweep.outcome.elsewhere = [cell.name for cell in left if cell in busy or cell in waiting]
             return sweep.outcome
-        if len(busy) == len(left):
+        if len(busy) + len(waiting) == len(left):
             time.sleep(_POLL_SECONDS)
-        else:
+        elif busy:
             say(f"waiting for {len(busy)} cells that other processes are at work on")
-        left = busy
+        left = [cell for cell in left if cell in busy or cell in waiting]
 
 
 class _Sweep:
@@ -74,6 +76,7 @@ class _Sweep:
         places: Sequence[Place],
     ) -> None:
         self.outcome, self._retry, self._say = Outcome(), retry, say
+        self._unfinished = {cell.name for cell in cells}
         self._progress = _Progress(cells, work, len(places))
         self._processes, self._places = CellProcesses(), places
         self._free: SimpleQueue[Place] = SimpleQueue()
@@ -81,8 +84,8 @@ class _Sweep:
             self._free.put(place)
         self._lock = threading.Lock()  # of the outcome, the progress and the lines
 
-    def run(self, cells: Sequence[Cell]) -> list[Cell]:
-        """Run cells; those that other processes are at work on, in order."""
+    def run(self, cells: Sequence[Cell]) -> tuple[list[Cell], list[Cell]]:
+        """Run cells; those that other processes are at work on, and those that wait for others of this sweep."""
         with ThreadPoolExecutor(len(self._places)) as pool:
             try:
                 states = {pool.submit(self._attempt, cell): cell for cell in cells}
@@ -92,30 +95,60 @@ class _Sweep:
                 pool.shutdown(wait=False, cancel_futures=True)
                 self._processes.end()
                 raise
-        return [cell for future, cell in states.items() if future.result() is State.ELSEWHERE]
+        busy, waiting = (
+            [cell for future, cell in states.items() if future.result() is left]
+            for left in (State.ELSEWHERE, State.WAITING)
+        )
+        return busy, waiting
+
+    def may_go_on(self, waiting: Sequence[Cell]) -> bool:
+        """Whether one of the cells that waited for others of this sweep waits no more."""
+        return any(cell.weights is not None and cell.weights.fit.name not in self._unfinished for cell in waiting)
 
     def _attempt(self, cell: Cell) -> State:
+        if (hindrance := self._hindrance(cell)) is not None:
+            return hindrance
         place = self._free.get()
         try:
-            state, reason, seconds = attempt(
+            now, reason, seconds = attempt(
                 cell, self._retry, lambda cell: self._processes.run(cell, place), lambda: self._running(cell)
             )
         finally:
             self._free.put(place)
         with self._lock:
-            if state is not State.ELSEWHERE:
-                self._finished(cell, state, reason, seconds)
-        return state
+            if now is not State.ELSEWHERE:
+                self._finished(cell, now, reason, seconds)
+        return now
+
+    def _hindrance(self, cell: Cell) -> State | None:
+        """Why a cell cannot run that measures what another leaves; None if nothing keeps it from running."""
+        if cell.weights is None:
+            return None
+        fit = cell.weights.fit
+        with self._lock:
+            if fit.name in self._unfinished:
+                return State.WAITING
+            stands, _ = state(fit)
+            if stands is State.DONE:
+                return None
+            why = "has failed" if stands is State.FAILED else "is not done"
+            self._finished(cell, State.LEFT_OUT, f"{fit.name} {why}", None)
+        return State.LEFT_OUT
 
     def _running(self, cell: Cell) -> None:
         with self._lock:
             self._say(self._progress.line(cell, "running"))
 
-    def _finished(self, cell: Cell, state: State, reason: str, seconds: float | None) -> None:
-        if state is State.DONE:
+    def _finished(self, cell: Cell, now: State, reason: str, seconds: float | None) -> None:
+        self._unfinished.discard(cell.name)
+        if now is State.DONE:
             self._progress.finished(cell, seconds_said(cell) if seconds is None else seconds)
             self.outcome.done[cell.name] = seconds is not None
             self._say(self._progress.line(cell, "done before" if seconds is None else f"done in {_clock(seconds)}"))
+        elif now is State.LEFT_OUT:
+            self._progress.finished(cell, None)
+            self.outcome.left_out[cell.name] = reason
+            self._say(self._progress.line(cell, f"left out: {reason}"))
         else:
             self._progress.finished(cell, None)
             self.outcome.failed[cell.name] = reason
@@ -123,7 +156,7 @@ class _Sweep:
 
 
 class _Progress:
-    """Counts cells and estimates the time left from the time that finished ones took.
+    """Counts cells and estimates the time left in a step from the time that finished ones of it took.
 
     Args:
         cells: All of them.
@@ -132,26 +165,30 @@ class _Progress:
     """
 
     def __init__(self, cells: Sequence[Cell], work: Callable[[Cell], float | None], jobs: int = 1) -> None:
-        self._left = {cell.name: work(cell) for cell in cells}
+        self._left: dict[str, dict[str, float | None]] = {}
+        self._known: dict[str, list[tuple[float | None, float]]] = {}
+        for cell in cells:
+            self._left.setdefault(cell.step, {})[cell.name] = work(cell)
         self._total, self._jobs = len(cells), jobs
-        self._known: list[tuple[float | None, float]] = []
 
     def finished(self, cell: Cell, seconds: float | None) -> None:
-        work = self._left.pop(cell.name)
+        work = self._left[cell.step].pop(cell.name)
         if seconds is not None:
-            self._known.append((work, seconds))
+            self._known.setdefault(cell.step, []).append((work, seconds))
 
     def line(self, cell: Cell, what: str) -> str:
-        eta = self.seconds_left()
-        tail = "" if eta is None or not self._left else f"; about {_clock(eta)} left"
-        return f"[{self._total - len(self._left)}/{self._total}] {cell.name}: {what}{tail}"
+        eta = self.seconds_left(cell.step)
+        whole = f" of {cell.step}" if cell.step else ""
+        tail = "" if eta is None or not self._left[cell.step] else f"; about {_clock(eta)} left{whole}"
+        return f"[{self._total - sum(map(len, self._left.values()))}/{self._total}] {cell.name}: {what}{tail}"
 
-    def seconds_left(self) -> float | None:
+    def seconds_left(self, step: str = "") -> float | None:
         """Per unit of work where all of it is known, else per cell; None before the first cell has ended."""
-        if not self._known:
+        ended, remaining = self._known.get(step), self._left[step]
+        if not ended:
             return None
-        seconds = sum(seconds for _, seconds in self._known) / max(1, min(self._jobs, len(self._left)))
-        known, left = [work for work, _ in self._known], list(self._left.values())
+        seconds = sum(seconds for _, seconds in ended) / max(1, min(self._jobs, len(remaining)))
+        known, left = [work for work, _ in ended], list(remaining.values())
         whole = [work for work in (*known, *left) if work is not None]
         if len(whole) < len(known) + len(left):
             return seconds / len(known) * len(left)

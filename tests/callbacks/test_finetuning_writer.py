@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from bench.clip.encoders import load_encoder
 from bench.clip.zero_shot import ZeroShotClassifier
 from bench.finetuning import Augment, LastBlocks, LinearCorrection, LoRA, RobustFineTuning
-from bench.finetuning.export import configuration
+from bench.finetuning.export import configuration, export
 from bench.runs.finetuning_record import TrainingViews as Drawn
 from bench.runs.folder import RunFolder
 from bench.runs.record import Skipped
@@ -51,7 +53,7 @@ def encoder(name):
 def fit(folder, name="demo-rn", trainable=None, writer=None, callbacks=(), loggers=(), source=None, **options):
     """Fits; gives the module."""
     seed_everything(0, verbose=False)
-    rate = options.pop("learning_rate", 1e-3)
+    rate, checkpoint = options.pop("learning_rate", 1e-3), options.pop("ckpt_path", None)
     module = RobustFineTuning(Augment(), trainable or LastBlocks(1), **encoder(name), learning_rate=rate)
     own = TensorBoardLogger(folder.parent, name=None, version=folder.name, default_hp_metric=False)
     trainer = Trainer(
@@ -60,7 +62,7 @@ def fit(folder, name="demo-rn", trainable=None, writer=None, callbacks=(), logge
         callbacks=[*callbacks, writer or FineTuningWriter("tuned", alphas=[0.5], export=[0.25])],
         **{"max_epochs": 2, **options},
     )  # fmt: skip
-    trainer.fit(module, datamodule=source or data())
+    trainer.fit(module, datamodule=source or data(), ckpt_path=checkpoint)
     return module
 
 
@@ -293,3 +295,60 @@ class TestFolder:
     def test_bad_arguments_are_refused(self, options, message):
         with pytest.raises(UserError, match=message):
             FineTuningWriter(**options)
+
+
+class TestSelfContained:
+    """What is in a fit's folder is enough, wherever the folder lies."""
+
+    def test_a_fit_whose_folder_was_moved_goes_on_as_if_nothing_had_happened(self, tmp_path):
+        def watched(folder, *others, **options):
+            watch = ModelCheckpoint(folder / "checkpoints", monitor="val/loss/original", mode="min", save_last=True)
+            return fit(folder, callbacks=[watch, *others], max_epochs=3, learning_rate=1e-4, **options), watch
+
+        whole, _ = watched(tmp_path / "whole", Spoil())
+        with pytest.raises(RuntimeError, match="killed"):
+            watched(tmp_path / "begun", Spoil(), Kill())
+        (tmp_path / "begun").rename(tmp_path / "moved")
+        moved, watch = watched(tmp_path / "moved", Spoil(), ckpt_path="last")
+        assert Path(watch.best_model_path) == tmp_path / "moved/checkpoints/epoch=0-step=2.ckpt"
+        assert moved.tuned_state()[PROJECTION].equal(whole.tuned_state()[PROJECTION])
+        assert not (tmp_path / "begun").exists()
+        names = {path.name for path in (tmp_path / "moved/checkpoints").iterdir()}
+        assert names == {path.name for path in (tmp_path / "whole/checkpoints").iterdir()}
+
+    def test_the_weights_say_how_images_are_prepared_for_them(self, tmp_path):
+        config = {
+            "model_cfg": json.loads((MODELS / "demo-rn.json").read_text()),
+            "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.5, 0.5], "resize_mode": "squash"},
+        }
+        (tmp_path / "own.json").write_text(json.dumps(config))
+        original = load_encoder(str(tmp_path / "own.json"), encoder("demo-rn")["pretrained"])
+        state = original.model.state_dict()
+        (tmp_path / "fit").mkdir()
+        export(tmp_path / "fit", "tuned", [0.5, 1.0], (state, state), original)
+        for name in ("tuned", "tuned-0.5"):
+            loaded = load_encoder(str(tmp_path / "fit/tuned.json"), str(tmp_path / f"fit/{name}.safetensors"))
+            assert (loaded.mean, loaded.std) == ((0.5, 0.5, 0.5), (0.25, 0.5, 0.5))
+            assert (loaded.resize_mode, loaded.interpolation) == ("squash", "bicubic")
+
+    def test_the_card_names_no_folder_of_this_machine(self, finished):
+        _, folder, _ = finished
+        assert "of demo-rn (`demo-rn.safetensors`, SHA-256" in (folder / "MODEL_CARD.md").read_text()
+
+    def test_no_two_processes_fit_in_one_folder(self, tmp_path, repository):
+        code = "import pathlib, sys; from bench.runs.folder import RunFolder; f = RunFolder(pathlib.Path(sys.argv[1]))"
+        code += "; f.unfinished.mkdir(parents=True); assert f.journal.acquire(); print(flush=True); input()"
+        command = [sys.executable, "-c", code, str(tmp_path / "run")]
+        with subprocess.Popen(command, cwd=repository, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+            other.stdout.readline()
+            with pytest.raises(UserError, match="another process fits in"):
+                fit(tmp_path / "run")
+            other.kill()
+
+
+class Kill(Callback):
+    """Ends a fit in its second epoch."""
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        if trainer.current_epoch == 1:
+            raise RuntimeError("killed")

@@ -1,77 +1,95 @@
-"""The robustness study, step by step, on a few random images: fits, tests, report."""
+"""The robustness study: what its files stand for, and a part of it on a few random images, from fits to report."""
 
-from pathlib import Path
+from collections import Counter
+from copy import deepcopy
 
 import pytest
 import yaml
 
 from bench.cli import main
-from bench.command_line.yaml_text import read_yaml
 from bench.report.command import main as report
 from bench.sweep.attempts import State, state
 from bench.sweep.grid import read_sweep
 from tests.support.archives import write_cifar10
 from tests.support.made_up import fit_record
 
-METHODS = "augment,augment-control"
+METHODS = {
+    "robustness_study": ["linear", "consistency", "augment", "both", "norms", "lora"],
+    "robustness_study_small": ["linear", "both", "augment", "consistency", "norms"],
+}
+SPECIALISTS = ["only-jpeg-25", "only-jpeg-10", "only-jpeg-25-twice"]
+UNCONTROLLED = ["linear", "consistency", "only-jpeg-25", "only-jpeg-10"]
+BETWEEN = {"robustness_study": (["augment", "both"], "share-0.5"), "robustness_study_small": (["both"], "share-0.75")}
 QUICK = [
     *("--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false", "--data.num_workers", "0"),
     *("--data.download", "false", "--data.verify_checksums", "false", "--data.limit", "20"),
 ]
 
 
-@pytest.fixture(params=["robustness_study", "robustness_study_small"])
+@pytest.fixture(params=list(METHODS))
 def name(request):
     return request.param
 
 
 @pytest.fixture
-def study(repository, tmp_path, monkeypatch, name):
-    """Both sweeps of the study, in an empty folder that has its configurations."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "configs").symlink_to(repository / "configs")
-    write_cifar10(tmp_path / "data", count=20)
-    fits = read_sweep(repository / f"configs/{name}_fits.yaml", None, {})
-    tests = read_sweep(repository / f"configs/{name}.yaml", None, {})
-    return {cell.name: cell for cell in fits}, {cell.name: cell for cell in tests}
+def cells(repository, monkeypatch, name):
+    monkeypatch.chdir(repository)
+    return read_sweep(repository / f"configs/{name}.yaml", None, {})
 
 
-def test_every_encoder_that_is_tested_is_one_that_is_fitted(study):
-    fits, tests = study
-    left = {str(cell.folder) for cell in fits.values()}
-    wanted = {cell.options.get("model.pretrained", "").rpartition("/")[0] for cell in tests.values()} - {""}
-    assert wanted == left
-    for cell in fits.values():
-        callbacks = read_yaml(Path(cell.config))["trainer"]["callbacks"]
-        (writer,) = [one for one in callbacks if "Writer" in one["class_path"]]
-        stem = writer["init_args"]["name"]
-        files = {
-            path.rpartition("/")[2]
-            for test in tests.values()
-            if (path := test.options.get("model.pretrained", "")).startswith(f"{cell.folder}/")
-        }
-        assert files <= {f"{stem}.safetensors", f"{stem}-0.5.safetensors", f"{stem}-0.75.safetensors"}
+def test_a_study_is_a_file_of_at_most_forty_lines(repository, name):
+    assert len((repository / f"configs/{name}.yaml").read_text().splitlines()) <= 40
+
+
+def test_every_method_and_specialist_is_fitted_with_three_seeds_and_all_that_use_labels_with_controls(cells, name):
+    fits = [tuple(cell.labels.values()) for cell in cells if cell.step == "fits"]
+    arms = {
+        method: ["tuned"] if method in UNCONTROLLED else ["tuned", "control"] for method in METHODS[name] + SPECIALISTS
+    }
+    assert fits == [
+        (f"seed-{seed}", method, arm) for seed in range(3) for method, of_it in arms.items() for arm in of_it
+    ]
+
+
+def test_the_original_and_all_weights_of_the_fits_are_tested(cells, name):
+    tests = [cell for cell in cells if cell.step == "tests"]
+    fits = [cell for cell in cells if cell.step == "fits"]
+    sets = ["cifar10", "stl10"] if name == "robustness_study" else [None]
+    methods, share = BETWEEN[name]
+    for images in sets:
+        measured = [cell for cell in tests if cell.labels.get("config") == images]
+        assert Counter(cell.labels.get("tuned") for cell in measured)["original"] == 1
+        whole = [cell.weights.fit.name for cell in measured if cell.labels.get("share") == "share-1"]
+        assert whole == [cell.name for cell in fits]
+        between = {cell.labels["method"] for cell in measured if cell.labels.get("share") == share}
+        assert between == set(methods)
+    assert len(tests) == len(sets) * (1 + len(fits) + 6 * len(methods))
+
+
+def test_every_fit_that_uses_labels_has_a_control_that_differs_in_random_views_alone(cells):
+    budgets = {}
+    for cell in (cell for cell in cells if cell.step == "fits"):
+        budget = deepcopy(cell.expected())
+        views = budget["data"]["init_args"].pop("training_views")
+        budgets.setdefault(yaml.safe_dump(budget), []).append((cell.labels["method"], views["clean"]))
+    for fits in budgets.values():
+        if any(method not in ("linear", "consistency") for method, _ in fits):
+            assert 1.0 in [clean for _, clean in fits], fits
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_fits_then_tests_then_the_report(study, name, tmp_path, tiny_clip, capsys):
-    fits, _ = study
-    chosen = ["--only", "seed=seed-0", "--only", f"method={METHODS}"]
-    command = ["sweep", "--config", f"configs/{name}_fits.yaml", *chosen, *tiny_clip, *QUICK]
+def test_fits_then_tests_then_the_report(repository, name, tmp_path, tiny_clip, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").symlink_to(repository / "configs")
+    write_cifar10(tmp_path / "data", count=20)
+    chosen = ["--only", "seed=0", "--only", "method=augment", "--only", "share=1"]
+    chosen += ["--only", "config=cifar10"] if name == "robustness_study" else []
     with pytest.raises(SystemExit) as done:
-        main([*command, "--trainer.max_epochs", "1"])
-    assert done.value.code == 0, capsys.readouterr().out
-    assert (tmp_path / fits["seed-0/augment"].folder / "augment.safetensors").is_file()
-
-    encoder = tiny_clip[:2]
-    for cell in ("original", "augment-0", "augment-control-0"):
-        pretrained = tiny_clip[2:] if cell == "original" else []
-        only = ["--only", f"tuned={cell}"] + (["--only", "config=cifar10"] if name == "robustness_study" else [])
-        with pytest.raises(SystemExit) as done:
-            main(["sweep", "--config", f"configs/{name}.yaml", *only, *encoder, *pretrained, *QUICK])
-        assert done.value.code == 0, capsys.readouterr().out
-
+        main(["sweep", "--config", f"configs/{name}.yaml", *chosen, *tiny_clip, *QUICK, "--fits.trainer.max_epochs=1"])
+    printed = capsys.readouterr().out
+    assert done.value.code == 0, printed
+    assert "5 cells: 5 done now" in printed
     report([f"runs/{name}"])
     page = (tmp_path / "report" / "report.md").read_text()
     assert "Recovered share of the drop beyond the control" in page
@@ -79,14 +97,18 @@ def test_fits_then_tests_then_the_report(study, name, tmp_path, tiny_clip, capsy
     assert "not used" not in capsys.readouterr().out
 
 
-def test_a_fit_is_done_when_its_record_is_there_and_its_options_are_those_asked_for(study, name, tmp_path, tiny_clip):
+def test_a_fit_is_done_when_its_record_is_there_and_its_options_are_those_asked_for(
+    repository, name, tmp_path, tiny_clip, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
     options = dict(zip((key.removeprefix("--") for key in tiny_clip[::2]), tiny_clip[1::2], strict=True))
     options |= {"trainer.max_epochs": 1, "data.limit": 20, "data.verify_checksums": False}
-    (cell, *_) = read_sweep(tmp_path / f"configs/{name}_fits.yaml", None, options)
+    study = repository / f"configs/{name}.yaml"
+    (cell, *_) = read_sweep(study, None, options)
     assert state(cell)[0] is State.OPEN
     cell.folder.mkdir(parents=True)
     (cell.folder / "config.yaml").write_text(yaml.safe_dump(cell.expected()))
     fit_record().write(cell.folder)
     assert state(cell)[0] is State.DONE
-    longer = read_sweep(tmp_path / f"configs/{name}_fits.yaml", None, {**options, "trainer.max_epochs": 2})[0]
+    longer = read_sweep(study, None, {**options, "fits.trainer.max_epochs": 2})[0]
     assert state(longer) == (State.FAILED, f"{cell.folder} holds results with another trainer.max_epochs: remove it")

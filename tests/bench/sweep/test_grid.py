@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bench.sweep.grid import Cell, only, read_sweep
+from bench.sweep.cells import Cell
+from bench.sweep.grid import only, read_sweep
 from datamodules.errors import UserError
 
 BASE = {

@@ -14,7 +14,7 @@ from bench.runs.folder import RunFolder
 from bench.runs.record import RunInfo
 from bench.sweep import runner
 from bench.sweep.attempts import FAILED, LOG, CellProcesses, State, state
-from bench.sweep.grid import Cell
+from bench.sweep.cells import Cell
 from bench.sweep.places import Place
 from bench.sweep.runner import run_cells
 from tests.support.made_up import nested, run_record

@@ -1,0 +1,198 @@
+"""One run of a sweep: what it is asked to do, and whether a folder holds that."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bench.command_line.configs import read_config
+from bench.command_line.yaml_text import read_yaml
+from bench.runs.finetuning_record import Export
+from bench.runs.folder import CONFIG, RunFolder
+from datamodules.errors import UserError
+
+STEP = "step"
+"""What `--only` calls the steps of a sweep."""
+
+PRETRAINED = "model.pretrained"
+
+# Options of the data that do not change what is done, and those of the trainer that do.
+_HOW_DATA_COME = ("num_workers", "prefetch", "download", "root")
+_HOW: dict[str, tuple[str, ...]] = {"test": (*_HOW_DATA_COME, "batch_size"), "fit": _HOW_DATA_COME}
+_WHAT: dict[str, tuple[str, ...]] = {
+    "test": ("precision", "callbacks"),
+    "fit": ("precision", "callbacks", "max_epochs", "max_steps", "accumulate_grad_batches", "gradient_clip_val"),
+}
+COMMANDS = tuple(_WHAT)
+_FOLDERS = "datamodules.ImageFolder"  # whose images are what lies in their root
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a grid.
+
+    Attributes:
+        labels: What tells it from the others of its step: a value's label by axis.
+        config: Path of the configuration that the run starts from.
+        options: What it sets beyond that, by dotted option name.
+        folder: Where it runs.
+        command: "test" or "fit".
+        step: Name of its step; empty in a sweep without steps.
+        weights: What it measures in place of `model.pretrained`, where that is what another cell leaves.
+        found: Of the axis that holds what other cells leave: the axis, and all labels of that joined; for `only`.
+    """
+
+    labels: dict[str, str]
+    config: str
+    options: dict[str, Any]
+    folder: Path = field(compare=False)
+    command: str = "test"
+    step: str = ""
+    weights: "TunedWeights | None" = None
+    found: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The step and the labels, as in the folder's path."""
+        return "/".join([self.step] * bool(self.step) + list(self.labels.values()))
+
+    @property
+    def output(self) -> Path:
+        """Folder of the whole sweep."""
+        return self.folder.parents[len(self.labels) - 1 + bool(self.step)]
+
+    @property
+    def marks(self) -> dict[str, str]:
+        """Everything that `only` knows it by."""
+        return {**self.labels, **self.found, **({STEP: self.step} if self.step else {})}
+
+    def arguments(self) -> list[str]:
+        """Those of the `lightning` command that runs this cell.
+
+        Raises:
+            UserError: The weights that it measures are not there, or their record is damaged.
+            FileNotFoundError: There is no such record.
+        """
+        place = {
+            "trainer.logger.save_dir": str(self.folder.parents[len(self.labels) - 1]),
+            "trainer.logger.name": "/".join(list(self.labels.values())[:-1]),
+            "trainer.logger.version": self.folder.name,
+        }
+        weights = {} if self.weights is None else {PRETRAINED: str(self.weights.file)}
+        options = {**self.options, **weights, **place}
+        return [
+            self.command,
+            "--config",
+            self.config,
+            *(f"--{key}={as_argument(value)}" for key, value in options.items()),
+        ]
+
+    def expected(self) -> dict[str, Any]:
+        """What the run's configuration has to say, but for the path of weights that another cell leaves.
+
+        Raises:
+            UserError: The configuration that it starts from cannot be read.
+        """
+        file = Path(self.config)
+        config = copy.deepcopy(_read(file, file.stat().st_mtime_ns) if file.is_file() else read_config(file))
+        for key, value in self.options.items():
+            *path, last = key.split(".")
+            inner = config
+            for name in path:
+                inner = inner.setdefault(name, {})
+                if not isinstance(inner, dict):
+                    raise UserError(f"option {key} of the sweep: {name} is no group of options in {self.config}")
+                inner = inner.get("init_args", inner)
+            inner[last] = value
+        return config
+
+    def differences(self) -> list[str]:
+        """What in the folder is not what this cell asks for: dotted names of options, or the weights.
+
+        Raises:
+            OSError: It cannot be read.
+            UserError: It is damaged.
+        """
+        expected = self.expected()
+        trainer, data = _mapping(expected.pop("trainer", {})), _mapping(expected.get("data"))
+        expected |= {"trainer": {key: trainer[key] for key in _WHAT[self.command] if key in trainer}}
+        arguments = _mapping(data.get("init_args", data))
+        for key in _HOW[self.command]:
+            if key != "root" or data.get("class_path") != _FOLDERS:
+                arguments.pop(key, None)
+        if self.weights is not None:  # they are known by their hash, wherever the folder of the sweep lies
+            group, _, option = PRETRAINED.partition(".")
+            _mapping(_mapping(expected.get(group)).get("init_args")).pop(option, None)
+        found = _differences(expected, {"trainer": {}, **read_yaml(self.folder / CONFIG)}, "")
+        if self.weights is not None:
+            measured = RunFolder(self.folder).record().model.weights_sha256
+            found += [] if measured == self.weights.export.sha256 else [f"fit of {self.weights.fit.name}"]
+        return found
+
+
+@dataclass(frozen=True)
+class TunedWeights:
+    """Weights that a cell which fits leaves.
+
+    Attributes:
+        fit: The cell.
+        share: Of the tuned weights in them; the rest is the original's.
+    """
+
+    fit: Cell
+    share: float
+
+    @property
+    def export(self) -> Export:
+        """What the record of the fit says about them.
+
+        Raises:
+            UserError: The record is damaged or does not list them.
+            FileNotFoundError: There is none.
+        """
+        folder = RunFolder(self.fit.folder)
+        for export in folder.finetuning_record().exports:
+            if export.alpha == self.share:
+                return export
+        raise UserError(f"{str(folder.finetuning)!r} lists no weights with a share of {self.share:g}: fit it anew")
+
+    @property
+    def file(self) -> Path:
+        """Where they lie; raises what `export` does."""
+        return self.fit.folder / self.export.file
+
+
+@cache
+def _read(file: Path, _written: int) -> dict[str, Any]:
+    """A configuration; those of a sweep share few, and reading one takes as long as all else about a cell."""
+    return read_config(file)
+
+
+def as_argument(value: Any) -> str:
+    """A value as text that the command line reads back: YAML, but strings as they are."""
+    return (
+        value
+        if isinstance(value, str)
+        else yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()
+    )
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _differences(expected: Any, found: Any, name: str) -> list[str]:
+    if isinstance(expected, dict) and isinstance(found, dict):
+        return [
+            difference
+            for key, value in expected.items()
+            for difference in _differences(value, found.get(key), f"{name}.{key}" if name else key)
+        ]
+    if isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
+        pairs = zip(expected, found, strict=True)
+        return [difference for one, other in pairs for difference in _differences(one, other, name)]
+    return [] if expected == found else [name.replace(".init_args", "")]

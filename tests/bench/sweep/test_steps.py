@@ -1,0 +1,303 @@
+"""Sweeps of several steps: what their files mean, and how a test hangs on the fit whose weights it measures."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bench.runs.finetuning_record import Export
+from bench.runs.record import RunInfo
+from bench.sweep.attempts import LOG, CellProcesses, State, state
+from bench.sweep.costs import dry_run
+from bench.sweep.grid import only, read_sweep
+from bench.sweep.places import Place
+from bench.sweep.runner import run_cells
+from datamodules.errors import UserError
+from tests.support.made_up import fit_record, nested, run_record
+
+WRITER = {"class_path": "callbacks.FineTuningWriter", "init_args": {"name": "tuned", "export": [0.5]}}
+MODEL = {"init_args": {"encoder": "RN50", "pretrained": "openai"}}
+FIT = {"model": MODEL, "data": {"init_args": {"limit": None}}, "trainer": {"callbacks": [WRITER], "max_epochs": 1}}
+TEST = {"model": {"init_args": {"encoder": "ViT-B/32", "pretrained": "openai"}}, "data": {"init_args": {"limit": None}}}
+STEPS = {
+    "fits": {
+        "command": "fit",
+        "options": {"config": "fit.yaml"},
+        "grid": {"data.seed": [0, 1], "arm": {"tuned": {}, "control": {"data.training_views.clean": 1}}},
+    },
+    "tests": {"options": {"config": "test.yaml"}, "grid": {"data.split": ["test"], "of": {"weights_of": "fits"}}},
+}
+
+
+@pytest.fixture
+def steps(tmp_path, monkeypatch):
+    """Reads a sweep with these steps in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    for name, content in {"fit": FIT, "test": TEST}.items():
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(content))
+
+    def read(extra=None, output="runs", changes=None, **content):
+        parts = {name: {**part, **(changes or {}).get(name, {})} for name, part in STEPS.items()}
+        text = yaml.safe_dump({"output": output, "steps": parts, **content}, sort_keys=False)
+        Path("sweep.yaml").write_text(text)
+        return read_sweep(Path("sweep.yaml"), None, extra or {})
+
+    return read
+
+
+def test_tests_are_of_the_original_and_of_all_shares_that_the_fits_are_to_leave(steps):
+    cells = steps()
+    assert [cell.name for cell in cells] == [
+        "fits/seed-0/tuned", "fits/seed-0/control", "fits/seed-1/tuned", "fits/seed-1/control",
+        "tests/test/original",
+        "tests/test/seed-0/tuned/share-1", "tests/test/seed-0/tuned/share-0.5",
+        "tests/test/seed-0/control/share-1", "tests/test/seed-0/control/share-0.5",
+        "tests/test/seed-1/tuned/share-1", "tests/test/seed-1/tuned/share-0.5",
+        "tests/test/seed-1/control/share-1", "tests/test/seed-1/control/share-0.5",
+    ]  # fmt: skip
+    assert [cell.command for cell in cells] == ["fit"] * 4 + ["test"] * 9
+    assert cells[5].folder == Path("runs/tests/test/seed-0/tuned/share-1")
+    assert {str(cell.output) for cell in cells} == {"runs"}
+    assert cells[5].weights.fit == cells[0]
+
+
+def test_tests_measure_the_encoder_that_was_tuned_whatever_their_configuration_names(steps):
+    cells = steps({"model.encoder": "RN101"})
+    assert {cell.expected()["model"]["init_args"]["encoder"] for cell in cells} == {"RN101"}
+    cells = steps({"fits.model.encoder": "RN101"})
+    assert {cell.options["model.encoder"] for cell in cells} == {"RN101"}
+
+
+def test_the_original_of_every_encoder_that_is_tuned_is_tested(steps):
+    grid = {"model.encoder": ["RN50", "RN101"]}
+    names = [cell.name for cell in steps(changes={"fits": {"grid": grid}}) if not cell.weights]
+    assert names[2:] == ["tests/test/original-RN50", "tests/test/original-RN101"]
+
+
+def test_options_are_for_all_steps_or_behind_a_steps_name_for_that_one(steps):
+    fit, *_, test = steps({"data.limit": 3, "tests.data.every": 2}, options={"data.batch_size": 7, "data.limit": 5})
+    assert fit.options == {"data.batch_size": 7, "data.limit": 3, "data.seed": 0}
+    assert test.options["data.limit"], test.options["data.every"] == (3, 2)
+    assert test.options["data.batch_size"] == 7
+
+
+@pytest.mark.parametrize(
+    ("filters", "counts"),
+    [
+        (["seed=0"], (2, 5)),
+        (["arm=control", "share=0.5"], (2, 3)),
+        (["step=tests", "of=original"], (0, 1)),
+        (["step=fits"], (4, 0)),
+        (["of=seed-0-tuned-share-1"], (4, 1)),
+    ],
+)
+def test_a_filter_holds_in_the_steps_that_have_its_axis_and_spares_the_original(steps, filters, counts):
+    chosen = only(steps(), filters)
+    assert tuple(sum(cell.step == step for cell in chosen) for step in ("fits", "tests")) == counts
+
+
+def test_shares_and_combinations_can_be_chosen(steps):
+    tests = STEPS["tests"] | {"grid": {"of": {"weights_of": "fits", "shares": {1: {}, 0.5: {"arm": "tuned"}}}}}
+    names = [cell.name for cell in steps(changes={"tests": tests}) if cell.labels.get("share") == "share-0.5"]
+    assert names == ["tests/seed-0/tuned/share-0.5", "tests/seed-1/tuned/share-0.5"]
+    left = steps(changes={"fits": {"exclude": [{"seed": 1, "arm": ["control"]}]}, "tests": tests})
+    assert [cell.name for cell in left if cell.command == "fit"] == [
+        "fits/seed-0/tuned", "fits/seed-0/control", "fits/seed-1/tuned",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("step", "change", "message"),
+    [
+        ("tests", {"grid": {"of": {"weights_of": "fit"}}}, "'fit' is no earlier step of fits: choose from fits"),
+        ("tests", {"grid": {"of": {"weights_of": "fits", "share": 1}}}, "'share' is unknown"),
+        ("tests", {"grid": {"of": {"weights_of": "fits", "shares": [2]}}}, "shares from 0 to 1"),
+        ("tests", {"grid": {"of": {"weights_of": "fits", "shares": []}}}, "shares from 0 to 1"),
+        ("tests", {"grid": {"of": {"weights_of": "fits", "shares": [0.25]}}}, "exports no share 0.25, only 1, 0.5"),
+        ("tests", {"grid": {"of": {"weights_of": "fits"}, "seed": ["a"]}}, "two axes are called seed"),
+        ("tests", {"command": "fit"}, "which only tests measure"),
+        ("fits", {"exclude": [{"arm": "treated"}]}, "there is no arm treated: choose from control, tuned"),
+        ("fits", {"exclude": [{"leg": "left"}]}, "there is no leg left: choose from arm, seed"),
+        ("fits", {"exclude": [{"seed": [0, 1]}]}, "leaves no cell"),
+        ("fits", {"exclude": {"seed": 0}}, "`exclude` has to be a list"),
+        ("fits", {"options": {"config": "test.yaml"}}, "test.yaml leaves no weights"),
+        ("fits", {"steps": {}}, "'steps' is unknown"),
+    ],
+)
+def test_mistakes_in_a_step_are_one_line(steps, step, change, message):
+    with pytest.raises(UserError, match=re.escape(message)) as caught:
+        steps(changes={step: change})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["data", "../x", "a b", 3, "a.b", ""])
+def test_a_steps_name_is_a_folder_and_no_group_of_options(steps, name):
+    with pytest.raises(UserError, match="is no name of a step"):
+        steps(steps={name: STEPS["fits"]})
+
+
+def test_weights_that_only_the_fit_finds_are_refused(steps, tmp_path):
+    writer = {**WRITER, "init_args": {"export": ["best"]}}
+    steps()
+    (tmp_path / "fit.yaml").write_text(yaml.safe_dump({**FIT, "trainer": {"callbacks": [writer]}}))
+    with pytest.raises(UserError, match="which only the fit finds: list shares"):
+        read_sweep(Path("sweep.yaml"), None, {})
+
+
+def digest(cell, share, attempt=0):
+    return f"{cell.name} {share:g} {attempt}"
+
+
+def complete(cell, attempt=0):
+    """What a fit or a test leaves; the weights depend on the attempt at the fit."""
+    weights = cell.weights
+    saved = cell.expected()
+    if weights:
+        saved["model"]["init_args"]["pretrained"] = str(weights.file)
+    (cell.folder / "config.yaml").write_text(yaml.safe_dump(saved))
+    if cell.command == "fit":
+        exports = [
+            Export(share, share == 1, f"tuned-{share:g}.safetensors", digest(cell, share, attempt))
+            for share in (0.5, 1.0)
+        ]
+        fit_record(exports=tuple(exports)).write(cell.folder)
+    else:
+        model = {"weights_sha256": weights.export.sha256 if weights else "original"}
+        made = run_record(nested({"original": 3, "jpeg-75": 2}, 4), model=model)
+        replace(made, run=RunInfo("test", seconds=2.0)).write(cell.folder)
+    return 0
+
+
+@pytest.fixture
+def sweep(monkeypatch):
+    """Runs cells by a function; gives the outcome, the names of those that ran and the lines said."""
+
+    def sweep(cells, run=complete, *, retry=False, wait=True, jobs=1):
+        ran, lines = [], []
+
+        def recorded(_processes, cell, _place):
+            ran.append(cell.name)
+            return run(cell)
+
+        monkeypatch.setattr(CellProcesses, "run", recorded)
+        places = [Place()] * jobs
+        outcome = run_cells(cells, retry=retry, wait=wait, work=lambda cell: None, say=lines.append, places=places)
+        return outcome, ran, lines
+
+    return sweep
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_fits_come_before_the_tests_of_their_weights_and_the_second_time_none_runs(steps, sweep, jobs):
+    cells = steps()
+    outcome, ran, _ = sweep(cells, jobs=jobs, wait=False)
+    assert sorted(ran) == sorted(cell.name for cell in cells)
+    places = {name: place for place, name in enumerate(ran)}
+    assert all(places[cell.weights.fit.name] < places[cell.name] for cell in cells if cell.weights)
+    assert not outcome.failed
+    assert not outcome.left_out
+    assert sweep(steps())[1] == []
+
+
+def test_a_failed_fit_leaves_its_tests_out_and_says_so_and_a_retry_makes_both(steps, sweep):
+    def run(cell):
+        if cell.name == "fits/seed-0/tuned":
+            (cell.folder / LOG).write_text("error: diverged\n")
+            return 1
+        return complete(cell)
+
+    outcome, ran, lines = sweep(steps(), run)
+    assert list(outcome.failed) == ["fits/seed-0/tuned"]
+    missing = {f"tests/test/seed-0/tuned/share-{share}": "fits/seed-0/tuned has failed" for share in ("1", "0.5")}
+    assert outcome.left_out == missing
+    assert len(ran) == 13 - 2
+    assert any("share-1: left out: fits/seed-0/tuned has failed" in line for line in lines)
+    outcome, ran, _ = sweep(steps(), retry=True)
+    assert ran == ["fits/seed-0/tuned", *missing]
+    assert not outcome.left_out
+
+
+def test_a_sweep_that_was_killed_goes_on_where_it_stopped(steps, sweep):
+    def run(cell):
+        if cell.name.endswith("seed-1/tuned/share-1"):
+            raise KeyboardInterrupt
+        return complete(cell)
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep(steps(), run)
+    left = [cell.name for cell in steps() if state(cell)[0] is State.OPEN]
+    assert left[0] == "tests/test/seed-1/tuned/share-1"
+    assert sweep(steps())[1] == left
+
+
+def test_tests_alone_leave_out_what_is_not_fitted_instead_of_waiting_for_ever(steps, sweep):
+    outcome, ran, _ = sweep(only(steps(), ["step=tests"]))
+    assert ran == ["tests/test/original"]
+    assert set(outcome.left_out.values()) == {
+        f"fits/seed-{n}/{arm} is not done" for n in (0, 1) for arm in ("tuned", "control")
+    }
+
+
+def test_another_option_of_a_fit_makes_it_stale_and_leaves_its_tests_out(steps, sweep):
+    sweep(steps())
+    outcome, ran, _ = sweep(only(steps({"fits.trainer.max_epochs": 2}), ["seed=0", "arm=tuned"]))
+    assert ran == []
+    assert outcome.failed == {
+        "fits/seed-0/tuned": "runs/fits/seed-0/tuned holds results with another trainer.max_epochs: remove it"
+    }
+    assert len(outcome.left_out) == 2
+
+
+def test_results_of_weights_that_were_fitted_anew_are_stale(steps, sweep):
+    sweep(steps())
+    fit, *_ = steps()
+    complete(fit, attempt=1)
+    outcome, ran, _ = sweep(steps())
+    assert ran == []
+    assert outcome.failed == {
+        f"tests/test/seed-0/tuned/share-{share}": f"runs/tests/test/seed-0/tuned/share-{share} holds results with "
+        "another fit of fits/seed-0/tuned: remove it"
+        for share in ("1", "0.5")
+    }
+
+
+def test_a_sweep_whose_folder_was_moved_is_still_done(steps, sweep):
+    sweep(steps())
+    Path("runs").rename("moved")
+    assert sweep(steps(output="moved"))[1] == []
+
+
+def test_an_export_that_the_record_does_not_list_fails_the_test_in_one_line(steps, sweep):
+    sweep(steps())
+    cell = steps()[6]
+    record = json.loads((cell.weights.fit.folder / "finetuning.json").read_text())
+    fit_record(exports=(Export(1.0, True, record["exports"][1]["file"], record["exports"][1]["sha256"]),)).write(
+        cell.weights.fit.folder
+    )
+    now, reason = state(cell)
+    assert now is State.FAILED
+    assert "lists no weights with a share of 0.5: fit it anew" in reason
+
+
+def test_a_dry_run_counts_what_fits_are_yet_to_leave(steps, sweep):
+    assert "tests: 9 cells of `lightning test`, 0 done, 8 of weights that fits are yet to leave" in dry_run(steps(), 10)
+    sweep(only(steps(), ["step=fits", "seed=0"]))
+    text = dry_run(steps(), 10)
+    assert "fits: 4 cells of `lightning fit`, 2 done" in text
+    assert "0 done, 4 of weights that fits are yet to leave" in text
+    assert "tests/test/seed-1/control/share-0.5" in text
+
+
+def test_the_example_of_the_documentation_is_three_fits_a_seed_and_the_tests_of_their_weights(
+    repository, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(repository)
+    [example] = re.findall(r"```yaml\n(.*?)```", (repository / "docs/sweeps.md").read_text(), re.DOTALL)
+    (tmp_path / "study.yaml").write_text(example)
+    names = [cell.name for cell in read_sweep(tmp_path / "study.yaml", None, {})]
+    assert names[:3] == ["fits/seed-0/linear/tuned", "fits/seed-0/augment/tuned", "fits/seed-0/augment/control"]
+    assert {"tests/original", "tests/seed-0/augment/control/share-0.5"} <= set(names)
+    assert len(names) == 6 + 1 + 6 * 3
