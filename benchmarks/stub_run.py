@@ -89,6 +89,7 @@ class _Positions(Dataset[int]):
             sizes=dict.fromkeys(views, sides),
             encoded_bytes={view: (_SIDE**2 / 8 * _bits(view) * (0.5 + detail)).long() for view in views},
             paths=[source.path(int(index)) for index in kept],
+            codec_ms={view: torch.stack([2 + 3 * detail, 1 + detail], dim=1) for view in views},
             fidelity={
                 view: torch.stack([44 - 18 * strength - 6 * detail, 0.99 - 0.3 * strength - 0.1 * detail], dim=1)
                 for view, strength in zip(views, noise, strict=True)
