@@ -61,6 +61,9 @@ def classify_views(
         "bits_per_pixel": bits_per_pixel(encoded_bytes, batch.sizes[ORIGINAL]).flatten(),
         "cosine": cosine.flatten(),
     }
+    if batch.codec_ms:
+        times = torch.cat([batch.codec_ms[view] for view in views])
+        measured |= {"encode_ms": times[:, 0], "decode_ms": times[:, 1]}
     if with_fidelity:
         unknown = torch.full((len(batch),), torch.nan, device=batch.labels.device)
         pairs = [(unknown, unknown) if view == ORIGINAL else _fidelity(batch, view) for view in views]

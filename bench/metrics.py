@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from bench.outcomes import MEASURED, QUANTITIES, Outcomes, Quantity, is_known
+from bench.outcomes import MEASURED, REPEATABLE, Outcomes, Quantity, is_known
 from bench.runs.view_record import MOST_CONFUSIONS, ClassCounts, Confusion, ViewRecord
 from datamodules.degradations import ORIGINAL
 
@@ -29,6 +29,7 @@ class Metric(NamedTuple):
         decimals: In tables for readers; None where the table on the screen leaves it out.
         definition: A sentence.
         factor: Of what tables for readers show to the value.
+        noisy: Whether the same run gives another value each time, so that it is no part of any comparison of runs.
     """
 
     name: str
@@ -37,11 +38,14 @@ class Metric(NamedTuple):
     decimals: int | None
     definition: str
     factor: float = 1.0
+    noisy: bool = False
 
 
-def _mean(quantity: Quantity) -> Metric:
-    definition = f"Mean over the images that have one: {quantity.definition[0].lower()}{quantity.definition[1:]}"
-    return Metric(quantity.name, quantity.title, quantity.unit, quantity.decimals, definition)
+def _over_images(quantity: Quantity) -> Metric:
+    name, _, title, unit, decimals, definition, noisy = quantity
+    kind = "Noisy median" if noisy else "Mean"
+    definition = f"{kind} over the images that have one: {definition[0].lower()}{definition[1:]}"
+    return Metric(name, title, unit, decimals, definition, noisy=noisy)
 
 
 METRICS = (
@@ -73,9 +77,15 @@ METRICS = (
         f"Expected calibration error (Guo et al., 2017) of the confidence, {CALIBRATION_BINS} equal bins.",
     ),
     Metric("loss_increase", "loss increase", "nats", None, "Mean loss of the view minus that of the original."),
-    *(_mean(quantity) for quantity in MEASURED),
+    *(_over_images(quantity) for quantity in MEASURED),
 )
 """All there are, in the order of tables."""
+
+NOISE = (
+    "Milliseconds are noisy: medians of the processor time of one machine's run under whatever load it had. No "
+    "comparison of runs, choice or finding uses them."
+)
+"""What stands by metrics that are noisy."""
 
 
 def measure(outcomes: Mapping[str, Outcomes], classes: int, *, labelled: bool) -> dict[str, ViewRecord]:
@@ -124,7 +134,7 @@ def _view(
     for quantity in MEASURED:
         column = getattr(rows, quantity.name)
         if (known := column[is_known(column)]).numel():
-            found[quantity.name] = _float64_mean(known)
+            found[quantity.name] = _median(known) if quantity.noisy else _float64_mean(known)
     return {metric.name: found[metric.name] for metric in METRICS if metric.name in found}, counts
 
 
@@ -210,10 +220,14 @@ def _float64_mean(column: Tensor) -> float:
     return float(column.numpy().astype(np.float64).mean())  # NumPy's order of adding does not depend on threads
 
 
+def _median(column: Tensor) -> float:
+    return float(np.median(column.numpy().astype(np.float64)))
+
+
 def page() -> str:
     """What is measured, in Markdown: the content of docs/metrics.md, which `python -m bench.metrics` prints."""
     metrics = [f"| `{one.name}` | {one.unit} | {one.definition} |" for one in METRICS]
-    quantities = [f"| `{one.name}` | {one.unit} | {one.definition} |" for one in QUANTITIES]
+    quantities = [f"| `{one.name}` | {one.unit} | {one.definition} |" for one in REPEATABLE]
     lines = [
         "# What is measured",
         "",
@@ -221,7 +235,8 @@ def page() -> str:
         "",
         "## Of each view",
         "",
-        "In `results.json` under `metrics/<view>`, in TensorBoard as `test/<metric>/<view>`. Shares are of all images.",
+        "In `results.json` under `metrics/<view>`, in TensorBoard as `test/<metric>/<view>`. Shares are of all images. "
+        + NOISE,
         "",
         "| metric | unit | meaning |",
         "|---|---|---|",

@@ -21,7 +21,8 @@ class Quantity(NamedTuple):
     """What is kept of each image in each view.
 
     The declaration of a field of `Outcomes` is the only place that says so: the columns of the journal and of the
-    per-image table, the report's reading of it, the means among the metrics and the documentation follow from it.
+    per-image table, the report's reading of it, the means and medians among the metrics and the documentation follow
+    from it.
 
     Attributes:
         name: Of the field, the column and the mean.
@@ -30,6 +31,8 @@ class Quantity(NamedTuple):
         unit: Of the values; empty for shares and counts of nothing.
         decimals: Of the mean in tables for readers; None where a mean says nothing.
         definition: A sentence.
+        noisy: Whether the same run gives other values each time. Such a quantity is no column of the per-image table,
+            which is the same to the byte, and its median is a metric in place of its mean.
     """
 
     name: str
@@ -38,6 +41,7 @@ class Quantity(NamedTuple):
     unit: str
     decimals: int | None
     definition: str
+    noisy: bool = False
 
     @property
     def unknown(self) -> float:
@@ -58,6 +62,10 @@ def _whole(definition: str, title: str = "", unit: str = "", decimals: int | Non
 
 def _real(definition: str, title: str, unit: str = "", decimals: int = 4) -> Any:
     return field(metadata={"dtype": "float32", "about": (title, unit, decimals, definition)})
+
+
+def _time(definition: str, title: str) -> Any:
+    return field(metadata={"dtype": "float32", "about": (title, "ms", 3, definition, True)})
 
 
 @dataclass
@@ -103,6 +111,15 @@ class Outcomes:
     cosine: Tensor = _real(
         "Cosine between the embeddings of the view and of its own original, in [-1, 1]: 1 where nothing drifted.",
         "cosine to original",
+    )
+    encode_ms: Tensor = _time(
+        "Processor time of encoding, all threads together: of a chain and of several saves the sum, of a view held to "
+        "a rate that of all qualities tried; unknown where nothing was encoded, or not by this program.",
+        "encode",
+    )
+    decode_ms: Tensor = _time(
+        "Processor time of decoding the encoded view, as of encoding; of the files of `ViewFolders` reading included.",
+        "decode",
     )
 
     def __len__(self) -> int:
@@ -219,8 +236,8 @@ class Outcomes:
 
 
 def _quantity(column: Field[Tensor]) -> Quantity:
-    title, unit, decimals, definition = column.metadata["about"]
-    return Quantity(column.name, column.metadata["dtype"], title or column.name, unit, decimals, definition)
+    title, *rest = column.metadata["about"]
+    return Quantity(column.name, column.metadata["dtype"], title or column.name, *rest)
 
 
 QUANTITIES = tuple(_quantity(column) for column in fields(Outcomes))
@@ -230,8 +247,11 @@ NAMES = tuple(quantity.name for quantity in QUANTITIES)
 
 _WHOLE, _REAL = ([one.name for one in QUANTITIES if one.dtype == dtype] for dtype in ("int32", "float32"))
 
+REPEATABLE = tuple(quantity for quantity in QUANTITIES if not quantity.noisy)
+"""Those that the same run gives again: the columns of the per-image table."""
+
 MEASURED = tuple(quantity for quantity in QUANTITIES if quantity.decimals is not None)
-"""Those whose mean over images is a metric."""
+"""Those whose mean over images, or median if they are noisy, is a metric."""
 
 
 def _require_finite(index: Tensor, confidence: Tensor) -> None:

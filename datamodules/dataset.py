@@ -94,7 +94,7 @@ class DegradedViews(Dataset[Sample | Unreadable | None]):
             degrade: From the RGB image to its views by name, the original first; each is let go before the next is
                 asked for.
         """
-        sample = Sample(index, self.source.label(index), self.source.path(index), {}, {}, {}, {})
+        sample = Sample(index, self.source.label(index), self.source.path(index), {}, {}, {}, {}, {})
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # on odd metadata, once per image and worker; what matters raises
@@ -104,6 +104,7 @@ class DegradedViews(Dataset[Sample | Unreadable | None]):
                     size = self.source.file_size(index) if name == ORIGINAL else degraded.encoded_bytes
                     sample.encoded_bytes[name] = NOT_ENCODED if size is None else size
                     sample.sizes[name] = native.height, native.width
+                    sample.codec_ms[name] = _or_nan(degraded.encode_ms), _or_nan(degraded.decode_ms)
                     if self.geometry is None or not self.geometry.shrinks(native.size):
                         sample.pixels[name] = planes(native)
                     else:
@@ -158,6 +159,10 @@ class DegradedViews(Dataset[Sample | Unreadable | None]):
                 for name in self.names
             },
             paths=[sample.path for sample in read],
+            codec_ms={
+                name: torch.tensor([sample.codec_ms[name] for sample in read], dtype=torch.float32).view(-1, 2)
+                for name in self.names
+            },
             fidelity={name: torch.tensor([found.get(name, _UNKNOWN) for found in measured]) for name in self.names[1:]}
             if any(measured)
             else None,
@@ -188,6 +193,10 @@ class DegradedViews(Dataset[Sample | Unreadable | None]):
             pairs = ([images[row] for row in rows] for images in (originals, batch.views[name]))
             column[rows] = torch.stack(compare(*pairs), 1)
         return columns
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _fitted(image: Tensor, geometry: Geometry) -> Tensor:

@@ -9,22 +9,40 @@ from collections.abc import Iterator, Sequence
 from multiprocessing import active_children
 from multiprocessing.process import BaseProcess
 from multiprocessing.sharedctypes import RawArray
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from datamodules.allocation import keep_freed_memory
 from datamodules.child_deaths import deaths_are_raised, hold_back_deaths
-from datamodules.dataset import DegradedViews
 from datamodules.errors import UserError
 from datamodules.notices import say
-from datamodules.views import PADDING, Batch, Sample, Unreadable
+from datamodules.sources import Source
+from datamodules.views import PADDING, Batch, Unreadable
 
 _SHARED_MEMORY = "/dev/shm"
 _KEPT_FREE = 0.1  # share of the shared memory
 _LOOK_EVERY = 2  # seconds
 _IDLE = -1
 _PIECE = 0.5  # seconds that a loader process is at one piece of a batch
+
+
+class Watchable(Protocol):
+    """A data set that a `WatchedLoader` can go through: what it makes of the images of a source, in batches."""
+
+    source: Source
+
+    def index(self, position: int) -> int:
+        """Position in the source of the image that indexing with a position is about."""
+
+    def __getitem__(self, position: int) -> Any:
+        """What is made of an image."""
+
+    def collate(self, items: Sequence[Any]) -> Any:
+        """A piece of a batch; an item may be `Unreadable`, for an image that a process has died of."""
+
+    def join(self, pieces: Sequence[Any]) -> Any:
+        """One batch of several pieces that follow each other, at least one."""
 
 
 class WatchedLoader(DataLoader[Any]):
@@ -35,29 +53,29 @@ class WatchedLoader(DataLoader[Any]):
     segmentation fault, the kernel's want of memory) or stands still is laid to the image it was at.
 
     Args:
-        dataset: The images.
+        dataset: What is made of the images.
         on_error: Whether such an image ends the run ("raise") or comes as `Unreadable` ("skip").
         patience: Seconds after which an image without an end is given up.
         processes: Of this machine that share its shared memory.
         **options: Of torch's `DataLoader`.
     """
 
-    dataset: DegradedViews
+    dataset: Watchable  # type: ignore[assignment]  # torch's is a class, of which no more is used than this
 
     def __init__(
         self,
-        dataset: DegradedViews,
+        dataset: Watchable,
         *,
         on_error: Literal["raise", "skip"],
         patience: float,
         processes: int,
         **options: Any,
     ) -> None:
-        super().__init__(dataset, **options)
+        super().__init__(dataset, **options)  # type: ignore[arg-type]
         # Lightning builds loaders anew from attributes of the names of arguments
         self.on_error, self.patience, self.processes = on_error, patience, processes
 
-    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # torch promises a class of its own
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # torch promises a class of its own
         return _Watch(self) if self.num_workers else super().__iter__()
 
 
@@ -90,39 +108,40 @@ class _Progress:
         return 1e-9 * sum(cells[3::4]) / finished if finished else None
 
 
-class _Observed(Dataset[Sample | Unreadable | None]):
+class _Observed(Dataset[Any]):
     """Images in a loader process.
 
     Args:
-        views: The images.
+        images: What is made of them.
         progress: Where to say which one this process is at.
         lost: Images that are not tried any more, by index, and why.
         room: Bytes of shared memory that a batch may take.
     """
 
-    def __init__(self, views: DegradedViews, progress: _Progress, lost: dict[int, str], room: float) -> None:
-        self.views, self.progress, self.lost, self.room = views, progress, lost, room
+    def __init__(self, images: Watchable, progress: _Progress, lost: dict[int, str], room: float) -> None:
+        self.images, self.progress, self.lost, self.room = images, progress, lost, room
 
-    def __getitem__(self, position: int) -> Sample | Unreadable | None:
+    def __getitem__(self, position: int) -> Any:
         if position == PADDING:
             return None
-        index, worker = self.views.index(position), get_worker_info()
+        index, worker = self.images.index(position), get_worker_info()
         if index in self.lost:
-            return Unreadable(index, self.views.source.path(index), self.lost[index])
+            return Unreadable(index, self.images.source.path(index), self.lost[index])
         assert worker is not None
         start = time.monotonic()
         self.progress.begin(worker.id, index)
-        sample = self.views[position]
+        item = self.images[position]
         self.progress.end(worker.id, time.monotonic() - start)
-        return sample
+        return item
 
-    def collate(self, samples: Sequence[Sample | Unreadable | None]) -> Batch:
-        batch = self.views.collate(samples)
-        batch.room = self.room
-        return batch
+    def collate(self, items: Sequence[Any]) -> Any:
+        piece = self.images.collate(items)
+        if isinstance(piece, Batch):
+            piece.room = self.room
+        return piece
 
 
-class _Watch(Iterator[Batch]):
+class _Watch(Iterator[Any]):
     def __init__(self, loader: WatchedLoader) -> None:
         self.loader = loader
         self.batches = list(loader.batch_sampler or ())
@@ -131,7 +150,7 @@ class _Watch(Iterator[Batch]):
         self.said = False
         self._start()
 
-    def __next__(self) -> Batch:
+    def __next__(self) -> Any:
         while True:
             found = self._wait()
             if found is None:
@@ -143,12 +162,12 @@ class _Watch(Iterator[Batch]):
             if len(self.pieces) == self.cuts[0]:
                 return self._deliver()
 
-    def _deliver(self) -> Batch:
+    def _deliver(self) -> Any:
         cut = self.cuts.popleft() > 1
         batch = self.loader.dataset.join(self.pieces)
         self.pieces.clear()
         self.delivered += 1
-        if batch.by_pipe and not self.said:
+        if isinstance(batch, Batch) and batch.by_pipe and not self.said:
             self.said = True
             say(_no_room())
         return batch.pin_memory() if cut and self.loader.pin_memory else batch
@@ -167,27 +186,27 @@ class _Watch(Iterator[Batch]):
         loader = self.loader
         ahead = loader.num_workers * (loader.prefetch_factor or 1) + 2
         self.progress = _Progress(loader.num_workers)
-        self.pieces: list[Batch] = []
+        self.pieces: list[Any] = []
         self.cuts: deque[int] = deque()  # number of pieces of each batch on its way
-        views = _Observed(loader.dataset, self.progress, self.lost, _room() / (ahead * loader.processes))
+        images = _Observed(loader.dataset, self.progress, self.lost, _room() / (ahead * loader.processes))
         others = active_children()
         plain: DataLoader[Any] = DataLoader(
-            views,
+            images,
             batch_sampler=self._pieces(self.batches[self.delivered :]),
             num_workers=loader.num_workers,
             prefetch_factor=loader.prefetch_factor,
-            collate_fn=views.collate,
+            collate_fn=images.collate,
             worker_init_fn=_begin,
             pin_memory=loader.pin_memory,
             timeout=_LOOK_EVERY,
             multiprocessing_context=loader.multiprocessing_context,
         )
-        self.iterator: Iterator[Batch] | None = iter(plain)
+        self.iterator: Iterator[Any] | None = iter(plain)
         self.workers = [process for process in active_children() if process not in others]
         hold_back_deaths()
 
-    def _wait(self) -> Batch | dict[int, str] | None:
-        """The next batch, None after the last, or the images that processes died of or stand still at, and how."""
+    def _wait(self) -> Any:
+        """The next piece, None after the last, or the images that processes died of or stand still at, and how."""
         assert self.iterator is not None
         seen, since = self.progress.snapshot(), time.monotonic()
         while True:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
+from time import process_time
 from typing import Any, ClassVar
 
 import numpy as np
@@ -112,13 +113,18 @@ class ViewFolderSource(Source):
         return self._originals.file(index) if ORIGINAL not in self._sizes else None
 
     def degraded(self, index: int, image: Image.Image, degradation: Degradation) -> Degraded:
-        """The file of a view, decoded; its size is that of the file, or what the folder's `bytes.csv` says."""
+        """The file of a view, decoded; its size is that of the file, or what the folder's `bytes.csv` says.
+
+        With a `bytes.csv` the files need not be the codec's own, and the time of decoding them says nothing about it.
+        """
         if degradation.name == ORIGINAL:
             return degradation(image)
         source = self._views[degradation.name]
+        start = process_time()
         with source.load(index) as opened:
             rgb = to_rgb(opened)
-        return Degraded(rgb, self._size(degradation.name, source, index))
+        decode_ms = None if degradation.name in self._sizes else 1e3 * (process_time() - start)
+        return Degraded(rgb, self._size(degradation.name, source, index), decode_ms=decode_ms)
 
     def _size(self, view: str, source: Source, index: int) -> int | None:
         if (sizes := self._sizes.get(view)) is None:

@@ -43,6 +43,7 @@ class Sample:
         pixels: uint8 [3, H, W] by view name, read-only and in any memory order: stacking them is the one copy.
         sizes: Height and width in pixels by view name, at native size.
         encoded_bytes: By view name, of the original those of its own file; NOT_ENCODED where there are none.
+        codec_ms: Milliseconds of encoding and of decoding by view name, NaN where they are not known.
         fidelity: PSNR and SSIM by degraded view, of an image that was measured while its native pixels were at hand.
     """
 
@@ -52,6 +53,7 @@ class Sample:
     pixels: dict[str, Pixels]
     sizes: dict[str, tuple[int, int]]
     encoded_bytes: dict[str, int]
+    codec_ms: dict[str, tuple[float, float]]
     fidelity: dict[str, tuple[float, float]]
 
     @property
@@ -71,6 +73,8 @@ class Batch:
         sizes: int64 [B, 2] by view name, height and width in pixels at native size, whatever `views` hold.
         encoded_bytes: int64 [B] by view name, of the original those of its own file; NOT_ENCODED where there are none.
         paths: B file names relative to the data root, None for images that are no files.
+        codec_ms: float32 [B, 2] by view name, milliseconds of encoding and of decoding, NaN where they are not known;
+            empty where no clock was looked at.
         fidelity: float32 [B, 2] by degraded view, PSNR and SSIM; None where they were not measured, or are still to be,
             from `views` at native size.
         unreadable: Images that would have been in this batch.
@@ -84,6 +88,7 @@ class Batch:
     sizes: dict[str, Tensor]
     encoded_bytes: dict[str, Tensor]
     paths: list[str | None]
+    codec_ms: dict[str, Tensor] = field(default_factory=dict)
     fidelity: dict[str, Tensor] | None = None
     unreadable: list[Unreadable] = field(default_factory=list)
     room: float = math.inf
@@ -108,6 +113,7 @@ class Batch:
             sizes=columns([piece.sizes for piece in full]),
             encoded_bytes=columns([piece.encoded_bytes for piece in full]),
             paths=[path for piece in full for path in piece.paths],
+            codec_ms=columns([piece.codec_ms for piece in full]),
             fidelity={
                 name: torch.cat([rest if of is None else of[name] for of, rest in zip(measured, unknown, strict=True)])
                 for name in next((of for of in measured if of is not None), ())
@@ -145,6 +151,7 @@ class Batch:
             "indices": function(self.indices),
             "sizes": {name: function(sides) for name, sides in self.sizes.items()},
             "encoded_bytes": {name: function(count) for name, count in self.encoded_bytes.items()},
+            "codec_ms": {name: function(times) for name, times in self.codec_ms.items()},
             "fidelity": self.fidelity and {name: function(pair) for name, pair in self.fidelity.items()},
         }
 

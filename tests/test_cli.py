@@ -255,7 +255,11 @@ class TestOutputs:
             "encoded_bytes",
             "bits_per_pixel",
             "cosine",
+            "encode_ms",
+            "decode_ms",
         }
+        assert not {"encode_ms", "decode_ms"} & {*table, *record["metrics"]["original"]}
+        assert "encode" not in printed
         assert "flips" in printed
 
     def test_a_folder_of_photos_of_different_sizes_ends_in_a_report_that_answers_the_question(

@@ -38,9 +38,9 @@ def main(args: Sequence[str]) -> None:
         pack(options.output, options.shards, shards)
     for image in data.unreadable.values():
         print(f"left out: {image.path or image.index}: {image.reason}")
-    count = len(data.positions) - len(data.unreadable)
+    images = len(data.positions) - len(data.unreadable)
     print(
-        f"{count} images in {len(manifest.views)} views written to {options.output}\n"
+        f"{images} images in {len(manifest.views)} views written to {options.output}\n"
         f"lightning test --config view_folders --data.root {options.output} measures an encoder on them"
     )
 

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import PIL
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from bench.export.journal import Journal, Written
 from bench.runs import locks
@@ -22,6 +23,7 @@ from datamodules.decoding import to_rgb
 from datamodules.degradations import ORIGINAL, Degradation, Degraded, codec_versions
 from datamodules.errors import UserError
 from datamodules.exports import IMAGES, MANIFEST, SIZES, UNFINISHED, Manifest, stays_inside, write_images, write_sizes
+from datamodules.loading import WatchedLoader
 from datamodules.sources import Source
 from datamodules.views import NOT_ENCODED, Unreadable
 
@@ -32,7 +34,10 @@ _LOSSLESS = ".png"
 _OWN = ""  # in `Written.sizes`: the file is the encoded form
 
 
-class _Images(Dataset[Written | Unreadable | OSError]):
+_Fate = Written | Unreadable | OSError
+
+
+class _Images(Dataset[_Fate]):
     """Writes an image's views when it is asked for it.
 
     Args:
@@ -57,10 +62,13 @@ class _Images(Dataset[Written | Unreadable | OSError]):
     def __len__(self) -> int:
         return len(self.left)
 
-    def __getitem__(self, item: int) -> Written | Unreadable | OSError:
+    def index(self, item: int) -> int:
+        """Position in the source."""
+        return self.places[self.left[item]][0]
+
+    def __getitem__(self, item: int) -> _Fate:
         """What became of an image; the trouble itself where the folder cannot be written, for the main process."""
-        position = self.left[item]
-        index = self.places[position][0]
+        position, index = self.left[item], self.index(item)
         files, sizes = [], []
         try:
             with self.source.load(index) as image:
@@ -74,6 +82,20 @@ class _Images(Dataset[Written | Unreadable | OSError]):
         except Exception as error:  # decoders and codecs raise whatever their format drove them to
             return Unreadable(index, self.source.path(index), why_unreadable(error))
         return Written(position, tuple(files), tuple(sizes))
+
+    def collate(self, items: Sequence[_Fate]) -> list[_Fate]:
+        return list(items)
+
+    def join(self, pieces: Sequence[list[_Fate]]) -> list[_Fate]:
+        return list(chain.from_iterable(pieces))
+
+    def remove(self, index: int) -> None:
+        """Remove what was written of an image, by its position in the source, before it turned out not to be had."""
+        original, name = next(names for place, *names in self.places if place == index)
+        for degradation in self.degradations:
+            endings = (_LOSSLESS, *(file_format.extension for file_format in degradation.formats[-1:]))
+            for file in [original] if degradation.name == ORIGINAL else [f"{name}{ending}" for ending in endings]:
+                (self.output / degradation.name / file).unlink(missing_ok=True)
 
     def _made(self, position: int, rgb: Image.Image, degradation: Degradation) -> tuple[bytes, str, str]:
         """A view's content, file and size, as in `Written`."""
@@ -109,7 +131,8 @@ def export(
         progress: Takes what comes image by image, how many there are and how many are done, and gives it on.
 
     Raises:
-        UserError: The folder holds something else, or an image cannot be read and is not to be left out.
+        UserError: The folder holds something else, or an image cannot be had, or has ended the process that was at it
+            or kept it for too long, and is not to be left out.
         OSError: The folder cannot be written.
     """
     manifest = _manifest(data)
@@ -126,14 +149,23 @@ def export(
         places = _places(data)
         with Journal(output / _JOURNAL, len(places), len(data.degradations)) as done:
             images = _Images(data.chosen, data.degradations, places, output, done.left())
-            loader = DataLoader(images, batch_size=None, num_workers=data.workers, collate_fn=_itself)
-            for written in progress(loader, len(places), len(done.rows)):
+            loader = WatchedLoader(
+                images,
+                on_error=data.on_error,
+                patience=data.patience,
+                processes=1,
+                batch_size=1,
+                num_workers=data.workers,
+                collate_fn=images.collate,
+            )
+            for [written] in progress(loader, len(places), len(done.rows)):
                 if isinstance(written, Written):
                     done.add(written)
                 elif isinstance(written, OSError):
                     raise written
                 else:
                     data.leave_out(written, "exported")
+                    images.remove(written.index)
         _finish(data, output, places, done.rows, manifest)
         return manifest
     finally:
@@ -196,10 +228,6 @@ def _class_folders(source: Source) -> dict[int, str]:
     if len(set(names)) < len(names) or not all(names):
         names = [f"{label}-{name}" for label, name in enumerate(names)]
     return {-1: "", **{label: f"{name}/" for label, name in enumerate(names)}}
-
-
-def _itself(written: Any) -> Any:
-    return written
 
 
 def _finish(

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 
+from bench.metrics import METRICS, NOISE
 from bench.runs.table import markdown_table, metric_rows
 from bench.runs.view_record import ViewRecord
 from datamodules.degradations import ORIGINAL
@@ -50,4 +51,6 @@ def answer_markdown(
         ]
     parts += [further] if further else []
     parts += ["All metrics:", markdown_table(metric_rows(views))]
+    if any(metric.noisy and metric.name in found.metrics for metric in METRICS for found in views.values()):
+        parts.append(NOISE)
     return "\n\n".join(parts)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from bench.outcomes import QUANTITIES
+from bench.outcomes import REPEATABLE
 from bench.runs.files import FileError, require_regular
 from bench.runs.folder import PARQUET, TABLE, FinishedRun
 from bench.runs.parquet import read_parquet
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _ROWS_AT_ONCE = 500_000
 _MEANS_AGREE = 1e-5  # float32 read from nine digits, and whole numbers as float32
 _PLACES = ("index", "label", "prediction")
-_TYPES = {quantity.name: quantity.dtype for quantity in QUANTITIES}
+_TYPES = {quantity.name: quantity.dtype for quantity in REPEATABLE}
 
 Columns = dict[str, npt.NDArray[np.float32]]
 
@@ -57,7 +57,7 @@ def read_columns(run: FinishedRun, names: Sequence[str]) -> tuple[str, dict[str,
 
     Args:
         run: Whose table it is.
-        names: Of `bench.outcomes.QUANTITIES`.
+        names: Of `bench.outcomes.REPEATABLE`.
 
     Returns:
         The fingerprint as in `Correctness`; and by view `correct` (1 or 0) and the columns by name, float32 [n] each,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.outcomes import QUANTITIES, UNKNOWN, Outcomes
+from bench.outcomes import REPEATABLE, UNKNOWN, Outcomes
 from bench.runs.files import FileError
 from bench.runs.table import NAMED
 from datamodules.errors import UserError
@@ -49,7 +49,7 @@ def write_parquet(
 
     parquet = require_parquet()
     types = {"int32": pa.int32(), "float32": pa.float32()}
-    columns = {quantity.name: types[quantity.dtype] for quantity in QUANTITIES}
+    columns = {quantity.name: types[quantity.dtype] for quantity in REPEATABLE}
     names = [name for name in NAMED if class_names]
     text = pa.dictionary(pa.int32(), pa.string())
     schema = pa.schema(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from io import StringIO
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.metrics import METRICS
-from bench.outcomes import QUANTITIES, UNKNOWN, Outcomes, Quantity
+from bench.metrics import METRICS, Metric
+from bench.outcomes import REPEATABLE, UNKNOWN, Outcomes, Quantity
 from bench.runs.record import RunRecord
 from bench.runs.view_record import ViewRecord
 from datamodules.text import printable
@@ -21,9 +21,10 @@ NAMED = {"prediction": "predicted_class", "runner_up": "runner_up_class"}
 """Columns with the name of a class by the quantity that says which, in tables of `predict`."""
 
 _PLACES = ("index", "label")
-_VALUES = tuple(quantity for quantity in QUANTITIES if quantity.name not in _PLACES)
+_VALUES = tuple(quantity for quantity in REPEATABLE if quantity.name not in _PLACES)
 _IMAGES_AT_ONCE = 1024
 _FORMULAS = ("=", "+", "-", "@")
+_SPECIAL = re.compile(r'[",\r\n]')
 
 
 def per_image_csv(
@@ -32,7 +33,7 @@ def per_image_csv(
     """One line per image and view, sorted by image index; classes are indices, unknown values are empty.
 
     It comes in pieces, since the text of a large run weighs more than all its outcomes. The columns are `index`,
-    `path`, `label`, `view`, and then the other quantities of `bench.outcomes.QUANTITIES` in their order; after them,
+    `path`, `label`, `view`, and then the other quantities of `bench.outcomes.REPEATABLE` in their order; after them,
     with class names, the columns of `NAMED`. Floats are written with nine digits, which is float32 without loss; the
     PSNR of a view that equals its original is `inf`. No text is one that a spreadsheet would take for a formula.
 
@@ -47,13 +48,10 @@ def per_image_csv(
     yield ",".join(map(str, header)) + "\n"
     for start in range(0, len(order), _IMAGES_AT_ONCE):
         rows = order[start : start + _IMAGES_AT_ONCE]
-        text = StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        columns = {view: _columns(found.select(rows), named, class_names) for view, found in outcomes.items()}
-        for lines in zip(*columns.values(), strict=True):
-            for view, (index, label, *values) in zip(columns, lines, strict=True):
-                writer.writerow([index, inert(path(int(index)) or ""), label, view, *values])
-        yield text.getvalue()
+        blocks = {view: found.select(rows) for view, found in outcomes.items()}
+        paths = [_field(path(index) or "") for index in next(iter(blocks.values())).index.tolist()]
+        lines = (_lines(view, block, paths, named, class_names) for view, block in blocks.items())
+        yield "".join(f"{line}\n" for of_image in zip(*lines, strict=True) for line in of_image)
 
 
 def inert(text: str) -> str:
@@ -66,11 +64,20 @@ def inert(text: str) -> str:
     return f"'{shown}" if shown.startswith(_FORMULAS) else shown
 
 
-def _columns(rows: Outcomes, named: Sequence[str], class_names: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    columns = {quantity.name: _cells(quantity, getattr(rows, quantity.name)) for quantity in QUANTITIES}
-    names = [[inert(class_names[int(cell)]) if cell else "" for cell in columns[name]] for name in named]
-    ordered = [columns[name] for name in _PLACES] + [columns[quantity.name] for quantity in _VALUES]
-    return zip(*ordered, *names, strict=True)
+def _lines(
+    view: str, rows: Outcomes, paths: Sequence[str], named: Sequence[str], class_names: Sequence[str]
+) -> Iterator[str]:
+    columns = {quantity.name: _cells(quantity, getattr(rows, quantity.name)) for quantity in REPEATABLE}
+    index, label = (columns[name] for name in _PLACES)
+    values = [columns[quantity.name] for quantity in _VALUES]
+    names = [[_field(class_names[int(cell)]) if cell else "" for cell in columns[name]] for name in named]
+    return map(",".join, zip(index, paths, label, repeat(view), *values, *names, strict=False))  # `repeat` has no end
+
+
+def _field(text: str) -> str:
+    """Text as a field of a CSV row, in quotes where it needs them (RFC 4180)."""
+    shown = inert(text)
+    return '"{}"'.format(shown.replace('"', '""')) if _SPECIAL.search(shown) else shown
 
 
 def _cells(quantity: Quantity, column: Tensor) -> list[str]:
@@ -80,20 +87,24 @@ def _cells(quantity: Quantity, column: Tensor) -> list[str]:
 
 
 def screen_table(record: RunRecord) -> str:
-    """A run's headline metrics, a column per view, as in Figure 1 of Chen, Namboodiri and Padget (2023)."""
+    """A run's headline metrics, a column per view, as in Figure 1 of Chen, Namboodiri and Padget (2023).
+
+    What is noisy is left out: the same run shows the same table.
+    """
     data, model = record.data, record.model
     skipped = f" ({len(record.skipped)} skipped)" if record.skipped else ""
     head = (
         f"{model.encoder} ({Path(model.pretrained).name}) on {data.name}/{data.split}, "
         f"{record.images} images{skipped}, {len(data.class_names)} classes"
     )
-    return f"{printable(head)}\n\n{align(metric_rows(record.views))}"
+    metrics = [metric for metric in METRICS if not metric.noisy]
+    return f"{printable(head)}\n\n{align(metric_rows(record.views, metrics))}"
 
 
-def metric_rows(views: Mapping[str, ViewRecord]) -> list[list[str]]:
+def metric_rows(views: Mapping[str, ViewRecord], metrics: Sequence[Metric] = METRICS) -> list[list[str]]:
     """The headline metrics of views, for readers: names of the views, then a row per metric with its title first."""
     rows = [["", *map(printable, views)]]
-    for metric in METRICS:
+    for metric in metrics:
         values = [view.metrics.get(metric.name) for view in views.values()]
         if metric.decimals is not None and any(value is not None for value in values):
             title = metric.title if metric.unit in metric.title else f"{metric.title} ({metric.unit})"

@@ -1,10 +1,11 @@
 """Image file formats, and the round trip of an image through one of them, in memory."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from importlib.metadata import version
 from io import BytesIO
+from time import process_time
 from typing import Any
 
 from PIL import Image, features
@@ -20,11 +21,38 @@ class Degraded:
         image: The image.
         encoded_bytes: The size of its encoded form; None where nothing was encoded.
         file: The encoded form itself, where decoding it gives just these pixels; else None.
+        encode_ms: Milliseconds of processor time that encoding took, of all threads of the process together, so that a
+            codec with threads of its own compares with one without, and work of other processes does not count; None
+            where it is not known or nothing was encoded.
+        decode_ms: The same of decoding.
     """
 
     image: Image.Image
     encoded_bytes: int | None
     file: bytes | None = None
+    encode_ms: float | None = field(default=None, compare=False)
+    decode_ms: float | None = field(default=None, compare=False)
+
+    def after(self, earlier: "Degraded") -> "Degraded":
+        """This image as what an earlier one became: encoded if either was, and with the times of both.
+
+        >>> image = Image.new("RGB", (1, 1))
+        >>> last = Degraded(image, 9, encode_ms=2.0).after(Degraded(image, 8, encode_ms=1.0))
+        >>> last.encoded_bytes, last.encode_ms, last.decode_ms
+        (9, 3.0, None)
+        """
+        return replace(
+            self,
+            encoded_bytes=earlier.encoded_bytes if self.encoded_bytes is None else self.encoded_bytes,
+            encode_ms=total((self.encode_ms, earlier.encode_ms)),
+            decode_ms=total((self.decode_ms, earlier.decode_ms)),
+        )
+
+
+def total(times: Iterable[float | None]) -> float | None:
+    """The sum of the times that are known; None where none is."""
+    known = [time for time in times if time is not None]
+    return sum(known) if known else None
 
 
 @dataclass(frozen=True)
@@ -92,17 +120,20 @@ class FileFormat:
             raise ValueError(f"{in_pixels(image)}: {self.title} holds at most {self.longest_side} on a side")
         buffer = BytesIO()
         try:
+            start = process_time()
             image.save(buffer, format=self.key, **options)
             encoded = buffer.getvalue()
+            middle = process_time()
             if self.decoder is not None:  # mode and size are known: reading the header takes as long as a thumbnail
                 pixels = Image.new("RGB", image.size, None)
                 pixels.frombytes(encoded, self.decoder, "RGB", "")
-                return Degraded(pixels, len(encoded), encoded)
-            pixels = Image.open(buffer, formats=[self.key]).convert("RGB")
+            else:
+                pixels = Image.open(buffer, formats=[self.key]).convert("RGB")
+            end = process_time()
         except (OSError, RuntimeError) as error:
             raise ValueError(f"{in_pixels(image)}: {self.title} failed: {error}") from error
         pixels.info = {}  # Pillow would write one codec's comment or colour profile into the next one's file
-        return Degraded(pixels, len(encoded), encoded)
+        return Degraded(pixels, len(encoded), encoded, 1e3 * (middle - start), 1e3 * (end - middle))
 
 
 def last_block(formats: Iterable[FileFormat]) -> float | None:

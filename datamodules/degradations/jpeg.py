@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 from PIL import Image, ImageChops, ImageFile
@@ -108,7 +108,9 @@ class Jpeg:
         for generation in range(1, self.generations):
             roll = generation * self.shift
             again = self._save(ImageChops.offset(degraded.image, roll))
-            degraded = Degraded(ImageChops.offset(again.image, -roll), again.encoded_bytes) if roll else again
+            if roll:
+                again = replace(again, image=ImageChops.offset(again.image, -roll), file=None)
+            degraded = again.after(degraded)
         return degraded
 
     def _save(self, image: Image.Image) -> Degraded:

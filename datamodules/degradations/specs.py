@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain, product, zip_longest
 
 from PIL import Image
@@ -25,7 +25,7 @@ _LONGEST_NAME = 100  # characters; a name is part of file names
 
 @dataclass(frozen=True)
 class Chain:
-    """Degradations one after the other; the encoded size is that of the last codec among them.
+    """Degradations one after the other; the encoded size is that of the last codec among them, times are of all.
 
     Args:
         links: At least two, in the order of work.
@@ -84,12 +84,10 @@ class Chain:
         return halves_chroma(self.links[-1])
 
     def __call__(self, image: Image.Image) -> Degraded:
-        encoded_bytes = None
-        for link in self.links:
-            degraded = link(image)
-            image = degraded.image
-            encoded_bytes = encoded_bytes if degraded.encoded_bytes is None else degraded.encoded_bytes
-        return replace(degraded, encoded_bytes=encoded_bytes)
+        degraded = self.links[0](image)
+        for link in self.links[1:]:
+            degraded = link(degraded.image).after(degraded)
+        return degraded
 
 
 def parse(spec: str) -> Degradation:

@@ -118,6 +118,15 @@ def test_means_are_over_the_images_that_have_one():
     assert found == {"encoded_bytes": 300, "bits_per_pixel": 3, "psnr": 35, "ssim": 0.75}
 
 
+def test_times_are_medians_over_the_images_that_have_one():
+    times = {"encode_ms": torch.tensor([4.0, math.nan, 1.0, 90.0, 2.0]), "decode_ms": torch.full((5,), math.nan)}
+    rows = replace(random_outcomes(0, torch.zeros(5, dtype=torch.int64)), **times)
+    metrics = measure({"original": rows}, CLASSES, labelled=True)["original"].metrics
+    assert metrics["encode_ms"] == 3
+    assert "decode_ms" not in metrics
+    assert [metric.name for metric in METRICS if metric.noisy] == ["encode_ms", "decode_ms"]
+
+
 def test_means_that_no_image_has_are_left_out(measured):
     assert NAMES & set(measured["original"].metrics) == {"loss", "probability", "confidence"}
 

@@ -1,11 +1,13 @@
 """Views that another program made."""
 
 import json
+from itertools import count
 
 import pytest
+import torch
 from PIL import Image
 
-from datamodules import ViewFolders
+from datamodules import ViewFolders, view_folders
 from datamodules.errors import UserError
 
 
@@ -45,6 +47,17 @@ def test_views_are_the_files_beside_their_originals(root):
         (root / f"scan/{name}.png.jpg").stat().st_size for name in ("cat/1", "cat/2", "dog/3")
     ]
     assert [sample.label for sample in samples] == [0, 0, 1]
+
+
+def test_decoding_a_codecs_own_files_is_timed_and_that_of_copies_is_not(root, monkeypatch):
+    seconds = count(step=0.25)
+    monkeypatch.setattr(view_folders, "process_time", lambda: next(seconds))
+    data = opened(root)
+    batch = next(iter(data.test_dataloader()))
+    nan = torch.full((3,), torch.nan)
+    expected = {"original": (nan, nan), "scan": (nan, torch.full((3,), 250.0)), "vvc-qp32": (nan, nan)}
+    for view, times in expected.items():
+        torch.testing.assert_close(batch.codec_ms[view], torch.stack(times, 1), rtol=0, atol=0, equal_nan=True)
 
 
 def test_views_can_be_chosen_and_splits_lie_below(root, tmp_path):

@@ -9,6 +9,7 @@ import pandas as pd
 
 from bench.figures.curves import Line, Panel, rate_curves
 from bench.figures.style import codec_looks, look
+from bench.metrics import METRICS, NOISE
 from bench.report.answers import Answer, Setting, answers_of, limit_in_words, percent_saved
 from bench.report.document import Block, Plot, Section
 from bench.report.groups import Entry, Group, short
@@ -24,6 +25,7 @@ from datamodules.degradations import ORIGINAL
 _MOST_ROWS = 120
 _MOST_NAMES = 12
 _WEIGHTS = ("encoded_bytes", "bits_per_pixel", "psnr", "ssim")
+_NOISY = tuple(metric.name for metric in METRICS if metric.noisy)
 
 
 def section(group: Group, choices: Choices) -> Section | None:
@@ -199,14 +201,18 @@ def _excludes_zero(frame: pd.DataFrame) -> pd.Series:
 
 
 def _view_table(group: Group) -> Table:
-    frame = group.cells.drop_duplicates("view").sort_values("view")
+    cells = group.cells
+    noisy = [name for name in _NOISY if name in cells]
+    of_a_view = cells.groupby("view", observed=True)
+    cells = cells.assign(**{name: of_a_view[name].transform("median") for name in noisy})  # all else is equal in runs
+    frame = cells.drop_duplicates("view").sort_values("view")
     frame = frame[(frame["view"] != ORIGINAL) | frame["encoded_bytes"].notna()]
-    columns = [Column("view"), *(metric_column(name) for name in _WEIGHTS if name in frame)]
-    note = ""
+    columns = [Column("view"), *(metric_column(name) for name in (*_WEIGHTS, *noisy) if name in frame)]
+    notes = [NOISE, "Where several runs measured a view, the median of theirs stands here."] if noisy else []
     own = frame.loc[frame["view"] == ORIGINAL, "encoded_bytes"]
     if len(own):
         frame = frame.assign(saved_percent=[percent_saved(size, own.iloc[0]) for size in frame["encoded_bytes"]])
         columns.insert(2, Column("saved_percent", "saved (%)", ".1f"))
-        note = "Saved: percent that the files of a view are smaller by, on average, than the originals' own."
+        notes.append("Saved: percent that the files of a view are smaller by, on average, than the originals' own.")
     title = "What the views weigh, and how close they are"
-    return Table(f"{group.name}-views", title, frame, tuple(columns), note=note)
+    return Table(f"{group.name}-views", title, frame, tuple(columns), note=" ".join(notes))

@@ -1,6 +1,8 @@
 """What an export holds is what the data set gives: pixels, bytes, labels, order and paths."""
 
+import os
 import shutil
+import signal
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from bench.cli import main
 from bench.export.writing import export
 from datamodules import ImageFolder, Synthetic, ViewFolders
 from datamodules.errors import UserError
+from datamodules.sources import Source
 
 VIEWS = ["jpeg-50", "jpeg-75-x2-shift3", "resize-0.5+webp-50", "blur-1"]
 
@@ -33,8 +36,8 @@ def photos(tmp_path):
     return tmp_path / "photos"
 
 
-def opened(kind, *arguments, **options):
-    data = kind(*arguments, num_workers=0, **options)
+def opened(kind, *arguments, num_workers=0, **options):
+    data = kind(*arguments, num_workers=num_workers, **options)
     data.setup("predict")
     return data
 
@@ -151,6 +154,42 @@ def test_what_cannot_be_read_ends_the_export_or_is_left_out(photos, tmp_path):
     assert [sample.path for sample in read.views_of(read.positions).samples()] == [
         "cat/1.png", "cat/1.webp", "dog/3.jpg", "dog/x/2.png",
     ]  # fmt: skip
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    ("fate", "cause"),
+    [
+        (lambda: os.kill(os.getpid(), signal.SIGKILL), "SIGKILL, as where memory is short"),
+        (lambda: os._exit(3), "exit status 3"),
+    ],
+)
+def test_a_codec_that_takes_its_process_with_it_ends_the_export_or_costs_that_image(
+    photos, tmp_path, monkeypatch, fate, cause
+):
+    parent = os.getpid()
+
+    def degraded(source, index, image, degradation):
+        if source.path(index) == "dog/3.jpg" and degradation.name == VIEWS[1] and os.getpid() != parent:
+            fate()  # when the original and the first view are written
+        return degradation(image)
+
+    monkeypatch.setattr(Source, "degraded", degraded)
+    with pytest.raises(UserError) as caught:
+        export(opened(ImageFolder, photos, num_workers=2, degradations=VIEWS), tmp_path / "views", plainly)
+    assert caught.value.on_command_line() == (
+        f"a loader process ended ({cause}) at image dog/3.jpg: replace it, or leave such images out with "
+        "--data.on_error skip"
+    )
+    data = opened(ImageFolder, photos, num_workers=2, on_error="skip", degradations=VIEWS)
+    export(data, tmp_path / "views", plainly)
+    assert {image.path: image.reason for image in data.unreadable.values()} == {"dog/3.jpg": cause}
+    (photos / "dog/3.jpg").unlink()
+    export(opened(ImageFolder, photos, degradations=VIEWS), tmp_path / "rest", plainly)
+    made, rest = (tree(tmp_path / name) for name in ("views", "rest"))
+    assert made.pop("export.json") != rest.pop("export.json")  # of other data
+    assert made == rest
+    assert len(opened(ViewFolders, tmp_path / "views").positions) == 3
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, capsys):

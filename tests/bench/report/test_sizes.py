@@ -1,13 +1,16 @@
 """Answers, curves and differences against runs worked by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from bench.metrics import NOISE
 from bench.report.answers import answers_of
 from bench.report.inputs import Choices
 from bench.report.sections import sizes
 from bench.report.size_findings import size_findings
-from bench.report.tables import lay_out
+from bench.report.tables import MISSING, lay_out
 from datamodules.errors import UserError
 from tests.support import made_up
 from tests.support.reports import Written, frame, groups_of, tables, terms, texts
@@ -258,6 +261,25 @@ def test_figure_has_a_panel_per_encoder_and_one_colour_per_codec(group):
         assert lines["webp"].get_xdata().tolist() == [2, 4, 8]
         assert lines["webp"].get_ydata().tolist() == [0.8, 0.89, 0.9]
     assert len({line.get_color() for axes in panels for line in axes.get_lines()[:2]}) == 2
+
+
+def test_times_are_shown_where_runs_have_them_and_said_to_be_noisy(tmp_path):
+    rows = made_up.nested({"original": 900, "jpeg-25": 700, "webp-25": 800}, 1000)
+    for encoder, time in {"older": {}, "RN50": {"encode_ms": 0.25}, "RN101": {"encode_ms": 0.5}}.items():
+        record = made_up.run_record(rows, encoder=encoder, sizes={"jpeg-25": 512, "webp-25": 256})
+        views = dict(record.views)
+        views["jpeg-25"] = replace(views["jpeg-25"], metrics={**views["jpeg-25"].metrics, **time})
+        made_up.write_run(tmp_path / encoder / "run", replace(record, views=views))
+    [group] = groups_of(tmp_path)
+    table = tables(section_of(group, 1))["views"]
+    assert lay_out(table).heads[-1] == "encode (ms)"
+    assert {view: cells[-1] for view, *cells in texts(table)} == {"jpeg-25": "0.375", "webp-25": MISSING}
+    assert table.note.startswith(NOISE)
+    kept = group.cells.set_index(["encoder", "view"])["encode_ms"]
+    assert kept["RN101", "jpeg-25"] == 0.5
+    assert np.isnan([kept["older", "jpeg-25"], kept["RN50", "original"]]).all()
+    older = tables(section_of(groups_of(tmp_path / "older")[0], 1))["views"]
+    assert (lay_out(older).heads, older.note) == (["view", "bytes per image", "bits per pixel"], "")
 
 
 def test_lossy_sources_are_said_beside_the_answer(group):

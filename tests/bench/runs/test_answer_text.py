@@ -1,5 +1,6 @@
 """What stands first on TensorBoard's Text page."""
 
+from bench.metrics import NOISE
 from bench.runs.answer_text import answer_markdown, cost
 from bench.runs.view_record import ViewRecord
 from bench.statistics.paired import drop_interval
@@ -34,3 +35,10 @@ def test_without_labels_there_is_no_cost():
     text = answer_markdown(views, 100, "RN50 on photos/all", labelled=False)
     assert "points" not in text
     assert text.endswith("| flips |  | 0.2500 |")
+
+
+def test_what_is_noisy_stands_last_and_is_said_to_be():
+    views = {**VIEWS, "jpeg-25": ViewRecord({"precision": 0.7, "encode_ms": 0.0625, "decode_ms": 1234.5})}
+    *_, table, note = answer_markdown(views, 100, "RN50 on photos/all", labelled=True).split("\n\n")
+    assert table.splitlines()[-2:] == ["| encode (ms) |  | 0.062 |", "| decode (ms) |  | 1234.500 |"]
+    assert note == NOISE

@@ -3,11 +3,13 @@
 import json
 import os
 import struct
+from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.numpy import load, save
 
+from bench.metrics import measure
 from bench.outcomes import QUANTITIES, Outcomes
 from bench.runs.files import FileError
 from bench.runs.journal import Journal
@@ -54,6 +56,19 @@ def test_what_was_written_is_read_back_bit_for_bit_sorted_and_each_image_once(jo
         for view in VIEWS
     }
     assert_equal(found, expected)
+
+
+def test_times_of_several_ranks_and_of_a_run_before_count_alike(journal):
+    def timed(indices):
+        return {
+            view: replace(rows, encode_ms=10.0**rows.index, decode_ms=1.0 + rows.index)
+            for view, rows in outcomes(indices).items()
+        }
+
+    journal.append(timed([5, 1]))
+    Journal(journal.folder).append(timed([3]))  # another rank
+    for view, found in measure(Journal(journal.folder).read(), 3, labelled=True).items():
+        assert (found.metrics["encode_ms"], found.metrics["decode_ms"]) == (1000, 4), view
 
 
 def test_nothing_written_is_nothing_read(journal):

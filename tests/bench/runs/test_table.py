@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.outcomes import QUANTITIES, Outcomes
+from bench.outcomes import REPEATABLE, Outcomes
 from bench.runs.files import FileError
 from bench.runs.folder import load_run
 from bench.runs.images import read_columns, read_images
@@ -45,17 +45,22 @@ def test_every_quantity_is_read_back_without_loss(outcomes, file):
     paths = {5: "a, b.png", 2: None, 9: 'q"uote.png'}
     file.write_text("".join(per_image_csv(outcomes, paths.get)))
     table = read_images(file)
-    assert set(table.columns) == {"path", "view", *(quantity.name for quantity in QUANTITIES)}
+    assert set(table.columns) == {"path", "view", *(quantity.name for quantity in REPEATABLE)}
     assert table["index"].tolist() == [2, 2, 5, 5, 9, 9]
     assert table["view"].tolist() == ["original", "jpeg-75"] * 3
     assert table["path"].fillna("").tolist() == ["", "", "a, b.png", "a, b.png", 'q"uote.png', 'q"uote.png']
     for view, rows in outcomes.items():
         found, order = table[table["view"] == view], [1, 0, 2]
-        for quantity in QUANTITIES:
+        for quantity in REPEATABLE:
             column = found[quantity.name]
             values = column.fillna(-1).astype("int32") if quantity.dtype == "int32" else column
             np.testing.assert_array_equal(values.to_numpy(), getattr(rows, quantity.name)[order].numpy())
             assert str(column.dtype) == {"int32": "Int32"}.get(quantity.dtype, quantity.dtype)
+
+
+def test_times_do_not_show_in_the_table(outcomes):
+    timed = {view: replace(rows, encode_ms=torch.rand(3), decode_ms=torch.rand(3)) for view, rows in outcomes.items()}
+    assert list(per_image_csv(timed, {}.get)) == list(per_image_csv(outcomes, {}.get))
 
 
 def test_an_older_table_without_the_newer_columns_is_read(file):
@@ -196,11 +201,9 @@ def test_names_on_the_screen_are_printable():
     assert table.startswith("R\\u202eN (\\x1b]0;b.pt) on c\\x07/t\\u2028, 10 images, 2 classes\n\n")
 
 
-def test_screen_table_has_a_column_per_view():
-    views = {
-        "original": ViewRecord({"precision": 0.75}),
-        "jpeg-25": ViewRecord({"precision": 0.5, "drop": 0.25, "encoded_bytes": 912.4, "psnr": 30.125, "loss": 0.5}),
-    }
+def test_screen_table_has_a_column_per_view_and_nothing_noisy():
+    jpeg = {"precision": 0.5, "drop": 0.25, "encoded_bytes": 912.4, "psnr": 30.125, "loss": 0.5, "encode_ms": 0.125}
+    views = {"original": ViewRecord({"precision": 0.75}), "jpeg-25": ViewRecord(jpeg)}
     model, data = ModelRecord("RN50", "openai"), DataRecord("cifar10", "test", ("a", "b"))
     record = RunRecord(10, views, model, data, SoftwareRecord(), RunInfo("test"))
     assert screen_table(record).splitlines() == [
