@@ -17,7 +17,7 @@ def test_every_step_says_its_seconds_memory_and_files_and_outcomes_are_plausible
     printed = capfd.readouterr().out
     figures = r"[\d.]+ s, [\d.]+ s of processor time, peak memory [\d,]+ MiB"
     steps = re.findall(rf"^(.*): {figures}$", printed, flags=re.MULTILINE)
-    assert steps == ["run 1", "run 2", "report of one", "report of two"]
+    assert steps == ["run 1", "run 2", "report of 1", "report of 2"]
     assert len(re.findall(r"^  pictures in TensorBoard: [\d.]+ s$", printed, flags=re.MULTILINE)) == 2
     assert len(re.findall(r"^ +[\d.]+ MB index.html$", printed, flags=re.MULTILINE)) == 2
     for encoder in ("demo-rn", "demo-vit"):
