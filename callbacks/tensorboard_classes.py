@@ -9,7 +9,7 @@ from torch.utils.tensorboard import SummaryWriter
 from bench.figures.classes import ClassPanel, class_maps
 from bench.figures.confusion import confusion_matrices
 from bench.figures.ranking import MOST_ROWS, Change, ranking_card
-from bench.figures.style import to_pixels
+from bench.figures.tensorboard import write_figure
 from bench.metrics import confusion_matrix
 from bench.outcomes import Outcomes
 from bench.runs.view_record import ViewRecord
@@ -39,9 +39,8 @@ def write_classes(
     shares = {title: [_shares(matrix, axis) for matrix in counts.values()] for title, axis in _SHARES.items()}
     panels = [ClassPanel(f"{title} per class", np.stack(columns, axis=1)) for title, columns in shares.items()]
     classes = class_maps(panels, class_names, list(counts), "share of images", drops=False)
-    writer.add_image("report_full_size/per_class", to_pixels(classes), dataformats="HWC")
-    confusion = confusion_matrices(counts, class_names)
-    writer.add_image("report_full_size/confusion", to_pixels(confusion), dataformats="HWC")
+    write_figure(writer, "report_full_size/per_class", classes)
+    write_figure(writer, "report_full_size/confusion", confusion_matrices(counts, class_names))
     recall, images = dict(zip(counts, shares["recall"], strict=True)), counts[ORIGINAL].sum(1)
     for view in _worst(views):
         _write(writer, f"report/recall/{view}", recall_changes(view, recall, class_names), "recall")
@@ -99,7 +98,7 @@ def confusion_changes(
 def _write(writer: SummaryWriter, tag: str, told: tuple[str, list[Change]], quantity: str) -> None:
     statement, changes = told
     if changes:
-        writer.add_image(tag, to_pixels(ranking_card(statement, changes, quantity)), dataformats="HWC")
+        write_figure(writer, tag, ranking_card(statement, changes, quantity))
 
 
 def _worst(views: Mapping[str, ViewRecord]) -> list[str]:

@@ -12,12 +12,15 @@ from bench.report.inputs import Choices
 from bench.report.tables import Column, Table, listed
 from bench.runs.folder import FinishedRun
 from bench.statistics.bootstrap import Floats
+from bench.statistics.significance import holm, mcnemar_bound, mcnemar_exact
 from datamodules.degradations import ORIGINAL
 
 _MOST_CLASSES = 20
 _MOST_ROWS = 60
 _MOST_NAMED = 3
 _FEWEST_IMAGES = 20
+_SIGNIFICANT = 0.05
+_CHOSEN = " Chosen as the largest of many, they tend to be smaller on other images."
 
 
 def section(group: Group, choices: Choices) -> Section | None:
@@ -41,15 +44,48 @@ def _finding(group: Group) -> str:
     if images is None or min(images) < _FEWEST_IMAGES:
         return ""
     drops = recall(run, ORIGINAL) - recall(run, view)
-    order = np.argsort(-drops, kind="stable")[:_MOST_NAMED]
-    lost = [f"{group.classes[row]} ({100 * drops[row]:.1f} points of recall)" for row in order if drops[row] > 0]
-    text = f"On {view}, {entry.label} loses most on {listed(lost, _MOST_NAMED)}" if lost else ""
+    order = [row for row in np.argsort(-drops, kind="stable")[:_MOST_NAMED].tolist() if drops[row] > 0]
+    if not order:
+        return ""
+    lost = listed([f"{group.classes[row]} ({100 * drops[row]:.1f} points of recall)" for row in order], _MOST_NAMED)
+    shown = class_p_values(entry)[view] < _SIGNIFICANT
+    if shown[order].all():
+        text = f"On {view}, {entry.label} loses most on {lost}"
+    else:
+        count = int((shown & (drops > 0)).sum())
+        text = (
+            f"On {view}, the largest drops measured with {entry.label} are those of {lost}. Which classes these are "
+            f"may be chance: of {len(drops):,}, {count or 'none'} alone {'are' if count > 1 else 'is'} shown to lose"
+        )
+    return f"{text}{_confusion_clause(group, entry, view)}."
+
+
+def class_p_values(entry: Entry) -> dict[str, Floats]:
+    """P-values [C] by degraded view of whether a class lost or gained recall, joint for all classes and views.
+
+    They come from the numbers of right images of each class, which bound those of McNemar's exact test, and are
+    adjusted by Holm's method. Classes without images have 1.
+    """
+    found = {}
+    for view, run in entry.runs.items():
+        before, after = run.record.views[ORIGINAL].classes, run.record.views[view].classes
+        if view != ORIGINAL and before is not None and after is not None:
+            found[view] = mcnemar_bound(before.correct, after.correct, run.record.class_images or ())
+    adjusted = holm(np.concatenate([*found.values()])) if found else np.empty(0)
+    return dict(zip(found, np.split(adjusted, max(len(found), 1)), strict=False))
+
+
+def _confusion_clause(group: Group, entry: Entry, view: str) -> str:
+    """The confusion that grew most; empty where it could be chance among all pairs of classes and views."""
     counts = entry.view(view).classes
-    if text and counts is not None and counts.confusions:
-        pair = max(counts.confusions, key=lambda pair: pair.after - pair.before)
-        true, taken = group.classes[pair.true], group.classes[pair.predicted]
-        text += f"; most often {true} is taken for {taken} ({pair.after:,} times, {pair.before:,} on the originals)"
-    return text and f"{text}."
+    if counts is None or not counts.confusions:
+        return ""
+    pair = max(counts.confusions, key=lambda pair: pair.after - pair.before)
+    tests = len(group.classes) * (len(group.classes) - 1) * len(group.degraded)
+    if tests * mcnemar_exact(pair.after, pair.before) >= _SIGNIFICANT:  # at most so many images changed
+        return ""
+    true, taken = group.classes[pair.true], group.classes[pair.predicted]
+    return f"; most often {true} is taken for {taken} ({pair.after:,} times, {pair.before:,} on the originals)"
 
 
 def recall(run: FinishedRun, view: str) -> Floats:
@@ -86,7 +122,7 @@ def _recalls(group: Group) -> Table:
             *(Column("label", "encoder"), Column("view"), Column("class")),
             *(Column("recall", "recall in the view", ".4f"), Column("drop_points", "drop in recall (points)", ".2f")),
         ),
-        note=f"The {_MOST_CLASSES} largest drops in recall; all classes are in classes.csv.",
+        note=f"The {_MOST_CLASSES} largest drops in recall; all classes are in classes.csv.{_CHOSEN}",
         data="classes.csv",
         where=lambda frame: frame["drop_points"] > 0,
         most=_MOST_CLASSES,
@@ -105,7 +141,7 @@ def _confusions(group: Group) -> Table:
     frame = pd.DataFrame(rows, columns=columns).sort_values("increase", ascending=False, kind="stable")
     note = "Images of the true class that were predicted as the other one, in the original and in the view."
     if len(frame) > _MOST_ROWS:
-        note += f" The {_MOST_ROWS} largest increases; more are in confusions.csv."
+        note += f" The {_MOST_ROWS} largest increases; more are in confusions.csv.{_CHOSEN}"
     return Table(
         f"{group.name}-confusions",
         "Confusions gained",
