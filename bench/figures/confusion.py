@@ -33,18 +33,21 @@ def confusion_matrices(counts: Mapping[str, npt.NDArray[np.integer]], class_name
         counts: Images by true and predicted class, [C, C], by view; the first `MOST_VIEWS` are drawn.
         class_names: By class.
     """
+    from matplotlib.colors import PowerNorm
+
     shown = dict(list(counts.items())[:MOST_VIEWS])
     if not shown or not class_names:
         return nothing("no confusion matrix")
     rows = _most_confused(list(shown.values()))
     names = [plain(class_names[row], _NAME_CHARACTERS) for row in rows]
     side = max(_LEAST_SIDE, (_NUMBERED_INCHES if len(rows) <= MOST_NUMBERED else _CELL_INCHES) * len(rows)) + 1
-    size = 8 if len(rows) <= MOST_NUMBERED else 7
+    numbered = len(rows) <= MOST_NUMBERED
+    size = 8 if numbered else 7
     figure, grid = new_panels(len(shown), _ACROSS, side, side)
     for place, (axes, (view, matrix)) in enumerate(zip(grid, shown.items(), strict=True)):
         cells, total = matrix[np.ix_(rows, rows)], matrix.sum(1, keepdims=True)[rows]
         shares = np.divide(cells, total, out=np.full(cells.shape, np.nan), where=total > 0)
-        image = axes.imshow(shares, cmap="viridis", vmin=0, vmax=1, aspect="auto")
+        image = axes.imshow(shares, cmap="viridis", norm=PowerNorm(1 if numbered else 0.5, 0, 1), aspect="auto")
         axes.set_title(plain(view, int(12 * side)), fontsize=10)
         axes.set(xticks=[], yticks=[])
         if place % _ACROSS == 0:

@@ -12,14 +12,13 @@ from bench.report.inputs import Choices
 from bench.report.tables import Column, Table, listed
 from bench.runs.folder import FinishedRun
 from bench.statistics.bootstrap import Floats
-from bench.statistics.significance import holm, mcnemar_bound, mcnemar_exact
+from bench.statistics.classes import SIGNIFICANT, class_p_values, is_beyond_chance
 from datamodules.degradations import ORIGINAL
 
 _MOST_CLASSES = 20
 _MOST_ROWS = 60
 _MOST_NAMED = 3
 _FEWEST_IMAGES = 20
-_SIGNIFICANT = 0.05
 _CHOSEN = " Chosen as the largest of many, they tend to be smaller on other images."
 
 
@@ -48,7 +47,12 @@ def _finding(group: Group) -> str:
     if not order:
         return ""
     lost = listed([f"{group.classes[row]} ({100 * drops[row]:.1f} points of recall)" for row in order], _MOST_NAMED)
-    shown = class_p_values(entry)[view] < _SIGNIFICANT
+    pairs = {
+        other: (measured.record.views[ORIGINAL], entry.view(other))
+        for other, measured in entry.runs.items()
+        if other != ORIGINAL
+    }
+    shown = class_p_values(pairs, images)[view] < SIGNIFICANT
     if shown[order].all():
         text = f"On {view}, {entry.label} loses most on {lost}"
     else:
@@ -60,29 +64,13 @@ def _finding(group: Group) -> str:
     return f"{text}{_confusion_clause(group, entry, view)}."
 
 
-def class_p_values(entry: Entry) -> dict[str, Floats]:
-    """P-values [C] by degraded view of whether a class lost or gained recall, joint for all classes and views.
-
-    They come from the numbers of right images of each class, which bound those of McNemar's exact test, and are
-    adjusted by Holm's method. Classes without images have 1.
-    """
-    found = {}
-    for view, run in entry.runs.items():
-        before, after = run.record.views[ORIGINAL].classes, run.record.views[view].classes
-        if view != ORIGINAL and before is not None and after is not None:
-            found[view] = mcnemar_bound(before.correct, after.correct, run.record.class_images or ())
-    adjusted = holm(np.concatenate([*found.values()])) if found else np.empty(0)
-    return dict(zip(found, np.split(adjusted, max(len(found), 1)), strict=False))
-
-
 def _confusion_clause(group: Group, entry: Entry, view: str) -> str:
     """The confusion that grew most; empty where it could be chance among all pairs of classes and views."""
     counts = entry.view(view).classes
     if counts is None or not counts.confusions:
         return ""
     pair = max(counts.confusions, key=lambda pair: pair.after - pair.before)
-    tests = len(group.classes) * (len(group.classes) - 1) * len(group.degraded)
-    if tests * mcnemar_exact(pair.after, pair.before) >= _SIGNIFICANT:  # at most so many images changed
+    if not is_beyond_chance(pair, len(group.classes), len(group.degraded)):
         return ""
     true, taken = group.classes[pair.true], group.classes[pair.predicted]
     return f"; most often {true} is taken for {taken} ({pair.after:,} times, {pair.before:,} on the originals)"
