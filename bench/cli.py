@@ -8,7 +8,7 @@ from bench.command_line.ending import ended_by_signals, fail, mistakes_in_one_li
 from bench.command_line.help import COMMANDS, LIGHTNING_COMMANDS, command_help, installed_version, overview
 
 _HELP = ("-h", "--help")
-_RESUMED = ("test", "predict", "sweep", "export", "tables")  # given again, they go on where they stopped
+_RESUMED = ("test", "predict", "sweep", "repair", "export", "tables")  # given again, they go on where they stopped
 
 
 def _sweep(words: Sequence[str]) -> int:
@@ -41,6 +41,12 @@ def _tables(words: Sequence[str]) -> None:
     main(words)
 
 
+def _repair(words: Sequence[str]) -> int:
+    from bench.repair.command import main
+
+    return main(words)
+
+
 def _export(words: Sequence[str]) -> None:
     from bench.export.command import main
 
@@ -52,6 +58,7 @@ _OWN_COMMANDS: dict[str, Callable[[Sequence[str]], int | None]] = {
     "report": _report,
     "references": _references,
     "audit": _audit,
+    "repair": _repair,
     "tables": _tables,
     "export": _export,
 }

@@ -118,7 +118,8 @@ class Outcomes:
         "encode",
     )
     decode_ms: Tensor = _time(
-        "Processor time of decoding the encoded view, as of encoding; of the files of `ViewFolders` reading included.",
+        "Processor time of decoding, all threads together: of a chain and of several saves the sum, of a file of "
+        "`ViewFolders` that of reading it, too; unknown where nothing was encoded, or the file is not the codec's own.",
         "decode",
     )
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bench.clip.zero_shot import ZeroShotClassifier
 from bench.figures.interpolation import Step, interpolation_curves
-from bench.figures.style import to_pixels
+from bench.figures.tensorboard import write_figure
 from bench.finetuning.export import configuration, export, model_card
 from bench.finetuning.interpolation import BEST, best_alpha, check_alphas, interpolate
 from bench.finetuning.optimisation import nothing_learnt
@@ -166,7 +166,7 @@ class FineTuningWriter(Callback):
             if view != ORIGINAL
         }
         figure = interpolation_curves(ways, "precision on the view")
-        writer.add_image("interpolation/curve", to_pixels(figure), dataformats="HWC")
+        write_figure(writer, "interpolation/curve", figure)
         writer.add_text("model_card", card)
         writer.flush()  # what its thread could not write is raised here
 

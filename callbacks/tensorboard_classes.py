@@ -9,7 +9,7 @@ from torch.utils.tensorboard import SummaryWriter
 from bench.figures.classes import ClassPanel, class_maps
 from bench.figures.confusion import confusion_matrices
 from bench.figures.ranking import MOST_ROWS, Change, ranking_card
-from bench.figures.style import to_pixels
+from bench.figures.tensorboard import write_figure
 from bench.metrics import confusion_matrix
 from bench.outcomes import Outcomes
 from bench.runs.view_record import ViewRecord
@@ -18,6 +18,7 @@ from datamodules.degradations import ORIGINAL
 MOST_VIEWS = 6
 """That have cards."""
 
+_MAY_BE_CHANCE = ", which may be chance"
 _SHARES = {"recall": 1, "precision": 0}  # by the axis of the confusion matrix that is summed
 
 
@@ -35,22 +36,29 @@ def write_classes(
         outcomes: Of labelled images, by view.
         class_names: By label.
     """
+    from bench.statistics.classes import SIGNIFICANT, class_p_values  # imports SciPy
+
     counts = {view: confusion_matrix(rows, len(class_names)).numpy() for view, rows in outcomes.items()}
     shares = {title: [_shares(matrix, axis) for matrix in counts.values()] for title, axis in _SHARES.items()}
     panels = [ClassPanel(f"{title} per class", np.stack(columns, axis=1)) for title, columns in shares.items()]
     classes = class_maps(panels, class_names, list(counts), "share of images", drops=False)
-    writer.add_image("report_full_size/per_class", to_pixels(classes), dataformats="HWC")
-    confusion = confusion_matrices(counts, class_names)
-    writer.add_image("report_full_size/confusion", to_pixels(confusion), dataformats="HWC")
+    write_figure(writer, "report_full_size/per_class", classes)
+    write_figure(writer, "report_full_size/confusion", confusion_matrices(counts, class_names))
     recall, images = dict(zip(counts, shares["recall"], strict=True)), counts[ORIGINAL].sum(1)
+    pairs = {view: (views[ORIGINAL], found) for view, found in views.items() if view != ORIGINAL}
+    p_values = class_p_values(pairs, tuple(images.tolist()))
     for view in _worst(views):
-        _write(writer, f"report/recall/{view}", recall_changes(view, recall, class_names), "recall")
-        told = confusion_changes(view, views[view], images, class_names)
+        shown = p_values[view] < SIGNIFICANT
+        _write(writer, f"report/recall/{view}", recall_changes(view, recall, class_names, shown), "recall")
+        told = confusion_changes(view, views[view], images, class_names, len(pairs))
         _write(writer, f"report/confusions/{view}", told, "share of the true class")
 
 
 def recall_changes(
-    view: str, recall: Mapping[str, npt.NDArray[np.float64]], class_names: Sequence[str]
+    view: str,
+    recall: Mapping[str, npt.NDArray[np.float64]],
+    class_names: Sequence[str],
+    shown: npt.NDArray[np.bool_],
 ) -> tuple[str, list[Change]]:
     """The classes whose recall fell most, and a sentence on the first; none where none fell.
 
@@ -58,6 +66,7 @@ def recall_changes(
         view: Its name.
         recall: By view, float [C], NaN where a class has no image.
         class_names: By class.
+        shown: Whether a class has lost or gained beyond chance, bool [C].
     """
     before, after = recall[ORIGINAL], recall[view]
     order = np.argsort(after - before, kind="stable")  # NaN comes last
@@ -66,11 +75,12 @@ def recall_changes(
         return "", []
     first = fallen[0]
     said = f"{view}: recall of {class_names[first]} falls most, from {before[first]:.2f} to {after[first]:.2f}"
+    said += "" if shown[first] else _MAY_BE_CHANCE
     return said, [Change(class_names[place], float(before[place]), float(after[place])) for place in fallen]
 
 
 def confusion_changes(
-    view: str, found: ViewRecord, class_images: npt.NDArray[np.int64], class_names: Sequence[str]
+    view: str, found: ViewRecord, class_images: npt.NDArray[np.int64], class_names: Sequence[str], views: int
 ) -> tuple[str, list[Change]]:
     """The confusions that grew most, and a sentence on the first; none where none grew.
 
@@ -79,13 +89,17 @@ def confusion_changes(
         found: What was measured of it.
         class_images: Number of images of each class.
         class_names: By class.
+        views: Number of degraded views from whose confusions a reader chooses.
     """
+    from bench.statistics.classes import is_beyond_chance  # imports SciPy
+
     if found.classes is None or not found.classes.confusions:
         return "", []
     first, *_ = pairs = found.classes.confusions
     true, taken = class_names[first.true], class_names[first.predicted]
     count = f"{first.after:,} of {class_images[first.true]:,} {true}"
     said = f"{view}: {count} are taken for {taken} (original: {first.before:,})"
+    said += "" if is_beyond_chance(first, len(class_names), views) else _MAY_BE_CHANCE
     return said, [
         Change(
             f"{class_names[one.true]} \N{RIGHTWARDS ARROW} {class_names[one.predicted]}",
@@ -99,7 +113,7 @@ def confusion_changes(
 def _write(writer: SummaryWriter, tag: str, told: tuple[str, list[Change]], quantity: str) -> None:
     statement, changes = told
     if changes:
-        writer.add_image(tag, to_pixels(ranking_card(statement, changes, quantity)), dataformats="HWC")
+        write_figure(writer, tag, ranking_card(statement, changes, quantity))
 
 
 def _worst(views: Mapping[str, ViewRecord]) -> list[str]:

@@ -7,7 +7,8 @@ from functools import cached_property
 from torch.utils.tensorboard import SummaryWriter
 
 from bench.figures.curves import Line, Measured, Panel, quality_card, quality_curves, rate_card, rate_curves
-from bench.figures.style import codec_looks, to_pixels
+from bench.figures.style import codec_looks
+from bench.figures.tensorboard import write_figure
 from bench.runs.answer_text import cost
 from bench.runs.view_record import ViewRecord
 from datamodules.degradations import ORIGINAL, curves
@@ -38,11 +39,10 @@ class RunCurves:
             for quantity in _TITLES:
                 panel = self._panel(quantity, codec, points)
                 card = quality_card(panel, self._statement(quantity, points[0][1]))
-                writer.add_image(f"answer/{quantity}/{codec}", to_pixels(card), dataformats="HWC")
+                write_figure(writer, f"answer/{quantity}/{codec}", card)
         if qualities:
             panels = [self._panel(quantity, *codec) for quantity in _TITLES for codec in qualities.items()]
-            whole = to_pixels(quality_curves(panels))
-            writer.add_image("report_full_size/curves", whole, dataformats="HWC")
+            write_figure(writer, "report_full_size/curves", quality_curves(panels))
         self._write_rates(writer)
 
     @cached_property
@@ -77,10 +77,10 @@ class RunCurves:
             for (codec, settings), look in zip(rates.items(), looks.values(), strict=True)
         ]
         panel = Panel(self.encoder, lines, original=self._measured("precision", ORIGINAL))
-        writer.add_image("report_full_size/rate", to_pixels(rate_curves([panel])), dataformats="HWC")
+        write_figure(writer, "report_full_size/rate", rate_curves([panel]))
         if any(value > 0 for value in bits.values()):
             card = rate_card(panel, f"{self.encoder}: precision over bits per pixel, n = {self.images:,}")
-            writer.add_image("answer/rate", to_pixels(card), dataformats="HWC")
+            write_figure(writer, "answer/rate", card)
 
     def _panel(self, quantity: str, codec: str, points: list[tuple[float, str]]) -> Panel:
         measured = [(x, self._measured(quantity, view)) for x, view in points]

@@ -9,7 +9,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from bench.evaluation import WholeRun, ZeroShotEvaluation
 from bench.figures.flips import Flip, flip_gallery
-from bench.figures.style import to_pixels
+from bench.figures.tensorboard import write_figure
 from bench.outcomes import Outcomes
 from bench.runs.answer_text import answer_markdown
 from bench.runs.folder import RunFolder
@@ -77,8 +77,8 @@ class TensorBoardReport(OutcomeCallback):
         for view in list(run.outcomes)[1:]:
             flips = self._flips(module, run.outcomes, view)
             statement = f"{module.measured[view].flipped:,} of {len(run.outcomes[ORIGINAL]):,} predictions changed"
-            pixels = to_pixels(flip_gallery(flips, view, f"{statement},\nthe largest effects first"))
-            writer.add_image(f"report/flips/{view}", pixels, dataformats="HWC")
+            gallery = flip_gallery(flips, view, f"{statement},\nthe largest effects first")
+            write_figure(writer, f"report/flips/{view}", gallery)
         order = [("precision", [ORIGINAL]), ("drop", list(run.outcomes)), ("precision", list(run.outcomes)[1:])]
         headlines = {  # TensorBoard shows the first five
             f"test/{metric}/{view}": module.measured[view].metrics[metric]

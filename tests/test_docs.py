@@ -81,7 +81,7 @@ class TestCommands:
             "tables.command._show",
         ):
             monkeypatch.setattr(f"bench.{work}", begin)
-        for work in ("folder", "configured"):
+        for work in ("folder", "configured", "built"):
             monkeypatch.setattr(f"bench.command_line.data.{work}", begin)
         with pytest.raises(BeginsError):
             main(list(words))

@@ -17,7 +17,7 @@ from bench.attribution.explanations import (
 )
 from bench.attribution.spectra import Spectrum, costliest_blocks, mean_spectrum, spectra_table
 from bench.figures.frequencies import frequency_maps
-from bench.figures.style import to_pixels
+from bench.figures.tensorboard import write_figure, write_pixels
 from bench.runs.files import write_atomically
 from bench.runs.folder import RunFolder
 
@@ -56,8 +56,8 @@ class AttributionReport:
         Image.fromarray(figure).save(path)
         if self.writer is not None:
             for view, card in cards.items():
-                self.writer.add_image(f"attribution/{index}/{view}", card, dataformats="HWC")
-            self.writer.add_image(f"attribution_all_views/{index}", figure, dataformats="HWC")
+                write_pixels(self.writer, f"attribution/{index}/{view}", card)
+            write_pixels(self.writer, f"attribution_all_views/{index}", figure)
 
     def add_maps(self, index: int, arrays: dict[str, npt.NDArray[Any]]) -> None:
         """Write one image's arrays: `maps/<index>.npz`."""
@@ -112,5 +112,4 @@ class AttributionReport:
             write_atomically(path, table.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
         if self.writer is not None:
             for mean in means:
-                picture = to_pixels(frequency_maps(mean))
-                self.writer.add_image(f"attribution_frequencies/{mean.view}", picture, dataformats="HWC")
+                write_figure(self.writer, f"attribution_frequencies/{mean.view}", frequency_maps(mean))

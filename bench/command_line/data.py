@@ -1,9 +1,9 @@
 """What is audited: a folder, or the data of a configuration."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from datamodules.degradations import DEFAULT_DEGRADATIONS, ORIGINAL
 from datamodules.errors import UserError
@@ -76,15 +76,9 @@ def configured(config: str, words: Sequence[str], command: str) -> "DegradedData
     Raises:
         UserError: They cannot be had.
     """
-    import jsonargparse
-
-    import datamodules
     from bench.command_line.configs import find_config, read_config
     from bench.command_line.yaml_text import read_options
-    from datamodules.base import DegradedDataModule
 
-    for name in datamodules.__all__:
-        getattr(datamodules, name)  # short names of classes are those of imported ones
     content = read_config(find_config(config)).get("data")
     content = {"class_path": content} if isinstance(content, str) else content
     if not isinstance(content, dict) or "class_path" not in content:
@@ -96,17 +90,34 @@ def configured(config: str, words: Sequence[str], command: str) -> "DegradedData
         return name.removeprefix("--data.")
 
     arguments = dict(content.get("init_args") or {}) | read_options(words, option_of_data)
+    data = built(content["class_path"], arguments)
+    data.prepare_data()
+    data.setup("predict")
+    return data
+
+
+def built(class_path: str, arguments: Mapping[str, Any]) -> "DegradedDataModule":
+    """The data of a class and its arguments as a configuration names them; nothing is opened.
+
+    Raises:
+        UserError: There is no such class, or it takes no such arguments.
+    """
+    import jsonargparse
+
+    import datamodules
+    from datamodules.base import DegradedDataModule
+
+    for name in datamodules.__all__:
+        getattr(datamodules, name)  # short names of classes are those of imported ones
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(DegradedDataModule, "data")
     try:
-        parsed = parser.parse_object({"data": {"class_path": content["class_path"], "init_args": arguments}})
+        parsed = parser.parse_object({"data": {"class_path": class_path, "init_args": dict(arguments)}})
         data: DegradedDataModule = parser.instantiate_classes(parsed).data
     except UserError:
         raise
     except Exception as error:
         raise _refusal(error) from error
-    data.prepare_data()
-    data.setup("predict")
     return data
 
 

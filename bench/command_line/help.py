@@ -17,6 +17,7 @@ COMMANDS: Mapping[str, str] = {
     "predict": "the same for images without labels: which predictions change",
     "fit": "fine-tune an encoder so that compression costs it less, or train one",
     "validate": "measure on the held-out images of a fit",
+    "repair": "fit, test and report in one: an encoder that compression of these images costs less",
     "sweep": "a grid of test or fit runs, resumable and shared by any number of processes",
     "references": "published figures, and how many cells of some runs can be checked against them",
     "report": "tables, figures and statistics from the results of any number of runs",

@@ -18,6 +18,7 @@ from bench.command_line.ending import one_line
 _LOGGERS = ("", "lightning", "lightning.pytorch", "lightning.fabric")
 _ADVERTISEMENT = re.compile(r"\bTip:|litlogger|litmodels|lightning\.ai")
 _NO_DEVICE = re.compile(r"(GPU|TPU|HPU|IPU) available: False")
+_PROGRESS = re.compile(r"\w[\w ]*: [\d,]+ of [\d,]+ batches \(")
 _SECONDS_BETWEEN = 10.0
 
 
@@ -56,6 +57,16 @@ def arrange_progress(trainer: Trainer) -> None:
     if bars and type(bars[0]).__module__.startswith("lightning.") and not sys.stderr.isatty():
         bars = [ProgressLines()]
     callbacks[:] = [*bars, *others]
+
+
+def last_progress(lines: str) -> str | None:
+    r"""The last line of `ProgressLines` in what a run has printed; None where there is none.
+
+    >>> last_progress("Seed set to 0\ntesting: 3 of 8 batches (38%), about 0:00:50 left\nwarning: x\n")
+    'testing: 3 of 8 batches (38%), about 0:00:50 left'
+    """
+    found = [line for line in lines.splitlines() if _PROGRESS.match(line)]
+    return found[-1] if found else None
 
 
 class ProgressLines(ProgressBar):

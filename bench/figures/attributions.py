@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bench.attribution.overlay import Layer, Overlay
 
 MOST_VIEWS = 24
+_MOST_ACROSS = 6  # are legible side by side on a page
 _TILE_INCHES = (2.3, 2.55)
 _LINE_CHARACTERS = 40
 _CARD_INCHES, _CARD_TILE_INCHES, _CARD_HEAD_INCHES = (6.9, 8.5), 3.35, 1.45
@@ -61,7 +62,7 @@ class AttributedView:
 def attribution_picture(
     title: str, views: Sequence[AttributedView], overlay: "Overlay", baseline: str, sigma: float
 ) -> "Figure":
-    """A column per view; the images in the first row, then a row per layer of the overlay.
+    """A column per view; the images in the first row, then a row per layer of the overlay; of many views in blocks.
 
     Args:
         title: Which image it is.
@@ -74,10 +75,23 @@ def attribution_picture(
     if not shown:
         return nothing(f"{plain(title)}: no view")
     drawn, layers = _layers(shown, overlay, sigma)
-    figure, grid = new_panels(len(shown) * (1 + len(layers)), len(shown), *_TILE_INCHES)
-    figure.suptitle(plain(title, 30 + 20 * len(shown)), fontsize=11)
-    for column, view in enumerate(shown):
-        first, *others = grid[column :: len(shown)]
+    rows = 1 + len(layers)
+    blocks = -(-len(shown) // _MOST_ACROSS)
+    across = -(-len(shown) // blocks)
+    figure, grid = new_panels(blocks * rows * across, across, *_TILE_INCHES)
+    figure.suptitle(plain(title, 30 + 20 * across), fontsize=11)
+    for place in range(blocks * across):
+        block, column = divmod(place, across)
+        first, *others = grid[block * rows * across + column : (block + 1) * rows * across : across]
+        if column == across - 1:
+            for axes, layer in zip(others, layers, strict=True):
+                if layer.end:
+                    _colour_bar(figure, axes, layer.end)
+        if place >= len(shown):
+            for axes in (first, *others):
+                axes.axis("off")
+            continue
+        view = shown[place]
         _show(first, view.image, view.right)
         lines = "\n".join(plain(line, _LINE_CHARACTERS) for line in _lines(view))
         first.set_title(lines, fontsize=8, **_emphasis(view))
@@ -89,9 +103,6 @@ def attribution_picture(
                 axes.imshow(layer.pictures[drawn.index(view.name)].transpose(1, 2, 0))
             elif view.attribution is not None:
                 _write(axes, "the attribution\nis not finite")
-    for row, layer in enumerate(layers, 1):
-        if layer.end:
-            _colour_bar(figure, grid[(row + 1) * len(shown) - 1], layer.end)
     name = plain(baseline)
     told = (
         f"Score: probability of the true class. Sum: of the attribution of loss(view) - loss({name}) over pixels; "

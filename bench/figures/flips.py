@@ -3,12 +3,13 @@
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from bench.figures.lettering import plain
+from bench.figures.lettering import explain_codes, plain
+from bench.figures.pixel_image import pixel_image
 from bench.figures.style import finish, mark, mark_colour, new_figure, nothing
 
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ Pixels = npt.NDArray[np.uint8]
 _WIDTH_INCHES, _TILE_INCHES = 3.45, 1.66
 _HEAD_INCHES, _TITLE_INCHES = 0.65, 0.42
 _PAIR_INCHES, _CROP_INCHES = _TITLE_INCHES + _TILE_INCHES + 0.25, _TILE_INCHES + 0.1
+_TITLE_GAP_INCHES, _CAPTION_GAP_INCHES, _CODES_INCHES = 0.08, 0.05, 0.55
 _NAME_CHARACTERS, _TITLE_CHARACTERS = 34, 22
+_DPI = 150  # half the bytes of a card's 200: photographs weigh more than lines
 _PHOTOGRAPH = 160  # pixels of the longer side from which compression is not seen in the whole
 _CROP_SHARE = 4  # of the shorter side
 
@@ -61,48 +64,70 @@ def flip_gallery(flips: Sequence[Flip], view: str, statement: str = "") -> "Figu
     if not flips:
         return nothing(f"{name}: no prediction changed")
     crops = [_crops(flip) for flip in flips]
-    rows = [height for crop in crops for height in (_PAIR_INCHES, *([_CROP_INCHES] if crop else []))]
-    height = _HEAD_INCHES + sum(rows)
+    height = _HEAD_INCHES + sum(_PAIR_INCHES + (_CROP_INCHES if crop else 0) for crop in crops)
+    height += _CODES_INCHES if explain_codes(_names(flips)) else 0
     figure = new_figure(_WIDTH_INCHES, height)
     figure.set_layout_engine("none")  # long names would make the images small
-    figure.set_dpi(200)
+    figure.set_dpi(_DPI)
     title = "\n".join(part for part in (f"original | {name}", statement) if part)
     figure.suptitle(title, fontsize=10, fontweight="bold", y=1 - 0.08 / height, va="top")
     top = _HEAD_INCHES
     for flip, crop in zip(flips, crops, strict=True):
-        _draw_pair(_two_axes(figure, top + _TITLE_INCHES), flip)
+        _draw_pair(figure, top + _TITLE_INCHES, flip)
         top += _PAIR_INCHES
         if crop is not None:
-            for axes, pixels in zip(_two_axes(figure, top), crop, strict=True):
-                _show(axes, pixels)
+            for place, pixels in enumerate(crop):
+                _place(figure, place, top, pixels)
             top += _CROP_INCHES
     return finish(figure)
 
 
-def _two_axes(figure: "Figure", top: float) -> list[Any]:
-    """Side by side, so many inches below the figure's upper edge."""
+def _names(flips: Sequence[Flip]) -> list[str]:
+    return [_short(name) for flip in flips for name in (flip.before, flip.after, flip.label or "")]
+
+
+def _short(name: str) -> str:
+    """A name that fits on two lines, also where its characters have become codes."""
+    shown = plain(name, _NAME_CHARACTERS)
+    return shown if len(shown) <= _NAME_CHARACTERS else f"{shown[: _NAME_CHARACTERS - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
+def _draw_pair(figure: "Figure", top: float, flip: Flip) -> None:
+    """Original and view side by side, so many inches below the figure's upper edge, with what is said of them."""
     width, height = figure.get_size_inches()
-    left = [(width - 2 * _TILE_INCHES) / 3 * (1 + place) + _TILE_INCHES * place for place in range(2)]
-    bottom, tall = 1 - (top + _TILE_INCHES) / height, _TILE_INCHES / height
-    return [figure.add_axes((start / width, bottom, _TILE_INCHES / width, tall)) for start in left]
-
-
-def _draw_pair(pair: Sequence[Any], flip: Flip) -> None:
     images, names = (flip.original, flip.degraded), (flip.before, flip.after)
-    for axes, pixels, name, confidence in zip(pair, images, names, flip.confidences, strict=True):
-        _show(axes, pixels)
+    for place, (pixels, name, confidence) in enumerate(zip(images, names, flip.confidences, strict=True)):
+        left, above, wide, tall = _place(figure, place, top, pixels)
         right = None if flip.label is None else name == flip.label
         sign = "" if right is None else f"{mark(right)} "
-        colour = "black" if right is None else mark_colour(right)
-        said = textwrap.fill(f"{sign}{plain(name, _NAME_CHARACTERS)} {confidence:.2f}", _TITLE_CHARACTERS)
-        axes.set_title(said, fontsize=9, color=colour, fontweight="bold" if right is False else "normal")
-    truth = "" if flip.label is None else f", true: {plain(flip.label, _NAME_CHARACTERS)}"
-    pair[0].text(0, -0.03, f"#{flip.index}{truth}", fontsize=8, va="top", transform=pair[0].transAxes)
+        said = textwrap.fill(f"{sign}{_short(name)} {confidence:.2f}", _TITLE_CHARACTERS)
+        figure.text(
+            (left + wide / 2) / width, 1 - (above - _TITLE_GAP_INCHES) / height, said, ha="center", fontsize=9,
+            color="black" if right is None else mark_colour(right), fontweight="bold" if right is False else "normal",
+        )  # fmt: skip
+        if place == 0:
+            truth = "" if flip.label is None else f", true: {_short(flip.label)}"
+            below = 1 - (above + tall + _CAPTION_GAP_INCHES) / height
+            figure.text(left / width, below, f"#{flip.index}{truth}", fontsize=8, va="top")
 
 
-def _show(axes: Any, pixels: Pixels) -> None:
-    axes.axis("off")
-    axes.imshow(pixels.transpose(1, 2, 0), interpolation="nearest" if max(pixels.shape[1:]) < _PHOTOGRAPH else "auto")
+def _place(figure: "Figure", place: int, top: float, pixels: Pixels) -> tuple[float, float, float, float]:
+    """Put an image into the middle of the tile at the left (0) or right (1): its left, top, width and height in inches.
+
+    Args:
+        figure: That has the tile.
+        place: Of the tile in its row.
+        top: Of the row, in inches below the figure's upper edge.
+        pixels: uint8 [3, H, W].
+    """
+    sides = np.array(pixels.shape[1:])
+    tall, wide = (_TILE_INCHES * sides / sides.max()).tolist()
+    margin = (_WIDTH_INCHES - 2 * _TILE_INCHES) / 3
+    left = margin + place * (margin + _TILE_INCHES) + (_TILE_INCHES - wide) / 2
+    above = top + (_TILE_INCHES - tall) / 2
+    bottom = figure.get_figheight() - above - tall
+    figure.add_artist(pixel_image(pixels, (left, bottom, left + wide, bottom + tall)))
+    return left, above, wide, tall
 
 
 def _crops(flip: Flip) -> tuple[Pixels, Pixels] | None:

@@ -210,6 +210,31 @@ def signed_colours(middle: str) -> Any:
     return LinearSegmentedColormap.from_list("attribution", [lowered, middle, raised])
 
 
+def name_cells(axes: Any, names: Sequence[str], side: str, size: float, rotation: float = 0) -> None:
+    """Names of the rows or columns of a heat map; of many without ticks, each of which takes some ten times as long.
+
+    Args:
+        axes: Of the heat map.
+        names: In order.
+        side: "left" for rows, "bottom" for columns.
+        size: Of the letters, in points.
+        rotation: In degrees.
+    """
+    rows = side == "left"
+    if len(names) <= MOST_NUMBERED:
+        (axes.set_yticks if rows else axes.set_xticks)(range(len(names)), names, rotation=rotation)
+        axes.tick_params(axis="y" if rows else "x", labelsize=size)
+        return
+    longest = max(names, key=len)
+    style = {"ha": "right" if rows else "center", "va": "center" if rows else "top", "textcoords": "offset points"}
+    edge = axes.get_yaxis_transform() if rows else axes.get_xaxis_transform()
+    for place, name in enumerate(names):
+        axes.annotate(
+            name, (0, place) if rows else (place, 0), (-4, 0) if rows else (0, -4), edge,
+            annotation_clip=False, fontsize=size, rotation=rotation, in_layout=name is longest, **style,
+        )  # fmt: skip
+
+
 def write_numbers(axes: Any, image: Any, least: float = 0.0, decimals: int = 2, bold: Any = None) -> None:
     """The values in a heat map's cells, from `least` in size; in black or white, whichever is legible.
 

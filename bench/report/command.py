@@ -4,11 +4,17 @@ import argparse
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.command_line.ending import OneLineParser
 from bench.references.names import NAMES, require_names
 from datamodules.text import printable
+
+if TYPE_CHECKING:
+    from bench.report.groups import Group
+    from bench.report.inputs import Inputs
 
 TITLE = "Zero-shot precision of CLIP under image compression"
 
@@ -45,28 +51,60 @@ def main(args: Sequence[str]) -> None:
     require_names(options.against)
     import pandas as pd  # which --help can do without
 
-    with pd.option_context("mode.string_storage", "python"):  # pyarrow's strings cannot hold every name of a file
-        _report(options)
-
-
-def _report(options: argparse.Namespace) -> None:
     from bench.report.answers import answers_of
+    from bench.report.size_findings import size_findings
+    from bench.report.writer import PAGE
+
+    with pd.option_context("mode.string_storage", "python"):  # pyarrow's strings cannot hold every name of a file
+        against = tuple(dict.fromkeys(options.against))
+        made = make_report(options.runs, options.output, options.title, options.drop, against)
+        lines = [f"not used: {path}: {reason}" for path, reason in made.inputs.unused.items()]
+        for group in made.groups:
+            if found := size_findings(answers_of(group, options.drop), []):
+                lines += [f"{group.title}:", *(f"  {sentence}" for sentence in found)]
+    print(*map(printable, [*lines, made.summary, f"written to {options.output / PAGE}"]), sep="\n")
+
+
+@dataclass(frozen=True)
+class MadeReport:
+    """A report that was written.
+
+    Attributes:
+        summary: It in a sentence.
+        inputs: What it was made from.
+        groups: Of runs, in its order.
+    """
+
+    summary: str
+    inputs: "Inputs"
+    groups: "Sequence[Group]"
+
+
+def make_report(
+    runs: Sequence[Path], output: Path, title: str = TITLE, points: float = 1.0, against: Sequence[str] = ()
+) -> MadeReport:
+    """Write a report; pandas' strings have to be Python's.
+
+    Args:
+        runs: Folders with runs, or result files.
+        output: Folder to write into.
+        title: Of the report.
+        points: The drop that is too much, in percentage points.
+        against: Sources of published figures to compare with.
+
+    Raises:
+        UserError: Nothing can be read, or the output folder cannot be used.
+    """
     from bench.report.contents import compose
     from bench.report.inputs import Choices, read_inputs
-    from bench.report.size_findings import size_findings
-    from bench.report.writer import PAGE, write_report
+    from bench.report.writer import write_report
 
-    inputs = read_inputs(options.runs)
+    inputs = read_inputs(runs)
     _say(f"{len(inputs.runs)} results read, computing")
-    choices = Choices(options.drop, tuple(dict.fromkeys(options.against)), inputs.fits)
-    report, groups = compose(options.title, inputs, choices)
+    report, groups = compose(title, inputs, Choices(points, tuple(against), inputs.fits))
     _say("drawing and writing")
-    write_report(report, options.output)
-    lines = [f"not used: {path}: {reason}" for path, reason in inputs.unused.items()]
-    for group in groups:
-        if found := size_findings(answers_of(group, options.drop), []):
-            lines += [f"{group.title}:", *(f"  {sentence}" for sentence in found)]
-    print(*map(printable, [*lines, report.summary, f"written to {options.output / PAGE}"]), sep="\n")
+    write_report(report, output)
+    return MadeReport(report.summary, inputs, groups)
 
 
 def _one_source_each(args: Sequence[str]) -> list[str]:

@@ -3,6 +3,7 @@
 import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from bench.metrics import METRICS
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 MISSING = "\N{EN DASH}"
 
-_MOST_ACROSS = 8
+_MOST_ACROSS = 8  # have room on a page 1400 pixels wide
 
 Flags = Callable[["pd.DataFrame"], "pd.Series"]
 """Which rows of a frame are meant."""
@@ -70,7 +71,8 @@ class Table:
         frame: A row per measurement.
         columns: What is shown, in order.
         across: The column of the frame whose values become columns, which hold the last of `columns`; rows are then
-            those of equal values in the columns before it. Empty for a table as tidy as its frame.
+            those of equal values in the columns before it. Too many of them to stand side by side become rows. Empty
+            for a table as tidy as its frame.
         note: Below the title.
         data: The CSV file that gets the whole frame; empty for none. Groups share their files.
         where: Rows that are shown; all where None.
@@ -125,20 +127,42 @@ class Layout:
 def lay_out(table: Table) -> Layout:
     """The cells of a table."""
     frame = table.frame if table.where is None else table.frame[table.where(table.frame)]
-    records = frame.to_dict("records")
+    records = (frame if table.across else frame[: table.most]).to_dict("records")
     columns = [_cells(column, frame, records) for column in table.columns]
     heads, rows = [column.head for column in table.columns], [list(row) for row in zip(*columns, strict=True)]
     if table.across:
-        places = frame[table.across]
-        kinds = places.cat.categories if hasattr(places, "cat") else places.unique()
-        spread: dict[tuple[str, ...], tuple[list[Cell], dict[Any, Cell]]] = {}
-        for kind, (*keys, cell) in zip(places, rows, strict=True):
-            spread.setdefault(tuple(key.text for key in keys), (keys, {}))[1][kind] = cell
-        kinds = [kind for kind in kinds if any(kind in cells for _, cells in spread.values())]
-        heads = [*heads[:-1], *map(str, kinds)]
-        rows = [[*keys, *(cells.get(kind, Cell(MISSING)) for kind in kinds)] for keys, cells in spread.values()]
+        heads, rows = _across(heads, rows, frame[table.across], table.most)
     numeric = [any(row[place].value is not None for row in rows) for place in range(len(heads))]
-    return Layout(heads, numeric, rows[: table.most])
+    return Layout(heads, numeric, rows)
+
+
+def _across(
+    heads: list[str], rows: list[list[Cell]], places: "pd.Series", most: int
+) -> tuple[list[str], list[list[Cell]]]:
+    """Heads and rows of a table whose values stand side by side, or below each other where they have no room so.
+
+    Args:
+        heads: Of the columns; the last is that of the values.
+        rows: Of as many cells.
+        places: What each row's value stands under.
+        most: Rows that are shown at most, as they are side by side.
+    """
+    spread: dict[tuple[str, ...], tuple[list[Cell], dict[Any, Cell]]] = {}
+    for place, (*keys, cell) in zip(places, rows, strict=True):
+        spread.setdefault(tuple(key.text for key in keys), (keys, {}))[1][place] = cell
+    shown = [*spread.values()][:most]
+    kinds = places.cat.categories if hasattr(places, "cat") else places.unique()
+    kinds = [kind for kind in kinds if any(kind in cells for _, cells in spread.values())]
+    crowded = len(kinds) > _MOST_ACROSS
+    if crowded and len(heads) == 2 and len(kinds) > len(shown):
+        heads = [str(places.name), *(key.text for (key,), _ in shown)]
+        return heads, [[Cell(str(kind)), *(cells.get(kind, Cell(MISSING)) for _, cells in shown)] for kind in kinds]
+    if crowded and len(heads) > 2:
+        every = [(keys, kind, cells[kind]) for keys, cells in shown for kind in kinds if kind in cells]
+        heads = [*heads[:-1], str(places.name), heads[-1]]
+        return heads, [[*keys, Cell(str(kind)), cell] for keys, kind, cell in every]
+    heads = [*heads[:-1], *map(str, kinds)]
+    return heads, [[*keys, *(cells.get(kind, Cell(MISSING)) for kind in kinds)] for keys, cells in shown]
 
 
 def _cells(column: Column, frame: "pd.DataFrame", records: list[dict[str, Any]]) -> list[Cell]:
@@ -146,10 +170,10 @@ def _cells(column: Column, frame: "pd.DataFrame", records: list[dict[str, Any]])
     if column.interval:
         form = column.form.lstrip("+")
         details = (f"[{{{column.name}_low:{form}}}, {{{column.name}_high:{form}}}]", *details)
-    bold, marked = ([False] * len(frame) if flags is None else flags(frame) for flags in (column.bold, column.marked))
+    bold, marked = (repeat(False) if flags is None else flags(frame) for flags in (column.bold, column.marked))
     return [
         _cell(column, row, details, bool(strong), bool(mark))
-        for row, strong, mark in zip(records, bold, marked, strict=True)
+        for row, strong, mark in zip(records, bold, marked, strict=False)  # flags are of the whole frame
     ]
 
 
@@ -190,21 +214,6 @@ def write(text: str, values: Mapping[str, Any], words: Mapping[float, str] | Non
         return _Formatter(words or {}).vformat(text, (), values)
     except _MissingError:
         return ""
-
-
-def crossed(frame: "pd.DataFrame", first: Column, second: Column, value: Column) -> tuple[tuple[Column, ...], str]:
-    """`columns` and `across` of a table of two ways: the second goes across, but where that is too wide, the first.
-
-    Args:
-        frame: Of the table.
-        first: What stands at the left otherwise.
-        second: What goes across otherwise.
-        value: What the cells hold.
-    """
-    wide, high = frame[second.name].nunique(), frame[first.name].nunique()
-    if wide > _MOST_ACROSS and wide > high:
-        first, second = second, first
-    return (first, value), second.name
 
 
 def listed(names: Sequence[str], most: int) -> str:

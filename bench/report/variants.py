@@ -11,6 +11,7 @@ import numpy as np
 
 from bench.report.groups import Entry, Group
 from bench.runs.finetuning_record import FineTuningRecord, TrainingViews
+from bench.runs.provenance import DataRecord
 from bench.statistics.bootstrap import Floats, resampled_sums
 from bench.statistics.recovery import Recovery, recover
 from datamodules.degradations import ORIGINAL
@@ -81,6 +82,12 @@ class Tuned:
         training = self.recipe["training"]
         views = {key: value for key, value in training["views"].items() if key not in _OF_THE_CODECS}
         return json.dumps({**self.recipe, "training": {**training, "views": views}}, sort_keys=True, default=str)
+
+    def held_out(self, data: DataRecord, images: int) -> bool:
+        """Whether so many images of the split that it was tuned on are those that the fit held out, every n-th."""
+        own = self.record.data.every or 1
+        every = data.every or 1
+        return every > own and every % own == 0 and images == self.record.validation_images
 
     def saw(self, view: str) -> bool:
         """Whether tuning may have drawn this very view."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import csv
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from io import StringIO
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ _PLACES = ("index", "label")
 _VALUES = tuple(quantity for quantity in REPEATABLE if quantity.name not in _PLACES)
 _IMAGES_AT_ONCE = 1024
 _FORMULAS = ("=", "+", "-", "@")
+_SPECIAL = re.compile(r'[",\r\n]')
 
 
 def per_image_csv(
@@ -47,13 +48,10 @@ def per_image_csv(
     yield ",".join(map(str, header)) + "\n"
     for start in range(0, len(order), _IMAGES_AT_ONCE):
         rows = order[start : start + _IMAGES_AT_ONCE]
-        text = StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        columns = {view: _columns(found.select(rows), named, class_names) for view, found in outcomes.items()}
-        for lines in zip(*columns.values(), strict=True):
-            for view, (index, label, *values) in zip(columns, lines, strict=True):
-                writer.writerow([index, inert(path(int(index)) or ""), label, view, *values])
-        yield text.getvalue()
+        blocks = {view: found.select(rows) for view, found in outcomes.items()}
+        paths = [_field(path(index) or "") for index in next(iter(blocks.values())).index.tolist()]
+        lines = (_lines(view, block, paths, named, class_names) for view, block in blocks.items())
+        yield "".join(f"{line}\n" for of_image in zip(*lines, strict=True) for line in of_image)
 
 
 def inert(text: str) -> str:
@@ -66,11 +64,20 @@ def inert(text: str) -> str:
     return f"'{shown}" if shown.startswith(_FORMULAS) else shown
 
 
-def _columns(rows: Outcomes, named: Sequence[str], class_names: Sequence[str]) -> Iterator[tuple[str, ...]]:
+def _lines(
+    view: str, rows: Outcomes, paths: Sequence[str], named: Sequence[str], class_names: Sequence[str]
+) -> Iterator[str]:
     columns = {quantity.name: _cells(quantity, getattr(rows, quantity.name)) for quantity in REPEATABLE}
-    names = [[inert(class_names[int(cell)]) if cell else "" for cell in columns[name]] for name in named]
-    ordered = [columns[name] for name in _PLACES] + [columns[quantity.name] for quantity in _VALUES]
-    return zip(*ordered, *names, strict=True)
+    index, label = (columns[name] for name in _PLACES)
+    values = [columns[quantity.name] for quantity in _VALUES]
+    names = [[_field(class_names[int(cell)]) if cell else "" for cell in columns[name]] for name in named]
+    return map(",".join, zip(index, paths, label, repeat(view), *values, *names, strict=False))  # `repeat` has no end
+
+
+def _field(text: str) -> str:
+    """Text as a field of a CSV row, in quotes where it needs them (RFC 4180)."""
+    shown = inert(text)
+    return '"{}"'.format(shown.replace('"', '""')) if _SPECIAL.search(shown) else shown
 
 
 def _cells(quantity: Quantity, column: Tensor) -> list[str]:

@@ -19,6 +19,25 @@ def mcnemar_exact(broken: npt.ArrayLike, repaired: npt.ArrayLike) -> Floats:
     return np.minimum(2 * np.asarray(tail, dtype=np.float64), 1.0)
 
 
+def mcnemar_bound(before: npt.ArrayLike, after: npt.ArrayLike, images: npt.ArrayLike) -> Floats:
+    """The largest p-value of `mcnemar_exact` that numbers of right images allow, elementwise.
+
+    Which images changed is not known: of all ways to get from one number to the other that with most changes on both
+    sides has the largest. As a p-value it is on the safe side.
+
+    Args:
+        before: Right images in the original.
+        after: Right images in the view.
+        images: Number of images.
+
+    >>> mcnemar_bound(90, 60, 100).item() == mcnemar_exact(40, 10).item()
+    True
+    """
+    before, after = np.asarray(before, np.int64), np.asarray(after, np.int64)
+    broken = np.minimum(before, np.asarray(images, np.int64) - after)
+    return mcnemar_exact(broken, broken - before + after)
+
+
 def holm(p_values: npt.ArrayLike) -> Floats:
     """P-values adjusted for a family of tests (Holm, 1979): the chance of one false rejection or more is controlled.
 

@@ -12,6 +12,7 @@ from enum import Enum, auto
 from pathlib import Path
 
 from bench.command_line.ending import one_line
+from bench.command_line.screen import last_progress
 from bench.runs import locks
 from bench.runs.files import FileError, open_regular, write_atomically
 from bench.runs.folder import RunFolder
@@ -24,6 +25,8 @@ LOG = "sweep.log"
 FAILED = "failed.json"
 _LOCK = ".sweep.lock"
 _LARGEST_FAILURE = 1_000_000  # bytes
+_FOLLOW_SECONDS = 15.0
+_TAIL_BYTES = 4096
 _STEP = ("SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID")
 """What `srun` tells its tasks: each may be a sweep, but no cell is a rank among those of other sweeps."""
 
@@ -116,9 +119,14 @@ def attempt(
 
 
 class CellProcesses:
-    """Processes of cells that run side by side and end with their sweep."""
+    """Processes of cells that run side by side and end with their sweep.
 
-    def __init__(self) -> None:
+    Args:
+        follow: Is told, from time to time, the last line in which a running cell said how far it is; None: nobody is.
+    """
+
+    def __init__(self, follow: Callable[[Cell, str], None] | None = None) -> None:
+        self._follow = follow
         self._running: set[subprocess.Popen[bytes]] = set()
         self._ended = False
         self._lock = threading.Lock()
@@ -139,13 +147,24 @@ class CellProcesses:
                 process = place.start(command, environment, log.fileno())
                 self._running.add(process)
             try:
-                code = process.wait()
+                code = self._ended_with(process, cell)
             finally:
                 with self._lock:
                     self._running.remove(process)
             if self._ended:
                 raise SweepEndedError
             return code
+
+    def _ended_with(self, process: subprocess.Popen[bytes], cell: Cell) -> int:
+        said = None
+        while True:
+            try:
+                return process.wait(None if self._follow is None else _FOLLOW_SECONDS)
+            except subprocess.TimeoutExpired:
+                now = last_progress(_tail(cell.folder / LOG))
+                if self._follow is not None and now is not None and now != said:
+                    self._follow(cell, now)
+                    said = now
 
     def end(self) -> None:
         """Ask all processes to end, and start no more."""
@@ -157,6 +176,13 @@ class CellProcesses:
 
 class SweepEndedError(Exception):
     """The sweep was told to end while a cell ran."""
+
+
+def _tail(log: Path) -> str:
+    """What was printed last, without the line that it may begin in the middle of."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
+        return file.read().decode(errors="replace").partition("\n")[2]
 
 
 def _reason(code: int, log: Path) -> str:

@@ -98,17 +98,8 @@ class Cell:
             UserError: The configuration that it starts from cannot be read.
         """
         file = Path(self.config)
-        config = copy.deepcopy(_read(file, file.stat().st_mtime_ns) if file.is_file() else read_config(file))
-        for key, value in self.options.items():
-            *path, last = key.split(".")
-            inner = config
-            for name in path:
-                inner = inner.setdefault(name, {})
-                if not isinstance(inner, dict):
-                    raise UserError(f"option {key} of the sweep: {name} is no group of options in {self.config}")
-                inner = inner.get("init_args", inner)
-            inner[last] = value
-        return config
+        content = _read(file, file.stat().st_mtime_ns) if file.is_file() else read_config(file)
+        return with_options(content, self.options, self.config)
 
     def differences(self) -> list[str]:
         """What in the folder is not what this cell asks for: dotted names of options, or the weights.
@@ -164,6 +155,33 @@ class TunedWeights:
     def file(self) -> Path:
         """Where they lie; raises what `export` does."""
         return self.fit.folder / self.export.file
+
+
+def with_options(config: Mapping[str, Any], options: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A configuration in which some options are set as the command line would set them; the given one stays as it is.
+
+    Args:
+        config: As it is read.
+        options: By dotted name, without the `init_args` of configurations.
+        name: Of the configuration, for messages.
+
+    Raises:
+        UserError: An option lies below something that has none.
+
+    >>> with_options({"model": {"init_args": {"encoder": "RN50"}}}, {"model.encoder": "RN101"}, "x.yaml")
+    {'model': {'init_args': {'encoder': 'RN101'}}}
+    """
+    changed = copy.deepcopy(dict(config))
+    for key, value in options.items():
+        *path, last = key.split(".")
+        inner = changed
+        for part in path:
+            inner = inner.setdefault(part, {})
+            if not isinstance(inner, dict):
+                raise UserError(f"option {key} cannot be set: {part} is no group of options in {name}")
+            inner = inner.get("init_args", inner)
+        inner[last] = value
+    return changed
 
 
 @cache

@@ -40,6 +40,7 @@ def run_cells(
     work: Callable[[Cell], float | None],
     say: Callable[[str], None] = print,
     places: Sequence[Place] = (Place(),),
+    follow: bool = False,
 ) -> Outcome:
     """Run what is not done, going on past failures.
 
@@ -51,8 +52,9 @@ def run_cells(
         work: How much work a cell is, in any unit; None where it is unknown. The estimate of the time left uses it.
         say: Takes a line of progress.
         places: Shares of the machine: as many cells run side by side.
+        follow: Whether to say how far running cells are, several times a minute.
     """
-    sweep = _Sweep(cells, retry, work, say, places)
+    sweep = _Sweep(cells, retry, work, say, places, follow)
     left = list(cells)
     while True:
         busy, waiting = sweep.run(left)
@@ -74,11 +76,12 @@ class _Sweep:
         work: Callable[[Cell], float | None],
         say: Callable[[str], None],
         places: Sequence[Place],
+        follow: bool,
     ) -> None:
         self.outcome, self._retry, self._say = Outcome(), retry, say
         self._unfinished = {cell.name for cell in cells}
         self._progress = _Progress(cells, work, len(places))
-        self._processes, self._places = CellProcesses(), places
+        self._processes, self._places = CellProcesses(self._followed if follow else None), places
         self._free: SimpleQueue[Place] = SimpleQueue()
         for place in places:
             self._free.put(place)
@@ -138,6 +141,10 @@ class _Sweep:
     def _running(self, cell: Cell) -> None:
         with self._lock:
             self._say(self._progress.line(cell, "running"))
+
+    def _followed(self, cell: Cell, line: str) -> None:
+        with self._lock:
+            self._say(f"  {cell.name}: {line}")
 
     def _finished(self, cell: Cell, now: State, reason: str, seconds: float | None) -> None:
         self._unfinished.discard(cell.name)

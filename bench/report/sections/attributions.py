@@ -56,7 +56,8 @@ def _rows(label: str, run: FinishedRun) -> list[dict[str, Any]]:
 def _means(group: Group, frame: pd.DataFrame) -> Table:
     note = (
         "IG: sum of the attribution in nats, positive where compression raised the loss. Residual: |IG - loss "
-        "difference|, 0 for an exact integral. Not converged: images whose error estimate missed the tolerance."
+        "difference|, 0 for an exact integral; its median, below it the 95th percentile. Not converged: images whose "
+        "error estimate missed the tolerance."
     )
     means = [
         Column(f"mean_{name}", title, ".1f" if name == "evaluations" else ".4f")
@@ -65,10 +66,7 @@ def _means(group: Group, frame: pd.DataFrame) -> Table:
     ]
     columns = (
         *(Column("label", "encoder"), Column("view"), Column("images", form=",.0f"), *means),
-        *(
-            Column("residual_median", "residual: median", ".1e"),
-            Column("residual_percentile_95", "95th percentile", ".1e"),
-        ),
+        Column("residual_median", "residual", ".1e", details=("95%: {residual_percentile_95:.1e}",)),
         Column("not_converged", "not converged", ",.0f", marked=lambda frame: frame["not_converged"] > 0),
     )
     return Table(f"{group.name}-attribution", "Means by view", frame, columns, note=note, data="attributions.csv")

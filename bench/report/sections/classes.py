@@ -12,12 +12,14 @@ from bench.report.inputs import Choices
 from bench.report.tables import Column, Table, listed
 from bench.runs.folder import FinishedRun
 from bench.statistics.bootstrap import Floats
+from bench.statistics.classes import SIGNIFICANT, class_p_values, is_beyond_chance
 from datamodules.degradations import ORIGINAL
 
 _MOST_CLASSES = 20
 _MOST_ROWS = 60
 _MOST_NAMED = 3
 _FEWEST_IMAGES = 20
+_CHOSEN = " Chosen as the largest of many, they tend to be smaller on other images."
 
 
 def section(group: Group, choices: Choices) -> Section | None:
@@ -41,15 +43,37 @@ def _finding(group: Group) -> str:
     if images is None or min(images) < _FEWEST_IMAGES:
         return ""
     drops = recall(run, ORIGINAL) - recall(run, view)
-    order = np.argsort(-drops, kind="stable")[:_MOST_NAMED]
-    lost = [f"{group.classes[row]} ({100 * drops[row]:.1f} points of recall)" for row in order if drops[row] > 0]
-    text = f"On {view}, {entry.label} loses most on {listed(lost, _MOST_NAMED)}" if lost else ""
+    order = [row for row in np.argsort(-drops, kind="stable")[:_MOST_NAMED].tolist() if drops[row] > 0]
+    if not order:
+        return ""
+    lost = listed([f"{group.classes[row]} ({100 * drops[row]:.1f} points of recall)" for row in order], _MOST_NAMED)
+    pairs = {
+        other: (measured.record.views[ORIGINAL], entry.view(other))
+        for other, measured in entry.runs.items()
+        if other != ORIGINAL
+    }
+    shown = class_p_values(pairs, images)[view] < SIGNIFICANT
+    if shown[order].all():
+        text = f"On {view}, {entry.label} loses most on {lost}"
+    else:
+        count = int((shown & (drops > 0)).sum())
+        text = (
+            f"On {view}, the largest drops measured with {entry.label} are those of {lost}. Which classes these are "
+            f"may be chance: of {len(drops):,}, {count or 'none'} alone {'are' if count > 1 else 'is'} shown to lose"
+        )
+    return f"{text}{_confusion_clause(group, entry, view)}."
+
+
+def _confusion_clause(group: Group, entry: Entry, view: str) -> str:
+    """The confusion that grew most; empty where it could be chance among all pairs of classes and views."""
     counts = entry.view(view).classes
-    if text and counts is not None and counts.confusions:
-        pair = max(counts.confusions, key=lambda pair: pair.after - pair.before)
-        true, taken = group.classes[pair.true], group.classes[pair.predicted]
-        text += f"; most often {true} is taken for {taken} ({pair.after:,} times, {pair.before:,} on the originals)"
-    return text and f"{text}."
+    if counts is None or not counts.confusions:
+        return ""
+    pair = max(counts.confusions, key=lambda pair: pair.after - pair.before)
+    if not is_beyond_chance(pair, len(group.classes), len(group.degraded)):
+        return ""
+    true, taken = group.classes[pair.true], group.classes[pair.predicted]
+    return f"; most often {true} is taken for {taken} ({pair.after:,} times, {pair.before:,} on the originals)"
 
 
 def recall(run: FinishedRun, view: str) -> Floats:
@@ -86,7 +110,7 @@ def _recalls(group: Group) -> Table:
             *(Column("label", "encoder"), Column("view"), Column("class")),
             *(Column("recall", "recall in the view", ".4f"), Column("drop_points", "drop in recall (points)", ".2f")),
         ),
-        note=f"The {_MOST_CLASSES} largest drops in recall; all classes are in classes.csv.",
+        note=f"The {_MOST_CLASSES} largest drops in recall; all classes are in classes.csv.{_CHOSEN}",
         data="classes.csv",
         where=lambda frame: frame["drop_points"] > 0,
         most=_MOST_CLASSES,
@@ -105,7 +129,7 @@ def _confusions(group: Group) -> Table:
     frame = pd.DataFrame(rows, columns=columns).sort_values("increase", ascending=False, kind="stable")
     note = "Images of the true class that were predicted as the other one, in the original and in the view."
     if len(frame) > _MOST_ROWS:
-        note += f" The {_MOST_ROWS} largest increases; more are in confusions.csv."
+        note += f" The {_MOST_ROWS} largest increases; more are in confusions.csv.{_CHOSEN}"
     return Table(
         f"{group.name}-confusions",
         "Confusions gained",

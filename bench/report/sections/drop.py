@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from bench.report.document import Section
 from bench.report.groups import DROP, Group
 from bench.report.inputs import Choices
-from bench.report.tables import Column, Table, crossed, listed, metric_column, write
+from bench.report.tables import Column, Table, listed, metric_column, write
 from datamodules.degradations import ORIGINAL
 
 if TYPE_CHECKING:
@@ -22,13 +22,12 @@ def section(group: Group, choices: Choices) -> Section | None:
         return None
     frame, label = group.cells, Column("label", "encoder")
     drop = Column(DROP, "drop (points)", ".2f", interval=True, details=("{mcnemar_p_holm:p}",))
-    columns, across = crossed(frame[_degraded(frame)], label, Column("view"), drop)
     drops = Table(
         f"{group.name}-drop",
         "Drop in precision from the original, in percentage points",
         frame,
-        columns,
-        across,
+        (label, drop),
+        "view",
         where=_degraded,
         note="With Tango's 95% score interval, pointwise, and McNemar's exact test against the original, by Holm's "
         f"method jointly for the {_degraded(frame).sum()} such tests of this table.",

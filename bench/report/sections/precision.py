@@ -12,7 +12,7 @@ from bench.report.document import Block, Plot, Section
 from bench.report.groups import Entry, Group, short
 from bench.report.inputs import Choices
 from bench.report.sections.references import outside_interval, published_lines, with_published
-from bench.report.tables import Column, Table, crossed
+from bench.report.tables import Column, Table
 from datamodules.degradations import ORIGINAL
 
 if TYPE_CHECKING:
@@ -32,10 +32,8 @@ def section(group: Group, choices: Choices) -> Section:
     if published := published_lines(frame, choices.against):
         note += " Marked: a published value of the same experiment is outside the interval."
         column = Column("precision", "", ".4f", True, published, bold=column.bold, marked=outside_interval)
-    columns, across = crossed(frame, Column("label", "encoder"), Column("view"), column)
-    table = Table(
-        f"{group.name}-precision", "Precision by encoder and view", frame, columns, across, note, data="cells.csv"
-    )
+    columns, title = (Column("label", "encoder"), column), "Precision by encoder and view"
+    table = Table(f"{group.name}-precision", title, frame, columns, "view", note, data="cells.csv")
     blocks: list[Block] = [*_remarks(group), table]
     if codecs := [quality_panel(group, codec, codec) for codec in group.curves]:
         drawn = {view for points in group.curves.values() for _, view in points}

@@ -82,10 +82,12 @@ def _protocol(group: Group, base: Entry, variants: Sequence[Variant]) -> Terms:
     for variant in variants:
         record = variant.first.record
         same = (record.data.name, record.data.split) == (group.data.name, group.data.split)
+        held_out = same and variant.first.held_out(group.data, group.images)
         where = f"{sum(record.images_per_class.values()):,} images of {record.data.name}/{record.data.split}"
         remarks = [f"{in_words(record.method['objective'])}, trained: {in_words(record.method['trainable'])}"]
         remarks += [f"tuned on {where}", f"seeds {seeds(variant.fits)}", f"control: {_control(variant)}"]
-        remarks += ["TESTED ON THE SPLIT IT WAS TUNED ON"] if same else []
+        remarks += ["tested on the images of that split that were held out"] if held_out else []
+        remarks += ["TESTED ON THE SPLIT IT WAS TUNED ON"] if same and not held_out else []
         remarks += ["fewer than three seeds"] if len(variant.fits) < _FEW_SEEDS else []
         terms[variant.title] = "; ".join(remarks) + "."
     return terms

@@ -208,7 +208,9 @@ def _view_table(group: Group) -> Table:
     frame = cells.drop_duplicates("view").sort_values("view")
     frame = frame[(frame["view"] != ORIGINAL) | frame["encoded_bytes"].notna()]
     columns = [Column("view"), *(metric_column(name) for name in (*_WEIGHTS, *noisy) if name in frame)]
-    notes = [NOISE, "Where several runs measured a view, the median of theirs stands here."] if noisy else []
+    notes = [NOISE] if noisy else []
+    if noisy and len(group.entries) > 1:
+        notes.append("Of a view that several runs measured the median of theirs stands here.")
     own = frame.loc[frame["view"] == ORIGINAL, "encoded_bytes"]
     if len(own):
         frame = frame.assign(saved_percent=[percent_saved(size, own.iloc[0]) for size in frame["encoded_bytes"]])

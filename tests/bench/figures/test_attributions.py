@@ -102,3 +102,15 @@ def test_a_map_that_is_not_finite_is_said_and_so_is_a_view_too_many(monkeypatch)
     assert list(attribution_cards("", [broken], SignedOverlay(), "original", SIGMA)) == []
     nothing = attribution_picture("image 7", [], SignedOverlay(), "original", SIGMA)
     assert nothing.texts[0].get_text() == "image 7: no view"
+
+
+def test_many_views_stand_in_blocks_below_each_other(views, monkeypatch):
+    monkeypatch.setattr(attributions, "_MOST_ACROSS", 2)
+    figure = attribution_picture("", views, SignedOverlay(), "jpeg-100", SIGMA)
+    tiles = np.array(figure.axes[:12]).reshape(2, 3, 2)  # blocks, rows, columns
+    names = [[axes.get_title().split("\n")[0] for axes in block[0]] for block in tiles]
+    assert names == [["original", "jpeg-100"], ["jpeg-25", ""]]
+    assert [len(axes.images) for axes in tiles[1, :, 0]] == [1, 1, 1]
+    assert not any(axes.axison for axes in tiles[1, :, 1])
+    bars = [[len(axes.child_axes) for axes in block[:, 1]] for block in tiles]
+    assert bars == [[0, 1, 1], [0, 1, 1]]

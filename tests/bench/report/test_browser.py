@@ -1,6 +1,7 @@
 """The page in a real browser: sorting, links, a telephone's width, and nothing fetched from anywhere."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -9,6 +10,14 @@ from tests.support.reports import Written
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 VIEWS = ("original", "jpeg-75", "jpeg-50", "jpeg-25", "webp-50", "webp-25", "avif-50", "blur-2", "noise-0.05")
+
+MEANS = ("ig", "loss_difference", "positive_share", "mass_top_10", "gini", "evaluations")
+SUMMARY = {
+    "mean": dict.fromkeys(MEANS, -0.25),
+    "residual": {"median": 0.01, "percentile_95": 0.02},
+    "not_converged": 1,
+}
+ATTRIBUTION = {"indices": [0, 1], "views": dict.fromkeys(VIEWS[1:], SUMMARY)}
 
 pytestmark = [
     pytest.mark.slow,
@@ -24,6 +33,7 @@ def report(tmp_path_factory):
         for encoder, right in (("RN50", 160), ("RN101", 150), ("an encoder with a long name, longer than most", 140)):
             predictions = made_up.nested({view: right - 10 * place for place, view in enumerate(VIEWS)}, 200)
             record = made_up.run_record(predictions, encoder=encoder, split=split, sizes=sizes)
+            record = replace(record, attribution=ATTRIBUTION)
             made_up.write_run(folder / "runs" / f"{split}-{right}", record, predictions, sizes)
     return Written(folder / "page", folder / "runs")
 
@@ -85,6 +95,13 @@ def test_contents_stay_in_sight_and_the_way_back_leads_to_the_top(open_page):
     assert page.evaluate("window.scrollY") > 0
     page.locator("a.top").click()
     assert page.evaluate("window.scrollY") == 0
+
+
+def test_every_table_has_room(open_page):
+    page = open_page(1400)
+    boxes = page.locator(".scroll").evaluate_all("all => all.map(one => [one.clientWidth, one.scrollWidth])")
+    assert len(boxes) > 10
+    assert [box for box in boxes if box[1] > box[0]] == []
 
 
 def test_a_telephone_need_not_be_scrolled_sideways(open_page):

@@ -53,3 +53,12 @@ def test_the_figure_has_the_drop_of_each_class_and_leaves_out_what_was_not_measu
 def test_originals_alone_have_no_such_section(tmp_path):
     write(tmp_path, made_up.nested({"original": 90}, 100))
     assert classes.section(groups_of(tmp_path)[0], Choices()) is None
+
+
+def test_the_largest_of_many_drops_are_smaller_on_other_images():
+    draws = np.random.default_rng(0)
+    before, lost = draws.uniform(0.5, 0.9, 1000), 0.13  # every class loses the same
+    measured, again = (draws.binomial(50, before) / 50 - draws.binomial(50, before - lost) / 50 for _ in range(2))
+    largest = np.argsort(-measured)[:20]
+    assert measured[largest].min() > 0.25
+    assert again[largest].mean() == pytest.approx(lost, abs=0.05)

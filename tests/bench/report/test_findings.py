@@ -62,6 +62,16 @@ def test_the_classes_that_lose_most_are_named_where_there_are_enough_images(one,
     assert classes.section(few, Choices()).findings == ()
 
 
+def test_classes_that_may_have_lost_by_chance_are_not_said_to_lose_most(tmp_path):
+    write(tmp_path, {"original": 900, "jpeg-25": 875})
+    (sentence,) = classes.section(*groups_of(tmp_path), Choices()).findings
+    assert sentence == (
+        "On jpeg-25, the largest drops measured with RN50 are those of class 5 (3.0 points of recall), class 6 (3.0 "
+        "points of recall) and class 7 (3.0 points of recall). Which classes these are may be chance: of 10, none "
+        "alone is shown to lose."
+    )
+
+
 def test_the_smallest_setting_and_how_sure_it_is(one, two):
     (sentence,) = size_findings(answers_of(one, 1), [])
     assert "a measured drop under 1 point are those of jpeg-75 (900 bytes per image), which drops by 0.30" in sentence

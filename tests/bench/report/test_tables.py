@@ -36,6 +36,25 @@ def test_values_become_columns_in_their_order_and_a_gap_is_a_dash():
     ]
 
 
+def many_views(labels, most=10_000):
+    """A table of each label in twelve views, of the column or columns that `labels` name."""
+    views = [f"view {number}" for number in range(12)]
+    rows = [{**keys, "view": view, "x": float(place)} for keys in labels for place, view in enumerate(views)]
+    frame = pd.DataFrame(rows).astype({"view": pd.CategoricalDtype(views)})
+    columns = (*map(Column, labels[0]), Column("x", form=".0f"))
+    layout = lay_out(Table("t", "T", frame, columns, across="view", most=most))
+    return layout.heads, [[cell.text for cell in row] for row in layout.rows]
+
+
+def test_values_that_have_no_room_side_by_side_stand_below_each_other():
+    heads, rows = many_views([{"label": "a"}, {"label": "b"}])
+    assert heads == ["view", "a", "b"]
+    assert rows == [[f"view {number}", str(number), str(number)] for number in range(12)]
+    heads, rows = many_views([{"first": "a", "second": "b"}, {"first": "a", "second": "c"}], most=1)
+    assert heads == ["first", "second", "view", "x"]
+    assert rows == [["a", "b", f"view {number}", str(number)] for number in range(12)]
+
+
 def test_a_tidy_table_has_the_rows_of_its_frame_those_that_are_meant_and_as_many_as_fit():
     columns = (Column("view"), Column("p", form=".1f", missing="none", marked=lambda frame: frame["p"].notna()))
     whole = lay_out(Table("t", "T", FRAME, columns))

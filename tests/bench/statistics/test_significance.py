@@ -7,7 +7,7 @@ import pytest
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from bench.statistics.significance import holm, mcnemar_exact, pairwise_discordance
+from bench.statistics.significance import holm, mcnemar_bound, mcnemar_exact, pairwise_discordance
 
 
 @pytest.mark.parametrize(("broken", "repaired"), [(0, 0), (9, 3), (3, 9), (5, 5), (0, 6), (1000, 900)])
@@ -18,6 +18,15 @@ def test_mcnemar_equals_statsmodels(broken, repaired):
 
 def test_mcnemar_by_hand():
     assert mcnemar_exact(6, 0) == pytest.approx(2 / 2**6)
+
+
+def test_the_bound_is_the_largest_p_value_among_all_ways_to_get_from_one_count_to_the_other():
+    images = 9
+    for before in range(images + 1):
+        for after in range(images + 1):
+            broken = [b for b in range(before + 1) if 0 <= b - (before - after) <= images - before]
+            values = [mcnemar_exact(b, b - (before - after)) for b in broken]
+            assert mcnemar_bound(before, after, images) == pytest.approx(max(values), rel=1e-12)
 
 
 def test_holm_equals_statsmodels():

@@ -1,0 +1,196 @@
+"""The sweep that a repair is: two configurations and the grids over them, as files that a user can go on with."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bench.command_line.configs import SUFFIX, find_config, read_config
+from bench.repair.held_out import HeldOut, held_out
+from bench.runs.files import write_atomically
+from bench.sweep.cells import with_options
+from datamodules.errors import UserError
+
+FITS, TESTS = "fits", "tests"
+TUNED = "tuned"
+"""The arm that is no control."""
+
+_STUDY, _FIT, _TEST = (f"{name}{SUFFIX}" for name in ("study", "fit", "test"))
+_ENCODER = ("encoder", "pretrained", "activation", "templates")
+_OF_TESTS = ("split", "limit", "every", "indices", "degradations", "batch_size")
+_DEFAULT_FIT = "finetune/consistency"
+_CLOSED_FORM = "LinearCorrection"  # which makes no steps
+_LEAST_STEPS = 200
+_CONTROLS = {
+    True: "control: the original itself, since without compression this objective has nothing to learn",
+    False: "control: the same fit on the same images without compression, whose gain is subtracted",
+}
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What is to be done.
+
+    Attributes:
+        files: Content by name, all in the folder of the repair.
+        sentences: What a reader is told about it.
+    """
+
+    files: Mapping[str, Mapping[str, Any]]
+    sentences: Sequence[str]
+
+    def write(self, place: Path) -> Path:
+        """Write the files into a folder; the path of the sweep among them.
+
+        Raises:
+            OSError: The folder cannot be written.
+        """
+        place.mkdir(parents=True, exist_ok=True)
+        for name, content in self.files.items():
+            text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+            write_atomically(place / name, f"# Written by `lightning repair`.\n{text}")
+        return place / _STUDY
+
+
+def plan(config: str, fit: str | None, options: Mapping[str, Any], seeds: int, output: Path) -> Repair:
+    """What a repair of a configuration's encoder on its images consists of.
+
+    Args:
+        config: A configuration of `lightning test`: a name or a file.
+        fit: A configuration of `lightning fit`, whose encoder and images are replaced by those; None takes the one that
+            is called like the first, with `_finetune` behind it, or else `finetune/consistency`.
+        options: Of model, data and trainer, by dotted name, for fits and tests alike; behind `fits` or `tests` for
+            those alone.
+        seeds: Number of fits with another seed each.
+        output: Folder of the repair.
+
+    Raises:
+        UserError: A configuration is of another kind, or the images cannot be had.
+    """
+    tested_file = find_config(config)
+    fitted_file = _fit_of(tested_file) if fit is None else find_config(fit)
+    own = {
+        step: {key.removeprefix(f"{step}."): value for key, value in options.items() if key.startswith(f"{step}.")}
+        for step in (FITS, TESTS)
+    }
+    shared = {key: value for key, value in options.items() if key.partition(".")[0] not in own}
+    tests = _checked(with_options(read_config(tested_file), shared, config), config)
+    if "encoder" not in _arguments(tests["model"]) or "objective" in _arguments(tests["model"]):
+        raise UserError(
+            f"{config!r} is none of `lightning test`: give one that is, such as demo, cifar10 or image_folder"
+        )
+    fits = _fitted(_checked(read_config(fitted_file), str(fitted_file)), tests, shared)
+    fits = with_options(fits, own[FITS], str(fitted_file))
+    images = _images(fits, tests)
+    _arguments(tests["data"]).update(images.options)
+    tests = with_options(tests, own[TESTS], config)
+    epochs, more = _epochs(fits, images, fixed="trainer.max_epochs" in own[FITS] | shared)
+    fits["trainer"]["max_epochs"] = epochs
+    label_free = _is_label_free(fits["model"])
+    study = {"output": str(output), "steps": _steps(seeds, with_control=not label_free)}
+    said = [f"{fitted_file.stem} of {_budget(fits, seeds)}", images.sentence, *more, _CONTROLS[label_free]]
+    return Repair({_STUDY: study, _FIT: fits, _TEST: tests}, said)
+
+
+def _steps(seeds: int, *, with_control: bool) -> dict[str, Any]:
+    arms: dict[str, Any] = {TUNED: {}} | ({"control": {"data.training_views.clean": 1.0}} if with_control else {})
+    grid = {"seed": {seed: {"seed_everything": seed, "data.seed": seed} for seed in range(seeds)}, "arm": arms}
+    return {
+        FITS: {"command": "fit", "options": {"config": _FIT, "ckpt_path": "last"}, "grid": grid},
+        TESTS: {"options": {"config": _TEST}, "grid": {"tuned": {"weights_of": FITS, "shares": [1]}}},
+    }
+
+
+def _budget(fits: dict[str, Any], seeds: int) -> str:
+    model, epochs = _arguments(fits["model"]), fits["trainer"]["max_epochs"]
+    encoder, rate = str(model["encoder"]), model.get("learning_rate")
+    parts = [f"{epochs} epoch{'s' * (epochs > 1)}", f"{seeds} seed{'s' * (seeds > 1)}"]
+    parts += [] if rate is None else [f"learning rate {rate} (--fits.model.learning_rate)"]
+    return f"{Path(encoder).stem if encoder.endswith('.json') else encoder}: {', '.join(parts)}"
+
+
+def _checked(content: dict[str, Any], name: str) -> dict[str, Any]:
+    parts = [content.get(part) for part in ("model", "data")]
+    if not all(isinstance(part, dict) and "class_path" in part for part in parts):
+        raise UserError(f"{name!r} names no model and data with a class_path: give a configuration that does")
+    return {"trainer": {}, **content}
+
+
+def _fit_of(tested: Path) -> Path:
+    own = tested.with_name(f"{tested.stem}_finetune{SUFFIX}")
+    return find_config(str(own) if own.exists() else _DEFAULT_FIT)
+
+
+def _class(part: dict[str, Any]) -> str:
+    return str(part["class_path"]).rpartition(".")[2]
+
+
+def _arguments(part: dict[str, Any]) -> dict[str, Any]:
+    arguments: dict[str, Any] = part.setdefault("init_args", {})
+    return arguments
+
+
+def _fitted(fits: dict[str, Any], tests: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration of the fit with the encoder and the images of the tests."""
+    asked = _arguments(tests["model"])
+    _arguments(fits["model"]).update({name: asked[name] for name in _ENCODER if name in asked})
+    _arguments(fits["data"])
+    same = fits["data"]["class_path"] == tests["data"]["class_path"]
+    own, theirs = _arguments(fits["data"]), _arguments(tests["data"])
+    chosen = {key: value for key, value in theirs.items() if key not in _OF_TESTS}
+    if not same:
+        kept = {"training_views", "validation_every", "batch_size", *({"degradations"} & theirs.keys())}
+        own = {key: value for key, value in own.items() if key in kept}
+        chosen |= {key: theirs[key] for key in ("limit", "every", "indices") if key in theirs}
+    typed = {key.removeprefix("data."): value for key, value in options.items() if key.startswith("data.")}
+    typed = {key: value for key, value in typed.items() if key not in ("split", "degradations")}
+    trainer = {key: value for key, value in options.items() if key.startswith("trainer.")}
+    data = {"class_path": tests["data"]["class_path"], "init_args": {**own, **chosen, **typed}}
+    return with_options({**fits, "data": data}, trainer, "the fit")
+
+
+def _images(fits: dict[str, Any], tests: dict[str, Any]) -> HeldOut:
+    """Which images tests may have, of the data as fits take them."""
+    from bench.command_line import data
+
+    theirs = _arguments(tests["data"])
+    asked = {key: value for key, value in _arguments(fits["data"]).items() if key != "training_views"}
+    if "split" in theirs:
+        asked["split"] = theirs["split"]
+    return held_out(data.built(fits["data"]["class_path"], asked))
+
+
+def _epochs(fits: dict[str, Any], images: HeldOut, *, fixed: bool) -> tuple[int, list[str]]:
+    """Passes: those of the configuration, or more where that would be few steps; and what there is to say about it."""
+    configured = int(fits["trainer"].get("max_epochs") or 1)
+    if fixed or images.fitted is None or _class(fits["model"]) == _CLOSED_FORM:
+        return configured, []
+    steps = math.ceil(images.fitted / int(_arguments(fits["data"]).get("batch_size", 1)))
+    epochs = max(configured, math.ceil(_LEAST_STEPS / max(1, steps)))
+    if epochs == configured:
+        return epochs, []
+    return epochs, [
+        f"{epochs} epochs instead of {configured}, since few images are few steps (--fits.trainer.max_epochs)"
+    ]
+
+
+def _is_label_free(model: dict[str, Any]) -> bool:
+    """Whether the objective of a fit needs no labels; not so where it is unknown, since a control is never wrong."""
+    import jsonargparse
+
+    from bench.command_line.parser import deepest_reason
+    from bench.finetuning import objectives
+
+    if "objective" not in _arguments(model):
+        return _class(model) == _CLOSED_FORM
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(objectives.Objective, "objective")
+    try:
+        parsed = parser.parse_object({"objective": _arguments(model)["objective"]})
+        objective: objectives.Objective = parser.instantiate_classes(parsed).objective
+    except Exception as error:
+        raise UserError(f"the objective of the fit cannot be built ({deepest_reason(error)}): correct it") from error
+    return objective.label_free
