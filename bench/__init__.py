@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bench.clip.encoders import load_encoder
     from bench.clip.zero_shot import ZeroShotClassifier
     from bench.evaluation import ZeroShotEvaluation
+    from bench.finetuning.average import WeightAverage
     from bench.finetuning.linear import LinearCorrection
     from bench.finetuning.robust import RobustFineTuning
     from bench.runs.folder import load_run
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "LinearCorrection": "bench.finetuning.linear",
     "RobustFineTuning": "bench.finetuning.robust",
+    "WeightAverage": "bench.finetuning.average",
     "ZeroShotClassifier": "bench.clip.zero_shot",
     "ZeroShotEvaluation": "bench.evaluation",
     "degrade": "datamodules.degradations",
@@ -34,6 +36,7 @@ _HOMES = {
 __all__ = [
     "LinearCorrection",
     "RobustFineTuning",
+    "WeightAverage",
     "ZeroShotClassifier",
     "ZeroShotEvaluation",
     "degrade",

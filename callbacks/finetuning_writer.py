@@ -21,7 +21,7 @@ from bench.finetuning.optimisation import nothing_learnt
 from bench.finetuning.tuning import EncoderTuning
 from bench.finetuning.validation import Measures, validate
 from bench.runs.files import write_atomically
-from bench.runs.finetuning_record import Export, FineTuningRecord, Training, TrainingViews
+from bench.runs.finetuning_record import Export, FineTuningRecord
 from bench.runs.folder import RunFolder
 from bench.runs.gathering import gather
 from bench.runs.provenance import DataRecord, ModelRecord, software
@@ -134,7 +134,7 @@ class FineTuningWriter(Callback):
             method=module.method(),
             original=ModelRecord.of(encoder.provenance()),
             templates=module.templates,
-            training=_training(trainer, module),
+            training=module.course(),
             data=DataRecord.of(module.data.describe()),
             images_per_class=module.data.training_labels(unread),
             validation_images=len(set(module.data.validation_positions) - unread),
@@ -146,6 +146,7 @@ class FineTuningWriter(Callback):
             software=software(),
             run=RunInfo("fit", trainer.world_size, module.device.type, round(time.time() - self._started, 3)),
             skipped=skipped,
+            members=module.members,
         )
         card = model_card(record, with_configuration=configuration(encoder) is not None)
         for logger in tensorboard_loggers(trainer):
@@ -181,24 +182,6 @@ def _take_best(trainer: Trainer, module: EncoderTuning) -> None:
         if isinstance(checkpoint, ModelCheckpoint) and checkpoint.monitor and checkpoint.best_model_path:
             saved = torch.load(checkpoint.best_model_path, map_location=module.device, weights_only=True)
             module.load_state_dict(saved["state_dict"])
-
-
-def _training(trainer: Trainer, module: EncoderTuning) -> Training:
-    draws = module.data.training_views
-    assert draws is not None  # checked before fitting
-    return Training(
-        views=TrainingViews(
-            codecs={codec: (bounds[0], bounds[1]) for codec, bounds in draws.codecs.items()},
-            law=type(draws.law).__name__,
-            clean=draws.clean,
-            flip=draws.flip,
-        ),
-        epochs=trainer.current_epoch,
-        steps=trainer.global_step,
-        batch_size=module.data.batch_size,
-        accumulated_batches=trainer.accumulate_grad_batches,
-        precision=str(trainer.precision),
-    )
 
 
 def _table(record: FineTuningRecord) -> str:

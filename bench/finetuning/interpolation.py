@@ -36,6 +36,32 @@ def _between(start: Tensor, end: Tensor, alpha: float) -> Tensor:
     return torch.where(start == end, start, start.lerp(end, alpha)) if start.is_floating_point() else start
 
 
+def average(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The mean of several models' weights; equal tensors, and integers, stay as they are.
+
+    Args:
+        states: State dicts of one architecture.
+
+    Raises:
+        ValueError: The names differ.
+
+    >>> average([{"w": torch.tensor([0.0, 1.0])}, {"w": torch.tensor([1.0, 1.0])}])
+    {'w': tensor([0.5000, 1.0000])}
+    """
+    first, *others = states
+    for other in others:
+        if first.keys() != other.keys():
+            raise ValueError(f"these are two architectures: {sorted(first.keys() ^ other.keys())[:3]}")
+    return {name: _mean([state[name] for state in states]) for name in first}
+
+
+def _mean(tensors: Sequence[Tensor]) -> Tensor:
+    first = tensors[0]
+    if not first.is_floating_point() or all(torch.equal(first, other) for other in tensors[1:]):
+        return first
+    return torch.stack([tensor.double() for tensor in tensors]).mean(0).to(first.dtype)
+
+
 def check_alphas(option: str, alphas: Sequence[float | str]) -> None:
     """Refuse what is no share.
 

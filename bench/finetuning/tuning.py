@@ -25,6 +25,7 @@ from bench.finetuning.trainable import merged_state
 from bench.finetuning.validation import Measures, Validation, mean_precision
 from bench.paper import TEMPLATE
 from bench.runs.checkpoints import load_weights_only
+from bench.runs.finetuning_record import Training, TrainingViews
 from datamodules.allocation import keep_freed_memory
 from datamodules.base import DegradedDataModule, degraded_data
 from datamodules.errors import UserError
@@ -135,6 +136,29 @@ class EncoderTuning(LightningModule):
         super().train(mode)
         self.model.eval()
         return self
+
+    def course(self) -> Training:
+        """How long and with how many images at once it was tuned, once it is."""
+        draws, trainer = self.data.training_views, self.trainer
+        assert draws is not None  # checked before fitting
+        return Training(
+            views=TrainingViews(
+                codecs={codec: (bounds[0], bounds[1]) for codec, bounds in draws.codecs.items()},
+                law=type(draws.law).__name__,
+                clean=draws.clean,
+                flip=draws.flip,
+            ),
+            epochs=trainer.current_epoch,
+            steps=trainer.global_step,
+            batch_size=self.data.batch_size,
+            accumulated_batches=trainer.accumulate_grad_batches,
+            precision=str(trainer.precision),
+        )
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """SHA-256 of the weights that it is the mean of; empty where it was fitted."""
+        return ()
 
     @property
     def learnt(self) -> bool:

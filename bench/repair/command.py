@@ -85,7 +85,7 @@ def _report(cells: Sequence["Cell"], output: Path, name: str) -> None:
         shutil.rmtree(place, ignore_errors=True)  # one that was killed while it was written
     with pd.option_context("mode.string_storage", "python"):  # pyarrow's strings cannot hold every name of a file
         made = make_report([output], place, f"Repair of {name}")
-        weights = [cell.weights.file for cell in cells if cell.weights and cell.labels.get("arm") == TUNED]
+        weights = [cell.weights[0].file for cell in cells if cell.weights and cell.labels.get("arm") == TUNED]
         try:
             (group,) = made.groups
             lines = result(group, made.inputs.fits, weights)

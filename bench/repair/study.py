@@ -24,10 +24,7 @@ _OF_TESTS = ("split", "limit", "every", "indices", "degradations", "batch_size")
 _DEFAULT_FIT = "finetune/consistency"
 _CLOSED_FORM = "LinearCorrection"  # which makes no steps
 _LEAST_STEPS = 200
-_CONTROLS = {
-    True: "control: the original itself, since without compression this objective has nothing to learn",
-    False: "control: the same fit on the same images without compression, whose gain is subtracted",
-}
+_CONTROL = "control: the same fit on the same images without compression, whose gain is subtracted"
 
 
 @dataclass(frozen=True)
@@ -89,14 +86,13 @@ def plan(config: str, fit: str | None, options: Mapping[str, Any], seeds: int, o
     tests = with_options(tests, own[TESTS], config)
     epochs, more = _epochs(fits, images, fixed="trainer.max_epochs" in own[FITS] | shared)
     fits["trainer"]["max_epochs"] = epochs
-    label_free = _is_label_free(fits["model"])
-    study = {"output": str(output), "steps": _steps(seeds, with_control=not label_free)}
-    said = [f"{fitted_file.stem} of {_budget(fits, seeds)}", images.sentence, *more, _CONTROLS[label_free]]
+    study = {"output": str(output), "steps": _steps(seeds)}
+    said = [f"{fitted_file.stem} of {_budget(fits, seeds)}", images.sentence, *more, _CONTROL]
     return Repair({_STUDY: study, _FIT: fits, _TEST: tests}, said)
 
 
-def _steps(seeds: int, *, with_control: bool) -> dict[str, Any]:
-    arms: dict[str, Any] = {TUNED: {}} | ({"control": {"data.training_views.clean": 1.0}} if with_control else {})
+def _steps(seeds: int) -> dict[str, Any]:
+    arms = {TUNED: {}, "control": {"data.training_views.clean": 1.0}}
     grid = {"seed": {seed: {"seed_everything": seed, "data.seed": seed} for seed in range(seeds)}, "arm": arms}
     return {
         FITS: {"command": "fit", "options": {"config": _FIT, "ckpt_path": "last"}, "grid": grid},
@@ -175,22 +171,3 @@ def _epochs(fits: dict[str, Any], images: HeldOut, *, fixed: bool) -> tuple[int,
     return epochs, [
         f"{epochs} epochs instead of {configured}, since few images are few steps (--fits.trainer.max_epochs)"
     ]
-
-
-def _is_label_free(model: dict[str, Any]) -> bool:
-    """Whether the objective of a fit needs no labels; not so where it is unknown, since a control is never wrong."""
-    import jsonargparse
-
-    from bench.command_line.parser import deepest_reason
-    from bench.finetuning import objectives
-
-    if "objective" not in _arguments(model):
-        return _class(model) == _CLOSED_FORM
-    parser = jsonargparse.ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(objectives.Objective, "objective")
-    try:
-        parsed = parser.parse_object({"objective": _arguments(model)["objective"]})
-        objective: objectives.Objective = parser.instantiate_classes(parsed).objective
-    except Exception as error:
-        raise UserError(f"the objective of the fit cannot be built ({deepest_reason(error)}): correct it") from error
-    return objective.label_free

@@ -58,7 +58,8 @@ class Tuned:
     @property
     def title(self) -> str:
         """The fit's name, and what it is where that tells."""
-        name = self.record.name + ("" if self.alpha == 1 else f", alpha {self.alpha:g}")
+        name = self.record.averaged or self.record.name
+        name += "" if self.alpha == 1 else f", alpha {self.alpha:g}"
         if self.is_control:
             return f"{name} (clean-only control)"
         return name + (f" (only {self.speciality})" if self.speciality else "")
@@ -116,8 +117,8 @@ class Variant:
         title: For readers.
         fits: By seed.
         entries: What was tested, by seed.
-        controls: Entries of its clean-only control by seed; empty for label-free methods, whose control is the original
-            itself, since without degradation nothing is to be learnt.
+        controls: Entries of its clean-only control by seed. Where a label-free method was tested without, it is held
+            against the original itself, since without degradation nothing is to be learnt.
         recoveries: By view, the original among them, where its gain is that in clean precision.
     """
 
@@ -159,7 +160,7 @@ def variants_of(group: Group, base: Entry, fits: Mapping[str, Tuned]) -> list[Va
         _titles([next(iter(one.values()))[0] for one in members.values()]), members.values(), strict=True
     ):
         fit = next(iter(same.values()))[0]
-        controls = {} if fit.is_control or fit.record.label_free else budgets.get(fit.budget, {})
+        controls = {} if fit.is_control else budgets.get(fit.budget, {})
         entries = {seed: entry for seed, (_, entry) in same.items()}
         recoveries = {
             view: recover(

@@ -89,6 +89,7 @@ class FineTuningRecord:
         images_per_class: Number of images that were tuned on, by class name.
         validation_images: Number of images that were held out.
         skipped: Images of either kind that could not be read; neither number counts them.
+        members: SHA-256 of the weights that it is the mean of, where it is one.
         seed: Of the data.
         seed_everything: Of everything else, where one was set.
         frozen_sha256: Hash of all that was not to be touched, equal before and after.
@@ -114,6 +115,7 @@ class FineTuningRecord:
     software: SoftwareRecord
     run: RunInfo
     skipped: tuple[Skipped, ...] = ()
+    members: tuple[str, ...] = ()
 
     @property
     def before(self) -> Measures:
@@ -124,6 +126,14 @@ class FineTuningRecord:
     def after(self) -> Measures:
         """Metrics of the tuned encoder on the held-out images."""
         return self.interpolation[1.0]
+
+    @property
+    def averaged(self) -> str | None:
+        """Of how many seeds of which fit it is the mean, for readers; None where it was fitted."""
+        average = self.method.get("average")
+        if not self.members or not isinstance(average, Mapping):
+            return None
+        return f"{average.get('name')}, mean of {len(self.members)} seeds"[:_LONGEST_NAME]
 
     @property
     def label_free(self) -> bool:
@@ -147,6 +157,7 @@ class FineTuningRecord:
             "frozen": {"sha256": self.frozen_sha256, "unchanged": True},
             "metrics": {"before": self.before, "after": self.after},
             "interpolation": [{"alpha": alpha, "metrics": measures} for alpha, measures in self.interpolation.items()],
+            **({"members": self.members} if self.members else {}),
             "exports": [vars(export) for export in self.exports],
             "software": self.software.to_json(),
             "run": vars(self.run),
@@ -188,6 +199,7 @@ class FineTuningRecord:
             software=SoftwareRecord.from_json(value["software"]),
             run=RunInfo.from_json(value["run"]),
             skipped=tuple(Skipped.from_json(one) for one in value["skipped"].elements()) if "skipped" in value else (),
+            members=value["members"].texts() if "members" in value else (),
         )
 
     def write(self, folder: Path) -> None:

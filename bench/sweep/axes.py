@@ -24,23 +24,27 @@ class AxisValue:
     Attributes:
         labels: Usually one, by the last part of the axis' name; what other cells leave has all of theirs.
         options: What it sets, by dotted option name.
-        weights: What it has measured, where that is what another cell leaves.
+        weights: What other cells leave for it.
         found: As for `bench.sweep.cells.Cell`.
     """
 
     labels: Mapping[str, str]
     options: Mapping[str, Any]
-    weights: TunedWeights | None = None
+    weights: tuple[TunedWeights, ...] = ()
     found: Mapping[str, str] = field(default_factory=dict)
 
 
 def short(axis: str) -> str:
-    """What labels call an axis: the last part of its name."""
-    return axis.rpartition(".")[2]
+    """What labels call an axis: the last part of its name.
+
+    >>> short("model.encoder"), short("seed_everything,data.seed")
+    ('encoder', 'seed')
+    """
+    return axis.rpartition(",")[2].rpartition(".")[2].strip()
 
 
 def axis_values(file: Path, axis: str, values: Any) -> list[AxisValue]:
-    """The values of an axis: a list of values of the option that it is named after, or options by label.
+    """The values of an axis: a list of values of the options that it is named after, or options by label.
 
     Raises:
         UserError: They are neither, or two have one label.
@@ -48,7 +52,7 @@ def axis_values(file: Path, axis: str, values: Any) -> list[AxisValue]:
     if isinstance(values, dict) and values and all(isinstance(options, dict) for options in values.values()):
         labelled = {label_of(axis, label): options for label, options in values.items()}
     elif isinstance(values, list) and values:
-        labelled = {label_of(axis, value): {axis: value} for value in values}
+        labelled = {label_of(axis, value): {name.strip(): value for name in axis.split(",")} for value in values}
     else:
         raise UserError(f"{file}: axis {axis!r} has to be a list of values, or options by label")
     for options in labelled.values():

@@ -18,7 +18,7 @@ from datamodules.errors import UserError
 STEP = "step"
 """What `--only` calls the steps of a sweep."""
 
-PRETRAINED = "model.pretrained"
+PRETRAINED, MEMBERS = "model.pretrained", "model.members"
 
 # Options of the data that do not change what is done, and those of the trainer that do.
 _HOW_DATA_COME = ("num_workers", "prefetch", "download", "root")
@@ -42,7 +42,8 @@ class Cell:
         folder: Where it runs.
         command: "test" or "fit".
         step: Name of its step; empty in a sweep without steps.
-        weights: What it measures in place of `model.pretrained`, where that is what another cell leaves.
+        weights: What other cells leave for it: the weights that a test measures, as its `model.pretrained`, or those
+            that a fit averages, as its `model.members`.
         found: Of the axis that holds what other cells leave: the axis, and all labels of that joined; for `only`.
     """
 
@@ -52,7 +53,7 @@ class Cell:
     folder: Path = field(compare=False)
     command: str = "test"
     step: str = ""
-    weights: "TunedWeights | None" = None
+    weights: "tuple[TunedWeights, ...]" = ()
     found: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -82,7 +83,8 @@ class Cell:
             "trainer.logger.name": "/".join(list(self.labels.values())[:-1]),
             "trainer.logger.version": self.folder.name,
         }
-        weights = {} if self.weights is None else {PRETRAINED: str(self.weights.file)}
+        files = [str(weights.file) for weights in self.weights]
+        weights = {self._taken_as: files[0] if self.command == "test" else files} if files else {}
         options = {**self.options, **weights, **place}
         return [
             self.command,
@@ -90,6 +92,10 @@ class Cell:
             self.config,
             *(f"--{key}={as_argument(value)}" for key, value in options.items()),
         ]
+
+    @property
+    def _taken_as(self) -> str:
+        return PRETRAINED if self.command == "test" else MEMBERS
 
     def expected(self) -> dict[str, Any]:
         """What the run's configuration has to say, but for the path of weights that another cell leaves.
@@ -115,14 +121,19 @@ class Cell:
         for key in _HOW[self.command]:
             if key != "root" or data.get("class_path") != _FOLDERS:
                 arguments.pop(key, None)
-        if self.weights is not None:  # they are known by their hash, wherever the folder of the sweep lies
-            group, _, option = PRETRAINED.partition(".")
+        if self.weights:  # they are known by their hash, wherever the folder of the sweep lies
+            group, _, option = self._taken_as.partition(".")
             _mapping(_mapping(expected.get(group)).get("init_args")).pop(option, None)
         found = _differences(expected, {"trainer": {}, **read_yaml(self.folder / CONFIG)}, "")
-        if self.weights is not None:
-            measured = RunFolder(self.folder).record().model.weights_sha256
-            found += [] if measured == self.weights.export.sha256 else [f"fit of {self.weights.fit.name}"]
-        return found
+        pairs = zip(self.weights, self._used() if self.weights else (), strict=True)
+        return found + [f"fit of {weights.fit.name}" for weights, used in pairs if weights.export.sha256 != used]
+
+    def _used(self) -> tuple[str | None, ...]:
+        """Hashes of the weights that results are of, as many as there are to be."""
+        folder, count = RunFolder(self.folder), len(self.weights)
+        if self.command == "test":
+            return (folder.record().model.weights_sha256,)
+        return (*folder.finetuning_record().members, *[None] * count)[:count]
 
 
 @dataclass(frozen=True)

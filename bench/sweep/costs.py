@@ -153,7 +153,7 @@ def _steps(cells: Sequence[Cell]) -> list[str]:
     for step in dict.fromkeys(cell.step for cell in cells if cell.step):
         own = [cell for cell in cells if cell.step == step]
         done = sum(_is_done(cell) for cell in own)
-        waiting = sum(cell.weights is not None and not _is_done(cell.weights.fit) for cell in own)
+        waiting = sum(not all(_is_done(weights.fit) for weights in cell.weights) for cell in own)
         told = [f"{len(own)} cell{'s' * (len(own) != 1)} of `lightning {own[0].command}`", f"{done} done"]
         told += [f"{waiting} of weights that fits are yet to leave"] if waiting else []
         lines.append(f"{step}: {', '.join(told)}")
@@ -161,9 +161,7 @@ def _steps(cells: Sequence[Cell]) -> list[str]:
 
 
 def _is_done(cell: Cell) -> bool:
-    if cell.weights is not None and not _is_done(cell.weights.fit):
-        return False
-    return state(cell)[0] is State.DONE
+    return all(_is_done(weights.fit) for weights in cell.weights) and state(cell)[0] is State.DONE
 
 
 def _hours(flops: float, tflops: float, devices: int) -> float:

@@ -23,7 +23,7 @@ from bench.sweep.axes import (
     short,
 )
 from bench.sweep.cells import COMMANDS, STEP, Cell
-from bench.sweep.tuned import found_values, is_found
+from bench.sweep.tuned import Found, is_found
 from datamodules.errors import UserError
 
 MOST_CELLS = 10_000
@@ -61,13 +61,13 @@ def read_sweep(file: Path, output: str | None, extra: Mapping[str, Any]) -> list
         file: YAML with `output` and one grid or several steps.
 
             A grid is `command` ("test", which is the default, or "fit"), `options` (set in every cell), `grid`: for
-            each axis a list of values of the option that the axis is named after, or, by label, the options that make
-            up one value of the axis; and `exclude`: a list of combinations of labels to leave out. `config` stands for
-            the configuration that a run starts from.
+            each axis a list of values of the option that the axis is named after (or of several, with commas between
+            their names), or, by label, the options that make up one value of the axis; and `exclude`: a list of
+            combinations of labels to leave out. `config` stands for the configuration that a run starts from.
 
             With `steps`, a mapping of names to grids, `options` beside it are those of all of them, each step writes to
             the folder of its name, and an axis of tests may be `{weights_of: STEP}`: what the fits of an earlier step
-            leave; see `bench.sweep.tuned.found_values`.
+            leave; see `bench.sweep.tuned.Found`.
         output: Folder of the results, in place of the file's `output`; None for the file's.
         extra: Options for every cell, by dotted name, that win over the file's; with a step's name in front of them
             for the cells of that step.
@@ -122,7 +122,10 @@ def _cells(step: _Step, earlier: Mapping[str, Sequence[Cell]]) -> list[Cell]:
         raise UserError(f"{file}: `grid` has to be a mapping of axes, and `options` one of options")
     if (command := content.get("command", "test")) not in COMMANDS:
         raise UserError(f"{file}: `command` {command!r} cannot be swept, choose from {', '.join(COMMANDS)}")
-    axes = {option_name(file, axis): _values(step, str(axis), values, earlier) for axis, values in grid.items()}
+    for axis in grid:
+        for name in axis.split(",") if isinstance(axis, str) else [axis]:
+            option_name(file, name.strip() if isinstance(name, str) else name)
+    axes = {str(axis): _values(step, str(axis), values, earlier) for axis, values in grid.items()}
     _check_axes(step, axes)
     for some in (step.common, options, step.extra):
         check_options(file, some)
@@ -144,16 +147,15 @@ def _cells(step: _Step, earlier: Mapping[str, Sequence[Cell]]) -> list[Cell]:
 def _values(step: _Step, axis: str, values: Any, earlier: Mapping[str, Sequence[Cell]]) -> list[AxisValue]:
     if not is_found(values):
         return axis_values(step.file, axis, values)
-    if step.content.get("command", "test") != "test":
-        raise UserError(f"{step.file}: axis {axis!r} is of weights, which only tests measure: leave out `command`")
-    return found_values(step.file, axis, values, earlier)
+    asked = Found(step.file, axis, values, earlier)
+    return asked.averaged() if step.content.get("command", "test") == "fit" else asked.measured()
 
 
 def _check_axes(step: _Step, axes: Mapping[str, Sequence[AxisValue]]) -> None:
     if (count := math.prod(map(len, axes.values()))) > MOST_CELLS:
         raise UserError(f"{step.file}: the grid has {count:,} cells: a sweep has at most {MOST_CELLS:,}")
     if sum(any(value.weights for value in values) for values in axes.values()) > 1:
-        raise UserError(f"{step.file}: two axes are of weights, and a test measures one: leave one out")
+        raise UserError(f"{step.file}: two axes are of weights: leave one out")
     names = [
         name for axis, values in axes.items() for name in dict.fromkeys(key for one in values for key in one.labels)
     ]
@@ -168,7 +170,7 @@ def _cell(step: _Step, command: str, combination: Sequence[AxisValue], options: 
     if not isinstance(config, str):
         raise UserError(f"{step.file}: no axis and no option `{CONFIG_KEY}` names the configuration to start from")
     labels = {axis: label for value in combination for axis, label in value.labels.items()}
-    weights = next((value for value in combination if value.weights is not None), None)
+    weights = next((value for value in combination if value.weights), AxisValue({}, {}))
     return Cell(
         labels,
         str(find_config(config, step.file.parent)),
@@ -176,8 +178,8 @@ def _cell(step: _Step, command: str, combination: Sequence[AxisValue], options: 
         Path(step.root, *labels.values()),
         command,
         step.name,
-        None if weights is None else weights.weights,
-        {} if weights is None else weights.found,
+        weights.weights,
+        weights.found,
     )
 
 

@@ -106,7 +106,7 @@ class _Sweep:
 
     def may_go_on(self, waiting: Sequence[Cell]) -> bool:
         """Whether one of the cells that waited for others of this sweep waits no more."""
-        return any(cell.weights is not None and cell.weights.fit.name not in self._unfinished for cell in waiting)
+        return any(self._unfinished.isdisjoint(weights.fit.name for weights in cell.weights) for cell in waiting)
 
     def _attempt(self, cell: Cell) -> State:
         if (hindrance := self._hindrance(cell)) is not None:
@@ -125,18 +125,16 @@ class _Sweep:
 
     def _hindrance(self, cell: Cell) -> State | None:
         """Why a cell cannot run that measures what another leaves; None if nothing keeps it from running."""
-        if cell.weights is None:
-            return None
-        fit = cell.weights.fit
         with self._lock:
-            if fit.name in self._unfinished:
-                return State.WAITING
-            stands, _ = state(fit)
-            if stands is State.DONE:
-                return None
-            why = "has failed" if stands is State.FAILED else "is not done"
-            self._finished(cell, State.LEFT_OUT, f"{fit.name} {why}", None)
-        return State.LEFT_OUT
+            for fit in (weights.fit for weights in cell.weights):
+                if fit.name in self._unfinished:
+                    return State.WAITING
+                stands, _ = state(fit)
+                if stands is not State.DONE:
+                    why = "has failed" if stands is State.FAILED else "is not done"
+                    self._finished(cell, State.LEFT_OUT, f"{fit.name} {why}", None)
+                    return State.LEFT_OUT
+        return None
 
     def _running(self, cell: Cell) -> None:
         with self._lock:

@@ -1,6 +1,8 @@
-"""An axis that is found: the weights that the fits of an earlier step leave, and what these were tuned from."""
+"""An axis that is found: the weights that the fits of earlier steps leave, to be measured or to be averaged."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,59 +17,136 @@ SHARE = "share"
 ORIGINAL = "original"
 """The label of the weights that fits were tuned from."""
 
-_KEYS = ("weights_of", "shares")
+_STEP, _SHARES, _OVER = "weights_of", "shares", "over"
 _MODEL = ("encoder", "pretrained", "activation")
-_Shares = Mapping[float, Mapping[str, Sequence[str]]]
 
 
 def is_found(values: Any) -> bool:
     """Whether what is written of an axis asks for what another step leaves."""
-    return isinstance(values, dict) and _KEYS[0] in values
+    return isinstance(values, dict) and _STEP in values
 
 
-def found_values(
-    file: Path, axis: str, asked: Mapping[str, Any], steps: Mapping[str, Sequence[Cell]]
-) -> list[AxisValue]:
-    """The original of every encoder that was tuned, then for each fit the weights that it exports, the tuned first.
+@dataclass(frozen=True)
+class Found:
+    """What an axis asks of earlier steps.
 
-    Their labels are those of the fit, and the share: what a fit exports is what its configuration says, so that they
-    are known before it is done.
+    What fits export is what their configurations say, so that it is known before they are done.
 
     Args:
         file: Of the sweep, for messages.
         axis: Its name.
-        asked: `weights_of`: the name of an earlier step of fits; `shares`: a list of those wanted, or a mapping of each
-            to labels of the fits whose weights are wanted at it; all that are exported if it is left out.
+        asked: `weights_of`: the name of an earlier step of fits, or a list of such; `shares`: a list of the shares of
+            the tuned weights that are wanted, or a mapping of each to labels of the fits that are wanted at it; all
+            that are exported if it is left out. To average: `over`, an axis of the fits.
         steps: Cells of the earlier steps by name.
 
     Raises:
-        UserError: There is no such step of fits, or one of them exports no such share.
+        UserError: From every method: it asks for what there is not.
     """
-    if unknown := [key for key in asked if key not in _KEYS]:
-        raise UserError(f"{file}: axis {axis!r}: {unknown[0]!r} is unknown, choose from {', '.join(_KEYS)}")
-    name = asked["weights_of"]
-    fits = [cell for cell in steps.get(str(name), ()) if cell.command == "fit"]
-    if not fits:
-        names = [step for step, cells in steps.items() if cells[0].command == "fit"]
-        there = f"choose from {', '.join(names)}" if names else "put one in front of it"
-        raise UserError(f"{file}: axis {axis!r}: {str(name)[:100]!r} is no earlier step of fits: {there}")
-    if short(axis) in fits[0].labels or SHARE in fits[0].labels:
-        raise UserError(f"{file}: axis {axis!r} and `{SHARE}` are no names for axes of {name}: choose others there")
-    shares = _wanted(file, axis, asked.get("shares"), fits)
-    models = {fit.name: fit.expected() for fit in fits}
-    tuned = [value for fit in fits for value in _tuned(file, axis, fit, models[fit.name], shares)]
-    return [*_originals(axis, map(_model_of, models.values())), *tuned]
 
+    file: Path
+    axis: str
+    asked: Mapping[str, Any]
+    steps: Mapping[str, Sequence[Cell]]
 
-def _wanted(file: Path, axis: str, shares: Any, fits: Sequence[Cell]) -> _Shares | None:
-    if shares is None:
-        return None
-    listed = shares if isinstance(shares, list) else []
-    entries = shares if isinstance(shares, dict) else {share: {} for share in listed if _is_share(share)}
-    if not entries or len(entries) < len(shares) or not all(map(_is_share, entries)):
-        raise UserError(f"{file}: axis {axis!r}: `shares` has to be a list of shares from 0 to 1, such as [1, 0.5]")
-    known = labels_by_axis(fit.labels for fit in fits)
-    return {float(share): entry_of_labels(file, "shares", entry or {}, known) for share, entry in entries.items()}
+    def measured(self) -> list[AxisValue]:
+        """The original of every encoder that was tuned, then the weights that each fit exports, the tuned ones first.
+
+        Labels are those of the fit, and the share.
+        """
+        self._check_keys(_STEP, _SHARES)
+        values = []
+        for fit in self.fits:
+            for share in self._shares_of(fit):
+                labels = {**fit.labels, SHARE: f"{SHARE}-{share:g}"}
+                found = {**fit.found, short(self.axis): "-".join(labels.values())}
+                values.append(AxisValue(labels, self._models[fit.name], (TunedWeights(fit, share),), found))
+        return [*self._originals(), *values]
+
+    def averaged(self) -> list[AxisValue]:
+        """Fits that differ in one axis alone, each with the weights that it exports at full share.
+
+        Labels are those of the fits without that axis.
+        """
+        self._check_keys(_STEP, _OVER)
+        over = short(str(self.asked.get(_OVER)))
+        if not all(over in fit.labels for fit in self.fits):
+            axes = ", ".join(self.fits[0].labels)
+            raise self._error(f"name the axis of the fits to average over with `{_OVER}`, one of {axes}")
+        groups: dict[tuple[tuple[str, str], ...], list[Cell]] = {}
+        for fit in self.fits:
+            groups.setdefault(tuple(pair for pair in fit.labels.items() if pair[0] != over), []).append(fit)
+        values = []
+        for labels, fits in groups.items():
+            if not labels or len(fits) < len(set(fit.labels[over] for fit in self.fits)) or len(fits) < 2:
+                raise self._error(f"{over} {', '.join(fit.labels[over] for fit in fits)} is nothing to average over")
+            weights = tuple(TunedWeights(fit, 1.0) for fit in fits)
+            found = {over: "+".join(fit.labels[over] for fit in fits)}
+            values.append(AxisValue(dict(labels), self._models[fits[0].name], weights, found))
+        return values
+
+    @cached_property
+    def fits(self) -> list[Cell]:
+        """Cells of the steps that are named."""
+        names = self.asked[_STEP] if isinstance(self.asked[_STEP], list) else [self.asked[_STEP]]
+        known = [step for step, cells in self.steps.items() if cells[0].command == "fit"]
+        for name in names or [""]:
+            if name not in known:
+                there = f"choose from {', '.join(known)}" if known else "put one in front of it"
+                raise self._error(f"{str(name)[:100]!r} is no earlier step of fits: {there}")
+        return [cell for name in names for cell in self.steps[name]]
+
+    @cached_property
+    def _configs(self) -> dict[str, dict[str, Any]]:
+        return {fit.name: fit.expected() for fit in self.fits}
+
+    @cached_property
+    def _models(self) -> dict[str, dict[str, Any]]:
+        """Options of a run on what a fit tunes, by its name."""
+        return {name: _model_of(config) for name, config in self._configs.items()}
+
+    def _originals(self) -> Iterator[AxisValue]:
+        different = list({str(model): model for model in self._models.values()}.values())
+        for model in different:
+            label = ORIGINAL if len(different) == 1 else f"{ORIGINAL}-{label_of(self.axis, model.get('model.encoder'))}"
+            yield AxisValue({short(self.axis): label}, model)
+
+    def _shares_of(self, fit: Cell) -> list[float]:
+        exported = _exported(fit, self._configs[fit.name])
+        if self._wanted is None:
+            return exported
+        wanted = [share for share, entry in self._wanted.items() if agrees(fit.labels, entry)]
+        if lacking := [share for share in wanted if share not in exported]:
+            there = ", ".join(f"{share:g}" for share in exported)
+            raise self._error(
+                f"{fit.name} exports no share {lacking[0]:g}, only {there}: add it to `export` of "
+                f"callbacks.FineTuningWriter in {fit.config}"
+            )
+        return wanted
+
+    @cached_property
+    def _wanted(self) -> dict[float, dict[str, list[str]]] | None:
+        shares = self.asked.get(_SHARES)
+        if shares is None:
+            return None
+        listed = shares if isinstance(shares, list) else []
+        entries = shares if isinstance(shares, dict) else {share: {} for share in listed if _is_share(share)}
+        if not entries or len(entries) < len(shares) or not all(map(_is_share, entries)):
+            raise self._error(f"`{_SHARES}` has to be a list of shares from 0 to 1, such as [1, 0.5]")
+        known = labels_by_axis(fit.labels for fit in self.fits)
+        return {
+            float(share): entry_of_labels(self.file, _SHARES, entry or {}, known) for share, entry in entries.items()
+        }
+
+    def _check_keys(self, *known: str) -> None:
+        if unknown := [key for key in self.asked if key not in known]:
+            raise self._error(f"{str(unknown[0])[:100]!r} is unknown, choose from {', '.join(known)}")
+        for taken in (short(self.axis), SHARE):
+            if any(taken in fit.labels for fit in self.fits):
+                raise self._error(f"{taken} is an axis of {self.asked[_STEP]}, too: rename it there")
+
+    def _error(self, problem: str) -> UserError:
+        return UserError(f"{self.file}: axis {self.axis!r}: {problem}")
 
 
 def _is_share(value: Any) -> bool:
@@ -75,32 +154,9 @@ def _is_share(value: Any) -> bool:
 
 
 def _model_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a test that measures what the configuration of a fit tunes."""
     model = config.get("model")
     arguments = model.get("init_args", model) if isinstance(model, dict) else {}
     return {f"model.{name}": arguments[name] for name in _MODEL if name in arguments}
-
-
-def _originals(axis: str, models: Iterable[dict[str, Any]]) -> Iterator[AxisValue]:
-    different = list({str(model): model for model in models}.values())
-    for model in different:
-        label = ORIGINAL if len(different) == 1 else f"{ORIGINAL}-{label_of(axis, model.get('model.encoder'))}"
-        yield AxisValue({short(axis): label}, model)
-
-
-def _tuned(file: Path, axis: str, fit: Cell, config: Mapping[str, Any], shares: _Shares | None) -> Iterator[AxisValue]:
-    exported = _exported(fit, config)
-    wanted = exported if shares is None else [share for share, entry in shares.items() if agrees(fit.labels, entry)]
-    if lacking := [share for share in wanted if share not in exported]:
-        raise UserError(
-            f"{file}: axis {axis!r}: {fit.name} exports no share {lacking[0]:g}, only "
-            f"{', '.join(f'{share:g}' for share in exported)}: add it to `export` of callbacks.FineTuningWriter in "
-            f"{fit.config}"
-        )
-    for share in wanted:
-        labels = {**fit.labels, SHARE: f"{SHARE}-{share:g}"}
-        weights = TunedWeights(fit, share)
-        yield AxisValue(labels, _model_of(config), weights, {short(axis): "-".join(labels.values())})
 
 
 def _exported(fit: Cell, config: Mapping[str, Any]) -> list[float]:

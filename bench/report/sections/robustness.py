@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _FEW_SEEDS = 3
+_NO_LABEL = "the original itself: without degradation nothing is to be learnt"
 _TUNED = Column("tuned")
 
 
@@ -96,9 +97,9 @@ def _protocol(group: Group, base: Entry, variants: Sequence[Variant]) -> Terms:
 def _control(variant: Variant) -> str:
     if variant.first.is_control:
         return "it is one"
-    if variant.first.record.label_free:
-        return "the original itself: without degradation nothing is to be learnt"
-    return f"clean-only, seeds {seeds(variant.controls)}" if variant.controls else "none"
+    if variant.controls:
+        return f"clean-only, seeds {seeds(variant.controls)}"
+    return _NO_LABEL if variant.first.record.label_free else "none"
 
 
 def _precisions(name: str, group: Group, base: Entry, variants: Sequence[Variant]) -> Table:

@@ -21,29 +21,30 @@ def cells(tmp_path, monkeypatch):
     return cells
 
 
-def test_the_demo_is_a_fit_without_labels_and_a_test_before_and_after(cells):
+def test_the_demo_is_a_fit_without_labels_its_control_and_tests_before_and_after(cells):
     repair, found = cells("demo")
-    assert list(found) == ["fits/seed-0/tuned", "tests/original", "tests/seed-0/tuned/share-1"]
-    fit, before, after = (cell.expected() for cell in found.values())
+    assert list(found) == [
+        "fits/seed-0/tuned", "fits/seed-0/control",
+        "tests/original", "tests/seed-0/tuned/share-1", "tests/seed-0/control/share-1",
+    ]  # fmt: skip
+    fit, control, before, after, _ = (cell.expected() for cell in found.values())
+    clean = [one["data"]["init_args"]["training_views"].pop("clean") for one in (fit, control)]
+    assert clean == [0.0, 1.0]
+    assert fit == control
     assert fit["model"]["init_args"]["objective"]["class_path"] == "bench.finetuning.Consistency"
     assert fit["data"]["init_args"]["limit"] == 6000
     assert (before["data"]["init_args"]["split"], before["data"]["init_args"]["limit"]) == ("test", 1000)
     assert before["model"] == after["model"]
     assert repair.sentences[0].startswith("demo_finetune of demo-rn: 5 epochs, 1 seed, learning rate 0.002")
-    assert "control: the original itself" in repair.sentences[-1]
-
-
-def test_a_fit_with_labels_has_its_control_and_seeds_are_counted(cells):
-    repair, found = cells("demo", "finetune/augment", seeds=2)
-    assert list(found) == [
-        "fits/seed-0/tuned", "fits/seed-0/control", "fits/seed-1/tuned", "fits/seed-1/control", "tests/original",
-        "tests/seed-0/tuned/share-1", "tests/seed-0/control/share-1",
-        "tests/seed-1/tuned/share-1", "tests/seed-1/control/share-1",
-    ]  # fmt: skip
-    tuned, control = (found[f"fits/seed-0/{arm}"].expected()["data"]["init_args"] for arm in ("tuned", "control"))
-    assert tuned["training_views"]["clean"] < control["training_views"]["clean"] == 1
-    assert found["fits/seed-1/tuned"].expected()["seed_everything"] == 1
     assert "whose gain is subtracted" in repair.sentences[-1]
+
+
+def test_another_method_and_more_seeds_are_an_option_each(cells):
+    _, found = cells("demo", "finetune/augment", seeds=2)
+    fits = [cell.expected() for cell in found.values() if cell.command == "fit"]
+    assert [fit["seed_everything"] for fit in fits] == [0, 0, 1, 1]
+    assert {fit["model"]["init_args"]["objective"]["class_path"] for fit in fits} == {"bench.finetuning.Augment"}
+    assert len(found) == 4 + 1 + 4
 
 
 def test_a_folder_of_ones_own_is_fitted_with_the_methods_settings_and_tested_with_its_own_views(cells, folder):
@@ -55,7 +56,7 @@ def test_a_folder_of_ones_own_is_fitted_with_the_methods_settings_and_tested_wit
         "tests__data__patience": 9,
     }
     _, found = cells("image_folder", **options)
-    fit, before, _ = (cell.expected() for cell in found.values())
+    fit, _, before, *_ = (cell.expected() for cell in found.values())
     data, tested = fit["data"]["init_args"], before["data"]["init_args"]
     assert fit["data"]["class_path"] == "datamodules.ImageFolder"
     assert data["root"] == tested["root"] == str(root)

@@ -111,6 +111,16 @@ def test_a_control_has_the_same_budget(tmp_path, change, seeds):
     assert row["control_seeds"] == seeds
 
 
+def test_a_label_free_method_is_held_against_its_own_control_where_that_was_tested(tmp_path):
+    original(tmp_path)
+    measured(tmp_path, fit(tmp_path, "consistency", label_free=True), {**VIEWS, "jpeg-25": 130})
+    control = fit(tmp_path, "consistency", seed=0, clean=1.0, label_free=True, alpha=1)
+    assert control == "consistency-0-1-3"
+    measured(tmp_path, control, {**VIEWS, "jpeg-25": 106})
+    (row,) = rows(tmp_path, tuned="consistency", view="jpeg-25")
+    assert (row["control_seeds"], row["net_share"]) == ("0", pytest.approx(24 / 60))
+
+
 def test_the_control_of_a_label_free_method_is_the_original(tmp_path):
     original(tmp_path)
     measured(tmp_path, fit(tmp_path, "consistency", label_free=True), {**VIEWS, "jpeg-25": 130})

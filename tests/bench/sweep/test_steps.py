@@ -61,7 +61,7 @@ def test_tests_are_of_the_original_and_of_all_shares_that_the_fits_are_to_leave(
     assert [cell.command for cell in cells] == ["fit"] * 4 + ["test"] * 9
     assert cells[5].folder == Path("runs/tests/test/seed-0/tuned/share-1")
     assert {str(cell.output) for cell in cells} == {"runs"}
-    assert cells[5].weights.fit == cells[0]
+    assert [weights.fit for weights in cells[5].weights] == [cells[0]]
 
 
 def test_tests_measure_the_encoder_that_was_tuned_whatever_their_configuration_names(steps):
@@ -118,7 +118,6 @@ def test_shares_and_combinations_can_be_chosen(steps):
         ("tests", {"grid": {"of": {"weights_of": "fits", "shares": []}}}, "shares from 0 to 1"),
         ("tests", {"grid": {"of": {"weights_of": "fits", "shares": [0.25]}}}, "exports no share 0.25, only 1, 0.5"),
         ("tests", {"grid": {"of": {"weights_of": "fits"}, "seed": ["a"]}}, "two axes are called seed"),
-        ("tests", {"command": "fit"}, "which only tests measure"),
         ("fits", {"exclude": [{"arm": "treated"}]}, "there is no arm treated: choose from control, tuned"),
         ("fits", {"exclude": [{"leg": "left"}]}, "there is no leg left: choose from arm, seed"),
         ("fits", {"exclude": [{"seed": [0, 1]}]}, "leaves no cell"),
@@ -155,17 +154,18 @@ def complete(cell, attempt=0):
     """What a fit or a test leaves; the weights depend on the attempt at the fit."""
     weights = cell.weights
     saved = cell.expected()
-    if weights:
-        saved["model"]["init_args"]["pretrained"] = str(weights.file)
+    if weights and cell.command == "test":
+        saved["model"]["init_args"]["pretrained"] = str(weights[0].file)
     (cell.folder / "config.yaml").write_text(yaml.safe_dump(saved))
     if cell.command == "fit":
         exports = [
             Export(share, share == 1, f"tuned-{share:g}.safetensors", digest(cell, share, attempt))
             for share in (0.5, 1.0)
         ]
-        fit_record(exports=tuple(exports)).write(cell.folder)
+        members = tuple(weights.export.sha256 for weights in cell.weights)
+        fit_record(exports=tuple(exports), members=members).write(cell.folder)
     else:
-        model = {"weights_sha256": weights.export.sha256 if weights else "original"}
+        model = {"weights_sha256": weights[0].export.sha256 if weights else "original"}
         made = run_record(nested({"original": 3, "jpeg-75": 2}, 4), model=model)
         replace(made, run=RunInfo("test", seconds=2.0)).write(cell.folder)
     return 0
@@ -196,7 +196,7 @@ def test_fits_come_before_the_tests_of_their_weights_and_the_second_time_none_ru
     outcome, ran, _ = sweep(cells, jobs=jobs, wait=False)
     assert sorted(ran) == sorted(cell.name for cell in cells)
     places = {name: place for place, name in enumerate(ran)}
-    assert all(places[cell.weights.fit.name] < places[cell.name] for cell in cells if cell.weights)
+    assert all(places[cell.weights[0].fit.name] < places[cell.name] for cell in cells if cell.weights)
     assert not outcome.failed
     assert not outcome.left_out
     assert sweep(steps())[1] == []
@@ -273,13 +273,70 @@ def test_a_sweep_whose_folder_was_moved_is_still_done(steps, sweep):
 def test_an_export_that_the_record_does_not_list_fails_the_test_in_one_line(steps, sweep):
     sweep(steps())
     cell = steps()[6]
-    record = json.loads((cell.weights.fit.folder / "finetuning.json").read_text())
+    record = json.loads((cell.weights[0].fit.folder / "finetuning.json").read_text())
     fit_record(exports=(Export(1.0, True, record["exports"][1]["file"], record["exports"][1]["sha256"]),)).write(
-        cell.weights.fit.folder
+        cell.weights[0].fit.folder
     )
     now, reason = state(cell)
     assert now is State.FAILED
     assert "lists no weights with a share of 0.5: fit it anew" in reason
+
+
+SOUPS = {"command": "fit", "options": {"config": "fit.yaml"}, "grid": {"of": {"weights_of": "fits", "over": "seed"}}}
+
+
+@pytest.fixture
+def soups(steps):
+    """Reads a sweep with a step that averages over seeds, whose weights are tested beside those of the fits."""
+
+    def read(change=None, **options):
+        tests = {"options": {"config": "test.yaml"}, "grid": {"of": {"weights_of": ["fits", "soups"], "shares": [1]}}}
+        parts = {"fits": STEPS["fits"], "soups": SOUPS | {"grid": {"of": SOUPS["grid"]["of"] | (change or {})}}}
+        return steps(steps={**parts, "tests": tests}, **options)
+
+    return read
+
+
+def test_weights_of_fits_that_differ_in_one_axis_are_averaged_and_tested(soups, sweep):
+    cells = {cell.name: cell for cell in soups()}
+    assert [name for name in cells if name.startswith("soups/")] == ["soups/tuned", "soups/control"]
+    assert [name for name in cells if name.startswith("tests/")] == [
+        "tests/original",
+        "tests/seed-0/tuned/share-1", "tests/seed-0/control/share-1",
+        "tests/seed-1/tuned/share-1", "tests/seed-1/control/share-1",
+        "tests/tuned/share-1", "tests/control/share-1",
+    ]  # fmt: skip
+    members = [weights.fit.name for weights in cells["soups/control"].weights]
+    assert members == ["fits/seed-0/control", "fits/seed-1/control"]
+    assert [cell.name for cell in only(list(cells.values()), ["seed=0"]) if cell.step == "soups"] == []
+    _, ran, _ = sweep(list(cells.values()))
+    assert sorted(ran) == sorted(cells)
+    files = "runs/fits/seed-0/tuned/tuned-1.safetensors, runs/fits/seed-1/tuned/tuned-1.safetensors"
+    assert f"--model.members=[{files}]" in cells["soups/tuned"].arguments()
+    assert sweep(soups())[1] == []
+
+
+def test_a_mean_of_weights_that_were_fitted_anew_is_stale(soups, sweep):
+    sweep(soups())
+    complete(soups()[0], attempt=1)
+    outcome, _, _ = sweep(soups())
+    assert outcome.failed["soups/tuned"] == (
+        "runs/soups/tuned holds results with another fit of fits/seed-0/tuned: remove it"
+    )
+    assert outcome.left_out == {"tests/tuned/share-1": "soups/tuned has failed"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"over": "place"}, "name the axis of the fits to average over with `over`, one of seed, arm"),
+        ({"over": None}, "name the axis of the fits to average over"),
+        ({"shares": [1]}, "'shares' is unknown, choose from weights_of, over"),
+    ],
+)
+def test_what_cannot_be_averaged_is_said_in_a_line(soups, change, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        soups(change)
 
 
 def test_a_dry_run_counts_what_fits_are_yet_to_leave(steps, sweep):
