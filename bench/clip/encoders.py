@@ -129,9 +129,9 @@ def load_encoder(encoder: str, pretrained: str | None = None, activation: Activa
         weights = read_weights(blueprint.fetch())
         blueprint = replace(blueprint, preprocess=tuned_preprocessing(blueprint.preprocess, weights))
         chosen = _activation(blueprint, weights, [*voices, *weights.declarations])
-        if not blueprint.built_in:
-            _check_extent(blueprint, weights, chosen)
         with _Unfilled():
+            if not blueprint.built_in:
+                _check_extent(blueprint, weights, chosen)
             model = _build(blueprint, chosen)
         load_weights(model, weights)
         return _encoder(encoder, blueprint, weights.sha256, model, chosen)
@@ -265,7 +265,7 @@ class _Unfilled(TorchFunctionMode):
         named = kwargs or {}
         if func in _DRAWS:
             return args[0] if args else named["tensor"]
-        return func(*args, **named)
+        return (torch.empty if func is torch.randn else func)(*args, **named)
 
 
 @contextlib.contextmanager
