@@ -21,6 +21,7 @@ from bench.clip.kept_classifiers import FOLDER_VARIABLE
 from benchmarks.stub_run import ENCODERS, VIEWS
 from benchmarks.timing import machine
 
+_FIGURE = re.compile(r"  .*: [\d.,]+ \w+")
 _LARGE = 100_000  # bytes
 
 
@@ -30,20 +31,21 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=50_000)
     parser.add_argument("--views", type=int, default=12, help=f"1 to {len(VIEWS)}")
     parser.add_argument("--classes", type=int, default=1000)
+    parser.add_argument("--runs", type=int, choices=(1, 2), default=2, help="1 leaves out what compares two")
     parser.add_argument("--table", choices=("csv", "parquet"), default="csv")
     parser.add_argument("--keep", type=Path, help="an empty folder for runs and reports, which stay there")
     options = parser.parse_args()
     print(f"{options.images:,} images x {options.views} views, {options.classes} classes; {machine()}")
     with nullcontext(options.keep) if options.keep else tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        runs = [folder / "runs" / name for name in ENCODERS]
+        runs = [folder / "runs" / name for name in ENCODERS[: options.runs]]
         size = ("--images", options.images, "--views", options.views, "--classes", options.classes)
         for number, run in enumerate(runs):
             words = ("benchmarks.stub_run", run, *size, "--encoder", number, "--table", options.table)
             _step(f"run {number + 1}", words, run)
-        for name, results in (("one", runs[:1]), ("two", runs)):
-            output = folder / f"report-{name}"
-            _step(f"report of {name}", ("bench", "report", *results, "--output", output), output)
+        for count in range(1, 1 + options.runs):
+            output = folder / f"report-{count}"
+            _step(f"report of {count}", ("bench", "report", *runs[:count], "--output", output), output)
 
 
 def _step(name: str, words: Sequence[object], folder: Path) -> None:
@@ -54,7 +56,7 @@ def _step(name: str, words: Sequence[object], folder: Path) -> None:
         done = subprocess.run(measured, env=environment, stdout=subprocess.PIPE, text=True, check=True)
         seconds, processor, peak = json.loads(Path(file.name).read_text(encoding="utf-8"))
     print(f"\n{name}: {seconds:.1f} s, {processor:.1f} s of processor time, peak memory {peak:,.0f} MiB")
-    print("\n".join(line for line in done.stdout.splitlines() if re.match(r" {2}\S", line)))
+    print(*(line for line in done.stdout.splitlines() if _FIGURE.fullmatch(line)), sep="\n")
     sizes = {file.relative_to(folder): file.stat().st_size for file in folder.rglob("*") if file.is_file()}
     large = {file: size for file, size in sorted(sizes.items()) if size >= _LARGE}
     print(*(f"  {size / 1e6:8.2f} MB {file}" for file, size in large.items()), sep="\n")

@@ -75,9 +75,10 @@ def read_columns(run: FinishedRun, names: Sequence[str]) -> tuple[str, dict[str,
         columns = {"correct": (block["prediction"].to_numpy() == places[1]).astype(np.float32)}
         with np.errstate(over="ignore"):  # the mean will tell
             columns |= {name: block[name].to_numpy(dtype=np.float32, na_value=np.nan) for name in names}
-        shown = block["view"].to_numpy()
+        shown = block["view"].array
+        numbers = {view: number for number, view in enumerate(shown.categories)}
         for view in views:
-            rows = shown == view
+            rows = np.flatnonzero(shown.codes == numbers[view]) if view in numbers else slice(0)
             parts[view].append({name: column[rows] for name, column in columns.items()})
             fingerprints[view].update(np.stack([column[rows] for column in places], axis=1).tobytes())
     if len({fingerprint.digest() for fingerprint in fingerprints.values()}) != 1:
@@ -141,7 +142,7 @@ def _blocks(run: FinishedRun, names: Sequence[str]) -> Iterator[pd.DataFrame]:
     """The table, so many rows at a time; a whole number that may be unknown is read as a real one."""
     import pandas as pd
 
-    types = {name: "int64" for name in _PLACES} | {name: "float64" for name in names} | {"view": "str"}
+    types = {name: "int64" for name in _PLACES} | {name: "float64" for name in names} | {"view": "category"}
     file = run.folder.table
     require_regular(file)
     if file.suffix == PARQUET:
