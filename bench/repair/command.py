@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bench.command_line.arguments import count
 from bench.command_line.ending import OneLineParser
 from bench.command_line.yaml_text import read_options
+from bench.sweep.command import TERAFLOPS
 from datamodules.errors import UserError
 from datamodules.text import printable
 
@@ -42,7 +43,7 @@ def main(args: Sequence[str]) -> int:
 
         with tempfile.TemporaryDirectory() as place:
             cells = read_sweep(repair.write(Path(place)), str(output), {})
-            print(dry_run(cells, options.tflops, options.devices))
+            print(dry_run(cells, TERAFLOPS))
         return 0
     cells = read_sweep(repair.write(output), str(output), {})
     if not _made(cells, options.jobs):
@@ -121,7 +122,6 @@ def _parse(args: Sequence[str]) -> tuple[argparse.Namespace, dict[str, Any]]:
     )
     parser.add_argument("--dry-run", action="store_true", help="say what would be done; nothing is written")
     options, rest = parser.parse_known_args(args)
-    options.tflops, options.devices = 10.0, 1
     return options, read_options(rest, _option)
 
 

@@ -10,7 +10,7 @@ from bench.command_line.ending import OneLineParser
 from bench.command_line.yaml_text import read_options
 from datamodules.errors import UserError
 
-_TERAFLOPS = 10.0  # float32 on an A100
+TERAFLOPS = 10.0  # float32 on an A100
 
 
 def main(args: Sequence[str]) -> int:
@@ -99,7 +99,7 @@ def _parse(args: Sequence[str]) -> tuple[argparse.Namespace, dict[str, Any]]:
     )
     parser.add_argument("--dry-run", action="store_true", help="print the grid, its images, FLOPs, hours and downloads")
     parser.add_argument(
-        "--tflops", type=_positive, default=_TERAFLOPS, help="sustained TFLOP/s that --dry-run reckons with"
+        "--tflops", type=_positive, default=TERAFLOPS, help="sustained TFLOP/s that --dry-run reckons with"
     )
     parser.add_argument("--devices", type=count, default=1, help="number of devices that --dry-run reckons with")
     options, rest = parser.parse_known_args(args)

@@ -19,6 +19,8 @@ ORIGINAL = "original"
 
 _STEP, _SHARES, _OVER = "weights_of", "shares", "over"
 _MODEL = ("encoder", "pretrained", "activation")
+_MEAN = "mean"
+_FEWEST = 2  # weights that have a mean
 
 
 def is_found(values: Any) -> bool:
@@ -64,9 +66,9 @@ class Found:
         return [*self._originals(), *values]
 
     def averaged(self) -> list[AxisValue]:
-        """Fits that differ in one axis alone, each with the weights that it exports at full share.
+        """Two or more fits that differ in one axis alone, with the weights that each exports at full share.
 
-        Labels are those of the fits without that axis.
+        Labels are those of the fits, in that axis `mean`.
         """
         self._check_keys(_STEP, _OVER)
         over = short(str(self.asked.get(_OVER)))
@@ -75,14 +77,15 @@ class Found:
             raise self._error(f"name the axis of the fits to average over with `{_OVER}`, one of {axes}")
         groups: dict[tuple[tuple[str, str], ...], list[Cell]] = {}
         for fit in self.fits:
-            groups.setdefault(tuple(pair for pair in fit.labels.items() if pair[0] != over), []).append(fit)
-        values = []
-        for labels, fits in groups.items():
-            if not labels or len(fits) < len(set(fit.labels[over] for fit in self.fits)) or len(fits) < 2:
-                raise self._error(f"{over} {', '.join(fit.labels[over] for fit in fits)} is nothing to average over")
-            weights = tuple(TunedWeights(fit, 1.0) for fit in fits)
-            found = {over: "+".join(fit.labels[over] for fit in fits)}
-            values.append(AxisValue(dict(labels), self._models[fits[0].name], weights, found))
+            labels = {**fit.labels, over: _MEAN}
+            groups.setdefault(tuple(labels.items()), []).append(fit)
+        values = [
+            AxisValue(dict(labels), self._models[fits[0].name], tuple(TunedWeights(fit, 1.0) for fit in fits))
+            for labels, fits in groups.items()
+            if len(fits) >= _FEWEST
+        ]
+        if not values:
+            raise self._error(f"no two fits differ in {over} alone, so there is nothing to average")
         return values
 
     @cached_property

@@ -68,8 +68,8 @@ def test_the_original_and_all_weights_of_the_fits_are_tested(cells, name):
 
 def test_soups_are_of_all_seeds_of_every_method_and_its_control(cells, name):
     soups = {tuple(cell.labels.values()): cell.weights for cell in cells if cell.step == "soups"}
-    assert {method for method, _ in soups} == set(METHODS[name])
-    for (method, arm), members in soups.items():
+    assert {method for _, method, _ in soups} == set(METHODS[name])
+    for (_, method, arm), members in soups.items():
         assert [weights.fit.name for weights in members] == [f"fits/seed-{seed}/{method}/{arm}" for seed in range(3)]
 
 

@@ -38,6 +38,16 @@ TEXTS = [
     "output: x\ngrid: {? [a, b] : [1]}",
     "output: x\ngrid: {a: [1], a: [2]}",
     yaml.safe_dump({"output": "x", "options": {"config": "x"}, "grid": {f"a{n}": [*range(100)] for n in range(4)}}),
+    "output: x\nsteps: [a]",
+    "output: x\nsteps: {../x: {options: {config: base.yaml}, grid: {a.b: [1]}}}",
+    "output: x\nsteps: {a: [], b: {grid: {c.d: {weights_of: a}}}}",
+    "output: x\nsteps: {a: {options: {config: base.yaml}, grid: {c.d: {weights_of: a}}}}",
+    "output: x\noptions: {config: base.yaml}\nsteps: {a: {command: fit, grid: {c: [1]}}, "
+    "b: {grid: {e: {weights_of: a}}}}",
+    "output: x\nsteps: {a: {command: fit, options: {config: base.yaml}, grid: {c.d: [1]}}, b: {command: fit, "
+    "options: {config: base.yaml}, grid: {e: {weights_of: [a, [a]], over: {x: 1}}}}}",
+    "output: x\noptions: {config: base.yaml}\ngrid: {'a.b, ../c': [1]}",
+    "output: x\noptions: {config: base.yaml}\ngrid: {a.b: [1, 2]}\nexclude: [{b: {c: 1}}, 3, [a]]",
     "x" * 2_000_000,
     "\x00",
     "",

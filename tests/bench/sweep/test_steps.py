@@ -289,9 +289,12 @@ SOUPS = {"command": "fit", "options": {"config": "fit.yaml"}, "grid": {"of": {"w
 def soups(steps):
     """Reads a sweep with a step that averages over seeds, whose weights are tested beside those of the fits."""
 
-    def read(change=None, **options):
+    def read(change=None, fits=None, **options):
         tests = {"options": {"config": "test.yaml"}, "grid": {"of": {"weights_of": ["fits", "soups"], "shares": [1]}}}
-        parts = {"fits": STEPS["fits"], "soups": SOUPS | {"grid": {"of": SOUPS["grid"]["of"] | (change or {})}}}
+        parts = {
+            "fits": STEPS["fits"] | (fits or {}),
+            "soups": SOUPS | {"grid": {"of": SOUPS["grid"]["of"] | (change or {})}},
+        }
         return steps(steps={**parts, "tests": tests}, **options)
 
     return read
@@ -299,20 +302,20 @@ def soups(steps):
 
 def test_weights_of_fits_that_differ_in_one_axis_are_averaged_and_tested(soups, sweep):
     cells = {cell.name: cell for cell in soups()}
-    assert [name for name in cells if name.startswith("soups/")] == ["soups/tuned", "soups/control"]
+    assert [name for name in cells if name.startswith("soups/")] == ["soups/mean/tuned", "soups/mean/control"]
     assert [name for name in cells if name.startswith("tests/")] == [
         "tests/original",
         "tests/seed-0/tuned/share-1", "tests/seed-0/control/share-1",
         "tests/seed-1/tuned/share-1", "tests/seed-1/control/share-1",
-        "tests/tuned/share-1", "tests/control/share-1",
+        "tests/mean/tuned/share-1", "tests/mean/control/share-1",
     ]  # fmt: skip
-    members = [weights.fit.name for weights in cells["soups/control"].weights]
+    members = [weights.fit.name for weights in cells["soups/mean/control"].weights]
     assert members == ["fits/seed-0/control", "fits/seed-1/control"]
     assert [cell.name for cell in only(list(cells.values()), ["seed=0"]) if cell.step == "soups"] == []
     _, ran, _ = sweep(list(cells.values()))
     assert sorted(ran) == sorted(cells)
     files = "runs/fits/seed-0/tuned/tuned-1.safetensors, runs/fits/seed-1/tuned/tuned-1.safetensors"
-    assert f"--model.members=[{files}]" in cells["soups/tuned"].arguments()
+    assert f"--model.members=[{files}]" in cells["soups/mean/tuned"].arguments()
     assert sweep(soups())[1] == []
 
 
@@ -320,15 +323,28 @@ def test_a_mean_of_weights_that_were_fitted_anew_is_stale(soups, sweep):
     sweep(soups())
     complete(soups()[0], attempt=1)
     outcome, _, _ = sweep(soups())
-    assert outcome.failed["soups/tuned"] == (
-        "runs/soups/tuned holds results with another fit of fits/seed-0/tuned: remove it"
+    assert outcome.failed["soups/mean/tuned"] == (
+        "runs/soups/mean/tuned holds results with another fit of fits/seed-0/tuned: remove it"
     )
-    assert outcome.left_out == {"tests/tuned/share-1": "soups/tuned has failed"}
+    assert outcome.left_out == {"tests/mean/tuned/share-1": "soups/mean/tuned has failed"}
+
+
+def test_fits_of_one_axis_have_one_mean_and_single_ones_none(soups, steps):
+    names = [cell.name for cell in soups(fits={"grid": {"data.seed": [0, 1, 2]}})]
+    assert [name for name in names if "mean" in name] == ["soups/mean", "tests/mean/share-1"]
+    one = {
+        "grid": {"data.seed": [0, 1], "arm": {"tuned": {}, "control": {}}},
+        "exclude": [{"arm": "control", "seed": 1}],
+    }
+    assert [cell.name for cell in soups(fits=one) if cell.step == "soups"] == ["soups/mean/tuned"]
+    with pytest.raises(UserError, match="no two fits differ in seed alone"):
+        soups(fits={"grid": {"data.seed": [0]}})
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"over": "arm", "weights_of": "tests"}, "'tests' is no earlier step of fits"),
         ({"over": "place"}, "name the axis of the fits to average over with `over`, one of seed, arm"),
         ({"over": None}, "name the axis of the fits to average over"),
         ({"shares": [1]}, "'shares' is unknown, choose from weights_of, over"),
