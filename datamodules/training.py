@@ -102,12 +102,16 @@ class TrainingViews:
         >>> TrainingViews({"jpeg-{}": [10, 95]}).draw(seed=0, epoch=1, index=2)
         (Jpeg(quality=20, subsampling=None, progressive=False, optimise=False, generations=1, shift=0), False)
         """
-        clean, flip, codec, share = np.random.default_rng([seed, epoch, index]).random(4).tolist()
+        clean, flip, codec, share = _uniform(seed, epoch, index)
         mirrored = flip < self.flip
         if clean < self.clean:
             return Original(), mirrored
         template, (lowest, highest) = self._ranges[int(codec * len(self._ranges))]
         return parse(template.replace(_HOLE, str(self.law.quality(lowest, highest, share)))), mirrored
+
+    def mirrored(self, seed: int, epoch: int, index: int) -> bool:
+        """Whether `draw` mirrors an image in an epoch."""
+        return self.flip > 0 and _uniform(seed, epoch, index)[1] < self.flip
 
     @cached_property
     def _ranges(self) -> list[tuple[str, tuple[int, int]]]:
@@ -121,6 +125,11 @@ class TrainingViews:
             "clean": self.clean,
             "flip": self.flip,
         }
+
+
+def _uniform(seed: int, epoch: int, index: int) -> list[float]:
+    drawn: list[float] = np.random.default_rng([seed, epoch, index]).random(4).tolist()
+    return drawn
 
 
 class RandomPairs(DegradedViews):

@@ -10,7 +10,9 @@ from importlib import metadata
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import init
+from torch.overrides import TorchFunctionMode
 
 from bench.clip.blueprints import Blueprint, find_blueprint, untrained_blueprint
 from bench.clip.configurations import tuned_preprocessing
@@ -29,6 +31,10 @@ from datamodules.errors import UserError
 from datamodules.geometry import Geometry
 
 _EXTRA_NUMBERS = 2**24  # that a model has beside its weights, such as masks
+_DRAWS = frozenset(
+    {Tensor.normal_, Tensor.uniform_, init.normal_, init.uniform_, init.trunc_normal_}
+    | {init.kaiming_uniform_, init.kaiming_normal_, init.xavier_uniform_, init.xavier_normal_}
+)
 
 
 @dataclass(frozen=True)
@@ -123,9 +129,10 @@ def load_encoder(encoder: str, pretrained: str | None = None, activation: Activa
         weights = read_weights(blueprint.fetch())
         blueprint = replace(blueprint, preprocess=tuned_preprocessing(blueprint.preprocess, weights))
         chosen = _activation(blueprint, weights, [*voices, *weights.declarations])
-        if not blueprint.built_in:
-            _check_extent(blueprint, weights, chosen)
-        model = _build(blueprint, chosen)
+        with _Unfilled():
+            if not blueprint.built_in:
+                _check_extent(blueprint, weights, chosen)
+            model = _build(blueprint, chosen)
         load_weights(model, weights)
         return _encoder(encoder, blueprint, weights.sha256, model, chosen)
 
@@ -247,6 +254,18 @@ def _encoder(
         config=blueprint.config,
         _origin=origin,
     )
+
+
+class _Unfilled(TorchFunctionMode):
+    """Leaves out the random numbers of a new model, all of which its weights will replace."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        named = kwargs or {}
+        if func in _DRAWS:
+            return args[0] if args else named["tensor"]
+        return (torch.empty if func is torch.randn else func)(*args, **named)
 
 
 @contextlib.contextmanager

@@ -2,10 +2,12 @@
 
 from typing import Protocol, runtime_checkable
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 
 from datamodules.base import DegradedDataModule
 from datamodules.errors import UserError
+from datamodules.notices import say
 
 _LIMITS = {
     "test": ("fast_dev_run", "limit_test_batches"),
@@ -32,6 +34,19 @@ class Prepares(Protocol):
 
     def prepare(self, trainer: Trainer, module: LightningModule) -> None:
         """Called in the first process; the data are set up and `module.trainer` is set."""
+
+
+def say_what_is_slow(trainer: Trainer) -> None:
+    """Warn of bfloat16 on a processor without instructions for it."""
+    if (
+        trainer.precision == "bf16-mixed"
+        and trainer.strategy.root_device.type == "cpu"
+        and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    ):
+        say(
+            "precision bf16-mixed: this processor has no instructions for bfloat16, which takes many times as long as "
+            "32-true then"
+        )
 
 
 def check_trainer(trainer: Trainer, command: str) -> None:

@@ -14,7 +14,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 
 import bench
 import datamodules
-from bench.command_line.checks import Checks, Prepares, check_trainer
+from bench.command_line.checks import Checks, Prepares, check_trainer, say_what_is_slow
 from bench.command_line.parser import Parser, deepest_reason, prepared
 from bench.command_line.screen import arrange_progress, plain_messages
 from bench.command_line.yaml_text import bounded
@@ -90,6 +90,7 @@ class CLI(LightningCLI):
 
     def _check(self) -> None:
         check_trainer(self.trainer, str(self.subcommand))
+        say_what_is_slow(self.trainer)
         data = self.datamodule
         if not isinstance(data, DegradedDataModule) or data.incomplete():
             return

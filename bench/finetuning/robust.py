@@ -3,17 +3,20 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
+from bench.finetuning.kept_targets import KeptTargets
 from bench.finetuning.objectives import Objective, Pairs
 from bench.finetuning.optimisation import adamw, no_loss, total_steps, warmup_cosine
 from bench.finetuning.trainable import Trainable
 from bench.finetuning.tuning import EncoderTuning
 from bench.paper import TEMPLATE
+from bench.runs.folder import RunFolder
 from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
 from datamodules.training import RANDOM
@@ -100,9 +103,24 @@ class RobustFineTuning(EncoderTuning):
         self.log("train/loss", loss, batch_size=len(batch), prog_bar=True)
         return loss
 
+    def on_fit_start(self) -> None:
+        """Make room for what the frozen encoder says about each training image, as it is and mirrored."""
+        super().on_fit_start()
+        rows, size = 2 * (1 + max(self.data.training_positions)), self.text.shape[1]
+        folder = RunFolder(Path(self.trainer.log_dir or self.trainer.default_root_dir)).unfinished
+        self._targets = KeptTargets(rows, size, folder / f"targets-{self.global_rank}" if folder.is_dir() else None)
+
     def _target(self, batch: Batch) -> Tensor:
-        with torch.no_grad():
-            return self.embed(self.original, batch.views[ORIGINAL])
+        images, draws, seed = batch.views[ORIGINAL], self.data.training_views, self.data.seed
+        assert draws is not None
+
+        @torch.no_grad()
+        def embed(places: Tensor) -> Tensor:
+            chosen = images[places] if isinstance(images, Tensor) else [images[place] for place in places.tolist()]
+            return self.embed(self.original, chosen)
+
+        rows = [2 * index + draws.mirrored(seed, self.current_epoch, index) for index in batch.indices.tolist()]
+        return self._targets.get(rows, embed).to(self.device)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW without decay of gains and biases; the schedule advances with every step."""

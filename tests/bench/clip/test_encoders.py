@@ -52,6 +52,14 @@ def test_every_format_gives_open_clips_logits(tmp_path, config, kind):
 
 
 @CONFIGS
+def test_no_random_numbers_are_drawn_for_weights_that_a_file_replaces(tmp_path, config):
+    file = save_safetensors(build(config), tmp_path / "w.safetensors")
+    before = torch.get_rng_state()
+    load_encoder(write_config(tmp_path, config), file)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@CONFIGS
 def test_the_wrong_activation_would_change_the_logits(config):
     """What the checks below guard against is a real difference, far above the tolerance of the tests above."""
     right, wrong = build(config), build({**config, "quick_gelu": False})

@@ -4,10 +4,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from lightning.pytorch import Trainer
 
 from bench.cli import main
-from bench.command_line.checks import check_trainer
+from bench.command_line.checks import check_trainer, say_what_is_slow
 from bench.command_line.screen import ProgressLines, arrange_progress
 from datamodules.errors import UserError
 
@@ -134,3 +135,13 @@ def test_a_fit_of_some_batches_would_not_say_which_images_it_saw(limit):
     trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, **{limit: 2})
     with pytest.raises(UserError, match=f"`{limit}` 2 counts batches"):
         check_trainer(trainer, "fit")
+
+
+@pytest.mark.parametrize(
+    ("precision", "instructions", "said"),
+    [("bf16-mixed", False, True), ("bf16-mixed", True, False), ("32-true", False, False)],
+)
+def test_bfloat16_on_a_processor_without_it_is_said_to_be_slow(precision, instructions, said, monkeypatch, caplog):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: instructions)
+    say_what_is_slow(Trainer(accelerator="cpu", precision=precision, logger=False, enable_checkpointing=False))
+    assert ("32-true" in caplog.text) == said

@@ -1,0 +1,86 @@
+"""What the frozen encoder says is asked once: by hand, across a kill, and in a fit that mirrors."""
+
+import pytest
+import torch
+
+from bench.finetuning import Consistency, kept_targets
+from bench.finetuning.kept_targets import KeptTargets
+from bench.runs.files import FileError
+from datamodules.training import TrainingViews
+
+
+class Asked:
+    """An encoder of the numbers of a batch that counts."""
+
+    def __init__(self):
+        self.calls = []
+
+    def batch(self, rows):
+        def embed(places):
+            self.calls.append([rows[place] for place in places.tolist()])
+            return torch.tensor([[float(rows[place]), 1.0] for place in places.tolist()])
+
+        return rows, embed
+
+
+@pytest.fixture
+def asked():
+    return Asked()
+
+
+def test_each_input_is_embedded_once(asked):
+    kept = KeptTargets(10, 2)
+    assert kept.get(*asked.batch([3, 5])).tolist() == [[3, 1], [5, 1]]
+    assert kept.get(*asked.batch([5, 4, 3])).tolist() == [[5, 1], [4, 1], [3, 1]]
+    assert asked.calls == [[3, 5], [4]]
+
+
+def test_what_is_beyond_the_room_is_asked_again(asked, monkeypatch):
+    monkeypatch.setattr(kept_targets, "_MOST_BYTES", 4 * 2 * 4)  # four rows
+    kept = KeptTargets(10, 2)
+    for _ in range(2):
+        assert kept.get(*asked.batch([3, 4])).tolist() == [[3, 1], [4, 1]]
+    assert asked.calls == [[3, 4], [4]]
+
+
+def test_another_process_goes_on_with_the_file(asked, tmp_path):
+    KeptTargets(10, 2, tmp_path / "targets").get(*asked.batch([3]))
+    kept = KeptTargets(10, 2, tmp_path / "targets")
+    assert kept.get(*asked.batch([3, 0])).tolist() == [[3, 1], [0, 1]]
+    assert asked.calls == [[3], [0]]
+
+
+def test_a_file_of_another_size_is_begun_anew(asked, tmp_path):
+    KeptTargets(10, 2, tmp_path / "targets").get(*asked.batch([3]))
+    KeptTargets(11, 2, tmp_path / "targets").get(*asked.batch([3]))
+    assert asked.calls == [[3], [3]]
+
+
+def test_a_link_in_the_place_of_the_file_is_refused(tmp_path):
+    (tmp_path / "precious").write_bytes(b"precious")
+    (tmp_path / "targets").symlink_to(tmp_path / "precious")
+    with pytest.raises(FileError, match="not a regular file"):
+        KeptTargets(10, 2, tmp_path / "targets")
+    assert (tmp_path / "precious").read_bytes() == b"precious"
+
+
+def test_a_fit_asks_for_each_image_and_its_mirror_image_once_and_is_told_the_same(tuning, fit, data, monkeypatch):
+    module = tuning("vit", objective=Consistency())
+    embed, target, asked, wrong = module.embed, module._target, [], []
+
+    def counted(tower, images):
+        if tower is module.original:
+            asked.extend(image.numpy().tobytes() for image in images)
+        return embed(tower, images)
+
+    def compared(batch):
+        kept = target(batch)
+        wrong.append((kept - embed(module.original, batch.views["original"])).abs().max().item())
+        return kept
+
+    monkeypatch.setattr(module, "embed", counted)
+    monkeypatch.setattr(module, "_target", compared)
+    fit(module, data(training_views=TrainingViews({"jpeg-{}": [10, 90]}, flip=0.5)), max_epochs=5)
+    assert 20 < len(asked) == len(set(asked)) <= 40
+    assert len(wrong) == 10
+    assert max(wrong) < 1e-5
