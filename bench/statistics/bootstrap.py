@@ -10,7 +10,7 @@ Floats = npt.NDArray[np.float64]
 
 IMAGE_RESAMPLES = 2_000
 
-_ROWS_AT_ONCE = 64
+_ROWS_AT_ONCE, _COUNTS_AT_ONCE = 64, 2**23
 
 
 def resampled_sums(*tables: npt.NDArray[np.floating], resamples: int = IMAGE_RESAMPLES, seed: int = 0) -> list[Floats]:
@@ -27,9 +27,11 @@ def resampled_sums(*tables: npt.NDArray[np.floating], resamples: int = IMAGE_RES
     n, columns = len(tables[0]), [table.astype(np.float64) for table in tables]
     random = np.random.default_rng([seed, n])
     sums = [[column.sum(0, keepdims=True)] for column in columns]
-    for first in range(0, resamples, _ROWS_AT_ONCE):
-        draws = (random.integers(n, size=n) for _ in range(min(_ROWS_AT_ONCE, resamples - first)))
-        counts = np.stack([np.bincount(draw, minlength=n) for draw in draws]).astype(np.float64)
+    rows = max(1, min(_ROWS_AT_ONCE, _COUNTS_AT_ONCE // n))
+    for first in range(0, resamples, rows):
+        counts = np.empty((min(rows, resamples - first), n))
+        for row in counts:
+            row[:] = np.bincount(random.integers(n, size=n), minlength=n)
         for parts, column in zip(sums, columns, strict=True):
             parts.append(counts @ column)
     return [np.concatenate(parts) for parts in sums]

@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 
+from bench.statistics import bootstrap
 from bench.statistics.bootstrap import joint_estimates, percentiles, resampled_sums
 
 
-def test_resampled_sums_equal_a_bootstrap_written_out():
+@pytest.mark.parametrize("counts_at_once", [2**23, 100, 1])
+def test_resampled_sums_equal_a_bootstrap_written_out(monkeypatch, counts_at_once):
+    monkeypatch.setattr(bootstrap, "_COUNTS_AT_ONCE", counts_at_once)
     values = np.random.default_rng(1).uniform(size=(30, 4)).astype(np.float32)
     (found,) = resampled_sums(values, resamples=70, seed=5)
     random = np.random.default_rng([5, 30])
