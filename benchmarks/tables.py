@@ -9,9 +9,10 @@
 `measure` takes the test split of an image folder, image by image and view by view, and keeps every view in a file of
 its own below `--cache`, so that it can be stopped and repeated; views are NAME-SCALE of a file or of published tables
 (`mozjpeg0` are the standard ones with optimised Huffman tables), `NAME_law` the best power law of a file's card.
-`report` prints all views, and of each set of tables the bytes that it needs beside the standard ones at equal precision
-(Bjontegaard) and the share of the drop that it recovers at the bytes of the standard tables at 50 and 25, with 95%
-intervals by resampling images. Scan bytes are those of the coefficients alone, without headers and tables.
+`report` prints all views, and of each set of tables the bytes that it needs beside the standard ones at equal
+precision (Bjontegaard), the share of the drop that it recovers at the bytes of the standard tables at 50 and 25, and
+its precision beyond its own power law's, with 95% intervals by resampling images. Scan bytes are those of the
+coefficients alone, without headers and tables.
 """
 
 import argparse
@@ -49,6 +50,7 @@ _SEEN = 2000  # images whose PSNR and SSIM are measured
 _TARGETS = (50, 25)
 _SCAN = b"\xff\xda"
 _END_OF_IMAGE = 2  # bytes of the marker
+_LAW = "_law"
 
 _MEANS = (("size", 1), ("scan", 1), ("psnr", 2), ("ssim", 4))  # and their decimals
 
@@ -107,8 +109,8 @@ def _sets(files: Sequence[Path]) -> dict[str, TableSet]:
         found = read_tables(file)
         sets[found.name] = found
         laws = {int(scale): account["power_law"] for scale, account in found.card.get("scales", {}).items()}
-        sets[f"{found.name}_law"] = TableSet(
-            f"{found.name}_law",
+        sets[f"{found.name}{_LAW}"] = TableSet(
+            f"{found.name}{_LAW}",
             {
                 scale: Quantisation(tuple(law["luma"]), tuple(law["chroma"]), law["subsampling"])
                 for scale, law in laws.items()
@@ -190,8 +192,15 @@ def report(cache: Path) -> str:
             shares.append(
                 [name, _rate(sums, points, curves.get(STANDARD, [])), *(_share(sums, points, q) for q in _TARGETS)]
             )
+    gains = [["tables", "scale", "precision beyond their power law (points)", "bytes beyond it"]]
+    for view in order:
+        name, _, scale = view.rpartition("-")
+        if (law := f"{name}{_LAW}-{scale}") in views:
+            beyond = estimate(100 * (sums[view][:, 0] - sums[law][:, 0]))
+            gains.append([name, scale, _text(beyond, 2), f"{(sums[view] - sums[law])[0, 1]:+.1f}"])
     count = len(next(iter(views.values()))["correct"])
-    return f"{count} images\n{align(rows)}\n\n{align(shares)}"
+    tables = [align(table) for table in (rows, shares, gains) if len(table) > 1]
+    return "\n\n".join([f"{count} images\n{tables[0]}", *tables[1:]])
 
 
 def draw(caches: Sequence[Path], pixels: int, file: Path) -> None:
@@ -255,6 +264,8 @@ def _share(sums: Mapping[str, Floats], points: Sequence[str], quality: int) -> s
 
 def _text(found: Estimate, decimals: int) -> str:
     ends = found.interval
+    if not np.isfinite(ends.low):
+        return f"{found.value:.{decimals}f}"
     return f"{found.value:.{decimals}f} [{ends.low:.{decimals}f}, {ends.high:.{decimals}f}]"
 
 
