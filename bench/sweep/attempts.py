@@ -179,10 +179,10 @@ class SweepEndedError(Exception):
 
 
 def _tail(log: Path) -> str:
-    """What was printed last, without the line that it may begin in the middle of."""
+    """What was printed last; it may begin in the middle of a line, which is then like no other."""
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
-        return file.read().decode(errors="replace").partition("\n")[2]
+        return file.read().decode(errors="replace")
 
 
 def _reason(code: int, log: Path) -> str:

@@ -1,5 +1,9 @@
 """Means of weights: as functions, as a fit from the command line, and in what a report says of them."""
 
+import hashlib
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
 from lightning.pytorch import Trainer
@@ -10,10 +14,12 @@ from bench.cli import main
 from bench.finetuning.interpolation import average
 from bench.report.variants import Tuned
 from bench.runs.folder import RunFolder
+from bench.runs.provenance import ModelRecord
 from callbacks import FineTuningWriter
 from datamodules.errors import UserError
 from tests.support.archives import write_cifar10
 from tests.support.fits import few
+from tests.support.made_up import fit_record
 
 QUICK = [
     "--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.enable_progress_bar=false", "--data.num_workers=0",
@@ -71,12 +77,15 @@ def test_what_has_no_mean_is_refused_in_a_line(clip, fit, tmp_path):
         WeightAverage(["a.safetensors"], **clip["vit"])
     with pytest.raises(UserError, match=r"a\.safetensors has no record of its fit beside it"):
         WeightAverage([str(tmp_path / "a.safetensors")] * 2, **clip["vit"])
-    fit(LinearCorrection(**clip["vit"]), "one", 1)
-    files = [str(tmp_path / "one/linear.safetensors")] * 2
+    (tmp_path / "one").mkdir()
+    files = [str(shutil.copy(clip["vit"]["pretrained"], tmp_path / "one/encoder.safetensors"))] * 2
+    fit_record().write(tmp_path / "one")
+    with pytest.raises(UserError, match=r"was tuned from openai and not from .*: name what all members"):
+        WeightAverage(files, **clip["vit"])
+    original = ModelRecord("vit", "x", weights_sha256=hashlib.sha256(Path(files[0]).read_bytes()).hexdigest())
+    fit_record(original=original).write(tmp_path / "one")
     with pytest.raises(UserError, match="set `max_epochs` to 0"):
         fit(WeightAverage(files, **clip["vit"]), "two", 1)
-    with pytest.raises(UserError, match="name what all members were tuned from"):
-        WeightAverage(files, clip["vit"]["encoder"], files[0])
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import yaml
 
 from bench.runs.folder import RunFolder
 from bench.runs.record import RunInfo
-from bench.sweep import runner
+from bench.sweep import attempts, runner
 from bench.sweep.attempts import FAILED, LOG, CellProcesses, State, state
 from bench.sweep.cells import Cell
 from bench.sweep.places import Place
@@ -191,6 +191,19 @@ class TestSideBySide:
             )
         assert [process.poll() for process in started] == [-signal.SIGTERM]
         assert not list(tmp_path.rglob(FAILED))
+
+
+def test_how_far_a_running_cell_is_can_be_followed(cells, monkeypatch):
+    line = "testing: 3 of 8 batches (38%), about 0:00:50 left"
+
+    def start(place, command, environment, log):
+        return subprocess.Popen(["sh", "-c", f"echo '{line}'; echo noise; sleep 0.5"], stdout=log)
+
+    monkeypatch.setattr(Place, "start", start)
+    monkeypatch.setattr(attempts, "_FOLLOW_SECONDS", 0.1)
+    said = []
+    run_cells(cells[:1], retry=False, wait=False, work=lambda cell: 1.0, say=said.append, follow=True)
+    assert said.count(f"  a: {line}") == 1
 
 
 class TestBesideAnotherProcess:

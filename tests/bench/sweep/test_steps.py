@@ -3,15 +3,17 @@
 import json
 import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
 
+from bench.runs import locks
 from bench.runs.finetuning_record import Export
 from bench.runs.record import RunInfo
+from bench.sweep import costs
 from bench.sweep.attempts import LOG, CellProcesses, State, state
-from bench.sweep.costs import dry_run
 from bench.sweep.grid import only, read_sweep
 from bench.sweep.places import Place
 from bench.sweep.runner import run_cells
@@ -146,6 +148,12 @@ def test_weights_that_only_the_fit_finds_are_refused(steps, tmp_path):
         read_sweep(Path("sweep.yaml"), None, {})
 
 
+@pytest.fixture
+def two(steps):
+    """The sweep with two fits."""
+    return partial(steps, changes={"fits": {"grid": {"data.seed": [0, 1]}}})
+
+
 def digest(cell, share, attempt=0):
     return f"{cell.name} {share:g} {attempt}"
 
@@ -191,88 +199,86 @@ def sweep(monkeypatch):
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
-def test_fits_come_before_the_tests_of_their_weights_and_the_second_time_none_runs(steps, sweep, jobs):
-    cells = steps()
+def test_fits_come_before_the_tests_of_their_weights_and_the_second_time_none_runs(two, sweep, jobs):
+    cells = two()
     outcome, ran, _ = sweep(cells, jobs=jobs, wait=False)
     assert sorted(ran) == sorted(cell.name for cell in cells)
     places = {name: place for place, name in enumerate(ran)}
     assert all(places[cell.weights[0].fit.name] < places[cell.name] for cell in cells if cell.weights)
     assert not outcome.failed
     assert not outcome.left_out
-    assert sweep(steps())[1] == []
+    assert sweep(two())[1] == []
 
 
-def test_a_failed_fit_leaves_its_tests_out_and_says_so_and_a_retry_makes_both(steps, sweep):
+def test_a_failed_fit_leaves_its_tests_out_and_says_so_and_a_retry_makes_both(two, sweep):
     def run(cell):
-        if cell.name == "fits/seed-0/tuned":
+        if cell.name == "fits/seed-0":
             (cell.folder / LOG).write_text("error: diverged\n")
             return 1
         return complete(cell)
 
-    outcome, ran, lines = sweep(steps(), run)
-    assert list(outcome.failed) == ["fits/seed-0/tuned"]
-    missing = {f"tests/test/seed-0/tuned/share-{share}": "fits/seed-0/tuned has failed" for share in ("1", "0.5")}
+    outcome, ran, lines = sweep(two(), run)
+    assert list(outcome.failed) == ["fits/seed-0"]
+    missing = {f"tests/test/seed-0/share-{share}": "fits/seed-0 has failed" for share in ("1", "0.5")}
     assert outcome.left_out == missing
-    assert len(ran) == 13 - 2
-    assert any("share-1: left out: fits/seed-0/tuned has failed" in line for line in lines)
-    outcome, ran, _ = sweep(steps(), retry=True)
-    assert ran == ["fits/seed-0/tuned", *missing]
+    assert len(ran) == 7 - 2
+    assert any("share-1: left out: fits/seed-0 has failed" in line for line in lines)
+    outcome, ran, _ = sweep(two(), retry=True)
+    assert ran == ["fits/seed-0", *missing]
     assert not outcome.left_out
 
 
-def test_a_sweep_that_was_killed_goes_on_where_it_stopped(steps, sweep):
+def test_a_sweep_that_was_killed_goes_on_where_it_stopped(two, sweep):
     def run(cell):
-        if cell.name.endswith("seed-1/tuned/share-1"):
+        if cell.name.endswith("seed-1/share-1"):
             raise KeyboardInterrupt
         return complete(cell)
 
     with pytest.raises(KeyboardInterrupt):
-        sweep(steps(), run)
-    left = [cell.name for cell in steps() if state(cell)[0] is State.OPEN]
-    assert left[0] == "tests/test/seed-1/tuned/share-1"
-    assert sweep(steps())[1] == left
+        sweep(two(), run)
+    left = [cell.name for cell in two() if state(cell)[0] is State.OPEN]
+    assert left[0] == "tests/test/seed-1/share-1"
+    assert sweep(two())[1] == left
 
 
-def test_tests_alone_leave_out_what_is_not_fitted_instead_of_waiting_for_ever(steps, sweep):
-    outcome, ran, _ = sweep(only(steps(), ["step=tests"]))
+def test_tests_alone_leave_out_what_is_not_fitted_instead_of_waiting_for_ever(two, sweep):
+    outcome, ran, _ = sweep(only(two(), ["step=tests"]))
     assert ran == ["tests/test/original"]
-    assert set(outcome.left_out.values()) == {
-        f"fits/seed-{n}/{arm} is not done" for n in (0, 1) for arm in ("tuned", "control")
-    }
+    assert set(outcome.left_out.values()) == {"fits/seed-0 is not done", "fits/seed-1 is not done"}
 
 
-def test_another_option_of_a_fit_makes_it_stale_and_leaves_its_tests_out(steps, sweep):
-    sweep(steps())
-    outcome, ran, _ = sweep(only(steps({"fits.trainer.max_epochs": 2}), ["seed=0", "arm=tuned"]))
+def test_another_option_of_a_fit_makes_it_stale_and_leaves_its_tests_out(two, sweep):
+    sweep(two())
+    outcome, ran, _ = sweep(only(two({"fits.trainer.max_epochs": 2}), ["seed=0"]))
     assert ran == []
     assert outcome.failed == {
-        "fits/seed-0/tuned": "runs/fits/seed-0/tuned holds results with another trainer.max_epochs: remove it"
+        "fits/seed-0": "runs/fits/seed-0 holds results with another trainer.max_epochs: remove it"
     }
     assert len(outcome.left_out) == 2
 
 
-def test_results_of_weights_that_were_fitted_anew_are_stale(steps, sweep):
-    sweep(steps())
-    fit, *_ = steps()
+def test_results_of_weights_that_were_fitted_anew_are_stale(two, sweep):
+    sweep(two())
+    fit, *_ = two()
     complete(fit, attempt=1)
-    outcome, ran, _ = sweep(steps())
+    outcome, ran, _ = sweep(two())
     assert ran == []
     assert outcome.failed == {
-        f"tests/test/seed-0/tuned/share-{share}": f"runs/tests/test/seed-0/tuned/share-{share} holds results with "
-        "another fit of fits/seed-0/tuned: remove it"
+        f"tests/test/seed-0/share-{share}": f"runs/tests/test/seed-0/share-{share} holds results with "
+        "another fit of fits/seed-0: remove it"
         for share in ("1", "0.5")
     }
 
 
-def test_a_sweep_whose_folder_was_moved_is_still_done(steps, sweep):
-    sweep(steps())
+def test_a_sweep_whose_folder_was_moved_is_still_done(two, sweep):
+    sweep(two())
     Path("runs").rename("moved")
-    assert sweep(steps(output="moved"))[1] == []
+    assert sweep(two(output="moved"))[1] == []
 
 
-def test_an_export_that_the_record_does_not_list_fails_the_test_in_one_line(steps, sweep):
-    sweep(steps())
-    cell = steps()[6]
+def test_an_export_that_the_record_does_not_list_fails_the_test_in_one_line(two, sweep):
+    sweep(two())
+    cell = two()[4]
     record = json.loads((cell.weights[0].fit.folder / "finetuning.json").read_text())
     fit_record(exports=(Export(1.0, True, record["exports"][1]["file"], record["exports"][1]["sha256"]),)).write(
         cell.weights[0].fit.folder
@@ -319,6 +325,31 @@ def test_weights_of_fits_that_differ_in_one_axis_are_averaged_and_tested(soups, 
     assert sweep(soups())[1] == []
 
 
+def test_of_sweeps_that_wait_for_nothing_the_one_that_ends_last_makes_what_hangs_on_the_others_fits(
+    soups, sweep, monkeypatch
+):
+    """As if another sweep were at work on the first fit until this one has made the second."""
+    first, *others = soups(fits={"grid": {"data.seed": [0, 1]}})
+    taken = []
+    acquire = locks.acquire
+
+    def elsewhere(file):
+        if file.parent == first.folder and not taken:
+            return False
+        return acquire(file)
+
+    def run(cell):
+        if cell == others[0]:
+            taken.append(complete(first))
+        return complete(cell)
+
+    monkeypatch.setattr(locks, "acquire", elsewhere)
+    outcome, ran, _ = sweep([first, *others], run, wait=False)
+    assert "soups/mean" in ran
+    assert not outcome.elsewhere
+    assert outcome.done[first.name] is False
+
+
 def test_a_mean_of_weights_that_were_fitted_anew_is_stale(soups, sweep):
     sweep(soups())
     complete(soups()[0], attempt=1)
@@ -355,13 +386,18 @@ def test_what_cannot_be_averaged_is_said_in_a_line(soups, change, message):
         soups(change)
 
 
-def test_a_dry_run_counts_what_fits_are_yet_to_leave(steps, sweep):
-    assert "tests: 9 cells of `lightning test`, 0 done, 8 of weights that fits are yet to leave" in dry_run(steps(), 10)
-    sweep(only(steps(), ["step=fits", "seed=0"]))
-    text = dry_run(steps(), 10)
-    assert "fits: 4 cells of `lightning fit`, 2 done" in text
-    assert "0 done, 4 of weights that fits are yet to leave" in text
-    assert "tests/test/seed-1/control/share-0.5" in text
+def test_a_dry_run_counts_what_fits_are_yet_to_leave(two, sweep, monkeypatch):
+    def unknown(cell):
+        raise UserError("not asked here")
+
+    monkeypatch.setattr(costs, "cell_cost", unknown)
+    told = costs.dry_run(two(), 10)
+    assert "tests: 5 cells of `lightning test`, 0 done, 4 of weights that fits are yet to leave" in told
+    sweep(only(two(), ["step=fits", "seed=0"]))
+    told = costs.dry_run(two(), 10)
+    assert "fits: 2 cells of `lightning fit`, 1 done" in told
+    assert "0 done, 2 of weights that fits are yet to leave" in told
+    assert "tests/test/seed-1/share-0.5" in told
 
 
 def test_the_example_of_the_documentation_is_three_fits_a_seed_and_the_tests_of_their_weights(
