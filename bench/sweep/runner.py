@@ -58,7 +58,7 @@ def run_cells(
     left = list(cells)
     while True:
         busy, waiting = sweep.run(left)
-        if not (busy or waiting) or not (wait or sweep.may_go_on(waiting)):
+        if not (busy or waiting) or not (wait or sweep.may_go_on(busy, waiting)):
             sweep.outcome.elsewhere = [cell.name for cell in left if cell in busy or cell in waiting]
             return sweep.outcome
         if len(busy) + len(waiting) == len(left):
@@ -104,9 +104,11 @@ class _Sweep:
         )
         return busy, waiting
 
-    def may_go_on(self, waiting: Sequence[Cell]) -> bool:
-        """Whether one of the cells that waited for others of this sweep waits no more."""
-        return any(self._unfinished.isdisjoint(weights.fit.name for weights in cell.weights) for cell in waiting)
+    def may_go_on(self, busy: Sequence[Cell], waiting: Sequence[Cell]) -> bool:
+        """Whether what some cells wait for has ended meanwhile, here or in another process."""
+        ended = any(state(cell)[0] is not State.OPEN for cell in busy) if waiting else False
+        needs = ({weights.fit.name for weights in cell.weights} for cell in waiting)
+        return ended or any(map(self._unfinished.isdisjoint, needs))
 
     def _attempt(self, cell: Cell) -> State:
         if (hindrance := self._hindrance(cell)) is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from bench.runs import locks
 from bench.runs.finetuning_record import Export
 from bench.runs.record import RunInfo
 from bench.sweep import costs
@@ -322,6 +323,31 @@ def test_weights_of_fits_that_differ_in_one_axis_are_averaged_and_tested(soups, 
     files = "runs/fits/seed-0/tuned/tuned-1.safetensors, runs/fits/seed-1/tuned/tuned-1.safetensors"
     assert f"--model.members=[{files}]" in cells["soups/mean/tuned"].arguments()
     assert sweep(soups())[1] == []
+
+
+def test_of_sweeps_that_wait_for_nothing_the_one_that_ends_last_makes_what_hangs_on_the_others_fits(
+    soups, sweep, monkeypatch
+):
+    """As if another sweep were at work on the first fit until this one has made the second."""
+    first, *others = soups(fits={"grid": {"data.seed": [0, 1]}})
+    taken = []
+    acquire = locks.acquire
+
+    def elsewhere(file):
+        if file.parent == first.folder and not taken:
+            return False
+        return acquire(file)
+
+    def run(cell):
+        if cell == others[0]:
+            taken.append(complete(first))
+        return complete(cell)
+
+    monkeypatch.setattr(locks, "acquire", elsewhere)
+    outcome, ran, _ = sweep([first, *others], run, wait=False)
+    assert "soups/mean" in ran
+    assert not outcome.elsewhere
+    assert outcome.done[first.name] is False
 
 
 def test_a_mean_of_weights_that_were_fitted_anew_is_stale(soups, sweep):
