@@ -91,17 +91,19 @@ class RobustFineTuning(EncoderTuning):
         """The objective, a scalar; of a batch without a readable image a 0 that moves nothing."""
         if not len(batch):
             return no_loss(self.parameters())
-        loss = self.objective.loss(
-            Pairs(
-                embed_original=lambda: self.embed(self.tower, batch.views[ORIGINAL]),
-                embed_degraded=lambda: self.embed(self.tower, batch.views[RANDOM]),
-                embed_target=lambda: self._target(batch),
-                classify=self.logits,
-                labels=batch.labels,
-            )
-        )
+        loss = self.objective.loss(self.pairs(batch))
         self.log("train/loss", loss, batch_size=len(batch), prog_bar=True)
         return loss
+
+    def pairs(self, batch: Batch) -> Pairs:
+        """What objectives may ask of a batch."""
+        return Pairs(
+            embed_original=lambda: self.student(batch.views[ORIGINAL]),
+            embed_degraded=lambda: self.student(batch.views[RANDOM]),
+            embed_target=lambda: self._target(batch),
+            classify=self.logits,
+            labels=batch.labels,
+        )
 
     def on_fit_start(self) -> None:
         """Make room for what the frozen encoder says about each training image, as it is and mirrored."""
