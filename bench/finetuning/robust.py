@@ -1,8 +1,10 @@
 """Fine-tuning of an image tower, by gradients, so that compression costs it less."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +12,7 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
+from bench.clip.towers import residual_blocks
 from bench.finetuning.kept_targets import KeptTargets
 from bench.finetuning.objectives import Objective, Pairs
 from bench.finetuning.optimisation import adamw, no_loss, total_steps, warmup_cosine
@@ -71,6 +74,12 @@ class RobustFineTuning(EncoderTuning):
         self._choice = trainable
         super().__init__(encoder, pretrained, activation, templates)
         self.save_hyperparameters(ignore=["objective", "trainable"])  # a checkpoint holds no objects of this project
+        if objective.uses_tokens and residual_blocks(self.tower) is None:
+            raise UserError(
+                f"the order of blocks in {type(self.tower).__name__} is not known, so that there are no tokens: choose "
+                "another `objective`",
+                option="model.objective",
+            )
         self.objective = objective
         self.learning_rate, self.weight_decay, self.warmup = learning_rate, weight_decay, warmup
 
@@ -91,15 +100,29 @@ class RobustFineTuning(EncoderTuning):
         """The objective, a scalar; of a batch without a readable image a 0 that moves nothing."""
         if not len(batch):
             return no_loss(self.parameters())
-        loss = self.objective.loss(
-            Pairs(
-                embed_original=lambda: self.embed(self.tower, batch.views[ORIGINAL]),
-                embed_degraded=lambda: self.embed(self.tower, batch.views[RANDOM]),
-                embed_target=lambda: self._target(batch),
-                classify=self.logits,
-                labels=batch.labels,
-            )
+        seen: dict[str, Tensor] = {}
+
+        def embedder(name: str, tower: nn.Module, view: str) -> Callable[[], Tensor]:
+            def embed() -> Tensor:
+                with last_block_watched(tower, partial(seen.__setitem__, name)):
+                    return self.embed(tower, batch.views[view])
+
+            return embed
+
+        def tokens(name: str) -> Tensor:
+            getattr(pairs, name)
+            return seen[name]
+
+        target = torch.no_grad()(embedder("target", self.original, ORIGINAL))
+        pairs = Pairs(
+            embed_original=embedder("original", self.tower, ORIGINAL),
+            embed_degraded=embedder("degraded", self.tower, RANDOM),
+            embed_target=target if self.objective.uses_tokens else lambda: self._target(batch),
+            classify=self.logits,
+            labels=batch.labels,
+            tokens=tokens,
         )
+        loss = self.objective.loss(pairs)
         self.log("train/loss", loss, batch_size=len(batch), prog_bar=True)
         return loss
 
@@ -130,6 +153,20 @@ class RobustFineTuning(EncoderTuning):
             optimizer, lambda step: warmup_cosine(step, math.ceil(self.warmup * steps), steps)
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+@contextmanager
+def last_block_watched(tower: nn.Module, see: Callable[[Tensor], None]) -> Iterator[None]:
+    """Hand on what the last residual block of an image tower is given; nothing where its blocks are not known."""
+    if (blocks := residual_blocks(tower)) is None:
+        yield
+        return
+    block = tower.get_submodule(blocks.residual[-1].rstrip("."))
+    watch = block.register_forward_pre_hook(lambda _, given: see(given[0]))
+    try:
+        yield
+    finally:
+        watch.remove()
 
 
 def described(choice: Objective | Trainable) -> dict[str, Any]:

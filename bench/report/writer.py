@@ -178,6 +178,13 @@ def _latex_cell(cell: Cell) -> "Markup":
     return _markup(rf"\shortstack[r]{{{text}{details}}}" if details else text)
 
 
+def _breakable(text: str) -> "Markup":
+    """Text of HTML whose lines may end after a slash, as those of long paths have to."""
+    from markupsafe import escape
+
+    return _markup("/<wbr>".join(map(escape, printable(text).split("/"))))
+
+
 def _address(kind: str, path: Path) -> "Markup":
     """A picture as the address of itself."""
     return _markup(f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}")
@@ -204,5 +211,10 @@ def _environment(escape: Callable[[str], str], **options: Any) -> "Environment":
         **options,
     )
     environment.globals |= {"lay_out": lay_out, "address": _address}
-    environment.filters |= {"markdown": _markdown_cell, "latex": _latex_cell, "markup": _markup}
+    environment.filters |= {
+        "markdown": _markdown_cell,
+        "latex": _latex_cell,
+        "markup": _markup,
+        "breakable": _breakable,
+    }
     return environment

@@ -43,7 +43,11 @@ def section(group: Group, choices: Choices) -> Section | None:
             return (frame["first"] == best) | (frame["second"] == best)
 
     difference = Column(
-        "difference_points", form="+.2f", details=("{p_holm:p}",), bold=lambda frame: frame["p_holm"] < _SIGNIFICANT
+        "difference_points",
+        "difference (points)",
+        "+.2f",
+        details=("{p_holm:p}",),
+        bold=lambda frame: frame["p_holm"] < _SIGNIFICANT,
     )
     table = Table(
         f"{group.name}-encoders", "Differences between encoders", frame,

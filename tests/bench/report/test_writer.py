@@ -23,7 +23,7 @@ from tests.support.reports import Written
 
 NASTY = '<script>alert("x")</script> & |a| _b_ $\\bad{$ 50% {d} \\e #1'
 COUNTS = {"original": 95, "jpeg-75": 90, "jpeg-50": 80, "webp-50": 85, "jpeg-50-444": 82, "blur-2": 60}
-VOID = {"meta", "img", "br"}
+VOID = {"meta", "img", "br", "wbr"}
 
 
 class Page(HTMLParser):
