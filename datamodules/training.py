@@ -66,6 +66,8 @@ class TrainingViews:
         clean: Share of random views that are the original, in [0, 1]. At 1 nothing is ever degraded, which is the
             clean-only control of a configuration.
         flip: Share of images that are mirrored left to right before anything else, original and random view alike.
+        curriculum: Number of epochs in which the ranges grow in equal steps, from their best qualities to all of them
+            (Bengio et al., 2009, doi 10.1145/1553374.1553380); 0 is none.
 
     Raises:
         UserError: A codec is unknown, or a number out of range.
@@ -75,6 +77,7 @@ class TrainingViews:
     law: Law = Uniform()
     clean: float = 0.0
     flip: float = 0.0
+    curriculum: int = 0
 
     def __post_init__(self) -> None:
         here = "data.training_views"
@@ -95,6 +98,11 @@ class TrainingViews:
                     f"`{name}` {share} is out of range: choose a share from 0 to 1",
                     option=f"{here}.{name}",
                 )
+        if self.curriculum < 0:
+            raise UserError(
+                f"`curriculum` {self.curriculum} is out of range: choose a number of epochs, or 0 for none",
+                option=f"{here}.curriculum",
+            )
 
     def draw(self, seed: int, epoch: int, index: int) -> tuple[Degradation, bool]:
         """The degradation of an image in an epoch, and whether the image is mirrored before: a pure function.
@@ -107,6 +115,8 @@ class TrainingViews:
         if clean < self.clean:
             return Original(), mirrored
         template, (lowest, highest) = self._ranges[int(codec * len(self._ranges))]
+        if epoch + 1 < self.curriculum:
+            lowest = highest - (highest - lowest) * (epoch + 1) // self.curriculum
         return parse(template.replace(_HOLE, str(self.law.quality(lowest, highest, share)))), mirrored
 
     def mirrored(self, seed: int, epoch: int, index: int) -> bool:
@@ -124,6 +134,7 @@ class TrainingViews:
             "law": type(self.law).__name__,
             "clean": self.clean,
             "flip": self.flip,
+            **({"curriculum": self.curriculum} if self.curriculum else {}),
         }
 
 

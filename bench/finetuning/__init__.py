@@ -1,7 +1,7 @@
 """Fine-tuning for robustness: objectives, what is trainable, and the Lightning modules that bring them together."""
 
 from bench.finetuning.linear import LinearCorrection
-from bench.finetuning.objectives import Augment, Consistency, LogitDistillation, Sum
+from bench.finetuning.objectives import Augment, Consistency, LogitDistillation, Sum, TokenConsistency
 from bench.finetuning.robust import RobustFineTuning
 from bench.finetuning.trainable import LastBlocks, LoRA, Norms, WholeTower
 
@@ -15,5 +15,6 @@ __all__ = [
     "Norms",
     "RobustFineTuning",
     "Sum",
+    "TokenConsistency",
     "WholeTower",
 ]

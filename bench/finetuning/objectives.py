@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar
 
@@ -11,6 +11,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from datamodules.errors import UserError
+
+
+def _no_tokens(name: str) -> Tensor:
+    raise RuntimeError(f"the tokens of {name} are there for objectives that say `uses_tokens`")
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,8 @@ class Pairs:
         embed_target: Returns the frozen original encoder's embeddings of the originals, float [B, D], no gradient.
         classify: Class logits float32 [B, C] of embeddings, by the frozen text classifier.
         labels: int64 [B].
+        tokens: Of "original", "degraded" or "target", what the last residual block is given when that is embedded:
+            float, features of every place, in any layout. There for objectives that say `uses_tokens`.
     """
 
     embed_original: Callable[[], Tensor]
@@ -30,6 +36,7 @@ class Pairs:
     embed_target: Callable[[], Tensor]
     classify: Callable[[Tensor], Tensor]
     labels: Tensor
+    tokens: Callable[[str], Tensor] = field(default=_no_tokens)
 
     @cached_property
     def original(self) -> Tensor:
@@ -53,9 +60,11 @@ class Objective(ABC):
     Attributes:
         label_free: Whether it needs no labels. Such an objective asks for nothing but what the frozen encoder says, so
             where no image is degraded there is nothing to learn: its clean-only control is the original itself.
+        uses_tokens: Whether it asks for `Pairs.tokens`, for which the frozen encoder has to see every image every time.
     """
 
     label_free: ClassVar[bool] = False
+    uses_tokens: ClassVar[bool] = False
 
     @abstractmethod
     def loss(self, pairs: Pairs) -> Tensor:
@@ -91,6 +100,31 @@ class Consistency(Objective):
     def loss(self, pairs: Pairs) -> Tensor:
         loss = relative_distance(pairs.degraded, pairs.target)
         return loss + self.keep * relative_distance(pairs.original, pairs.target) if self.keep else loss
+
+
+@dataclass(frozen=True)
+class TokenConsistency(Objective):
+    """Every place of a random view shall have the features that it has in the frozen original; no label, no text.
+
+    As `Consistency`, with what the last residual block is given (a ViT's tokens, a ResNet's feature map) in place of
+    the embedding: a target for each place of the image and not for all of them together. What follows that block learns
+    nothing from it, so that it is a term of a `Sum`.
+
+    Attributes:
+        keep: Weight of the originals, at least 0.
+    """
+
+    keep: float = 1.0
+    label_free: ClassVar[bool] = True
+    uses_tokens: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        _require(self.keep >= 0, f"TokenConsistency(keep={self.keep}): choose at least 0")
+
+    def loss(self, pairs: Pairs) -> Tensor:
+        target = pairs.tokens("target")
+        loss = relative_distance(pairs.tokens("degraded"), target)
+        return loss + self.keep * relative_distance(pairs.tokens("original"), target) if self.keep else loss
 
 
 @dataclass(frozen=True)
@@ -143,6 +177,14 @@ class Sum(Objective):
             f"Sum has {len(self.terms)} terms and the weights {list(self.weights)}: give each a weight above 0",
         )
 
+    @property
+    def label_free(self) -> bool:  # type: ignore[override]  # its terms decide
+        return all(term.label_free for term in self.terms)
+
+    @property
+    def uses_tokens(self) -> bool:  # type: ignore[override]
+        return any(term.uses_tokens for term in self.terms)
+
     def loss(self, pairs: Pairs) -> Tensor:
         return sum(
             (weight * term.loss(pairs) for term, weight in zip(self.terms, self.weights, strict=True)),
@@ -151,7 +193,7 @@ class Sum(Objective):
 
 
 def relative_distance(features: Tensor, target: Tensor) -> Tensor:
-    """Mean squared distance of rows [B, D] in units of the target's mean squared length: a scalar, 0 if equal.
+    """Mean squared distance of features [...] in units of the target's mean squared length: a scalar, 0 if equal.
 
     >>> relative_distance(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 2.0]]))
     tensor(1.2500)

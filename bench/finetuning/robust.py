@@ -1,15 +1,18 @@
 """Fine-tuning of an image tower, by gradients, so that compression costs it less."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
+from bench.clip.towers import residual_blocks
 from bench.finetuning.kept_targets import KeptTargets
 from bench.finetuning.objectives import Objective, Pairs
 from bench.finetuning.optimisation import adamw, no_loss, total_steps, warmup_cosine
@@ -21,6 +24,8 @@ from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
 from datamodules.training import RANDOM
 from datamodules.views import Batch
+
+P = TypeVar("P", bound=Pairs)
 
 
 class RobustFineTuning(EncoderTuning):
@@ -71,6 +76,12 @@ class RobustFineTuning(EncoderTuning):
         self._choice = trainable
         super().__init__(encoder, pretrained, activation, templates)
         self.save_hyperparameters(ignore=["objective", "trainable"])  # a checkpoint holds no objects of this project
+        if objective.uses_tokens and residual_blocks(self.tower) is None:
+            raise UserError(
+                f"the order of blocks in {type(self.tower).__name__} is not known, so that there are no tokens: choose "
+                "another `objective`",
+                option="model.objective",
+            )
         self.objective = objective
         self.learning_rate, self.weight_decay, self.warmup = learning_rate, weight_decay, warmup
 
@@ -97,13 +108,47 @@ class RobustFineTuning(EncoderTuning):
 
     def pairs(self, batch: Batch) -> Pairs:
         """What objectives may ask of a batch."""
-        return Pairs(
-            embed_original=lambda: self.student(batch.views[ORIGINAL]),
-            embed_degraded=lambda: self.student(batch.views[RANDOM]),
-            embed_target=lambda: self._target(batch),
+        original, degraded = batch.views[ORIGINAL], batch.views[RANDOM]
+        return self.paired(Pairs, batch, lambda: self.student(original), lambda: self.student(degraded))
+
+    def paired(
+        self,
+        make: Callable[..., P],
+        batch: Batch,
+        embed_original: Callable[[], Tensor],
+        embed_degraded: Callable[[], Tensor],
+    ) -> P:
+        """Pairs of a batch whose student embeds as it is told to, with the frozen encoder's targets.
+
+        Args:
+            make: Makes pairs of the attributes of `Pairs`.
+            batch: At least one image.
+            embed_original: As in `Pairs`, by `tower`.
+            embed_degraded: As in `Pairs`, by `tower`.
+        """
+        seen: dict[str, Tensor] = {}
+
+        def watched(name: str, tower: nn.Module, embed: Callable[[], Tensor]) -> Callable[[], Tensor]:
+            def watch() -> Tensor:
+                with last_block_watched(tower, partial(seen.__setitem__, name)):
+                    return embed()
+
+            return watch
+
+        def tokens(name: str) -> Tensor:
+            getattr(pairs, name)
+            return seen[name]
+
+        frozen = watched("target", self.original, lambda: self.embed(self.original, batch.views[ORIGINAL]))
+        pairs = make(
+            embed_original=watched("original", self.tower, embed_original),
+            embed_degraded=watched("degraded", self.tower, embed_degraded),
+            embed_target=torch.no_grad()(frozen) if self.objective.uses_tokens else lambda: self._target(batch),
             classify=self.logits,
             labels=batch.labels,
+            tokens=tokens,
         )
+        return pairs
 
     def on_fit_start(self) -> None:
         """Make room for what the frozen encoder says about each training image, as it is and mirrored."""
@@ -132,6 +177,20 @@ class RobustFineTuning(EncoderTuning):
             optimizer, lambda step: warmup_cosine(step, math.ceil(self.warmup * steps), steps)
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+@contextmanager
+def last_block_watched(tower: nn.Module, see: Callable[[Tensor], None]) -> Iterator[None]:
+    """Hand on what the last residual block of an image tower is given; nothing where its blocks are not known."""
+    if (blocks := residual_blocks(tower)) is None:
+        yield
+        return
+    block = tower.get_submodule(blocks.residual[-1].rstrip("."))
+    watch = block.register_forward_pre_hook(lambda _, given: see(given[0]))
+    try:
+        yield
+    finally:
+        watch.remove()
 
 
 def described(choice: Objective | Trainable) -> dict[str, Any]:

@@ -155,6 +155,7 @@ class EncoderTuning(LightningModule):
                 law=type(draws.law).__name__,
                 clean=draws.clean,
                 flip=draws.flip,
+                curriculum=draws.curriculum,
             ),
             epochs=trainer.current_epoch,
             steps=trainer.global_step,

@@ -16,7 +16,7 @@ from bench.statistics.bootstrap import Floats, resampled_sums
 from bench.statistics.recovery import Recovery, recover
 from datamodules.degradations import ORIGINAL
 
-_OF_THE_CODECS = ("codecs", "law", "clean")
+_OF_THE_CODECS = ("codecs", "law", "clean", "curriculum")
 _HOLE = "{}"
 
 

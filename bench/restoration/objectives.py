@@ -15,7 +15,7 @@ Stacks = Sequence[Tensor]
 """Images as batches of one size, float32 [N, 3, H, W] in units of [0, 1]."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RestoredPairs(Pairs):
     """Pairs whose images pass through a front end, restored when an objective asks for it, at most once.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -95,16 +96,18 @@ class RestorationTuning(RobustFineTuning):
 
     def pairs(self, batch: Batch) -> RestoredPairs:
         """What objectives may ask of a batch; the tower sees restored pixels in floating point."""
-        plain = super().pairs(batch)
-        pairs = RestoredPairs(
+        originals, degraded = stacks(batch.views[ORIGINAL]), stacks(batch.views[RANDOM])
+        make = partial(
+            RestoredPairs,
+            originals=originals,
+            restore_original=lambda: [self.restoration(pixels) for pixels in originals],
+            restore_degraded=lambda: [self.restoration(pixels) for pixels in degraded],
+        )
+        pairs = self.paired(
+            make,
+            batch,
             embed_original=lambda: self._seen(pairs.restored_original),
             embed_degraded=lambda: self._seen(pairs.restored_degraded),
-            embed_target=plain.embed_target,
-            classify=plain.classify,
-            labels=plain.labels,
-            originals=stacks(batch.views[ORIGINAL]),
-            restore_original=lambda: [self.restoration(pixels) for pixels in stacks(batch.views[ORIGINAL])],
-            restore_degraded=lambda: [self.restoration(pixels) for pixels in stacks(batch.views[RANDOM])],
         )
         return pairs
 

@@ -29,12 +29,14 @@ class TrainingViews:
         law: Of the qualities between them.
         clean: Share of images that stay as they are, in [0, 1].
         flip: Share of images that are mirrored, in [0, 1].
+        curriculum: Epochs in which the ranges grew from their best qualities; 0 where they were whole all along.
     """
 
     codecs: Mapping[str, tuple[int, int]]
     law: str
     clean: float
     flip: float
+    curriculum: int = 0
 
 
 @dataclass(frozen=True)
@@ -250,6 +252,7 @@ def _training(value: Value) -> Training:
             law=views["law"].text(),
             clean=_share(views["clean"]),
             flip=_share(views["flip"]),
+            curriculum=grown.whole() if (grown := views.get("curriculum")) else 0,
         ),
         epochs=value["epochs"].whole(),
         steps=value["steps"].whole(),

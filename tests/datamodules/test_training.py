@@ -156,6 +156,14 @@ class TestDraws:
         assert {law.quality(3, 7, share) for share in shares} == {3, 4, 5, 6, 7}
         assert law.quality(3, 7, np.nextafter(1, 0)) == 7
 
+    def test_a_curriculum_begins_with_the_best_qualities_and_ends_with_all_of_them(self):
+        views = TrainingViews({"jpeg-{}": [20, 80]}, curriculum=3)
+
+        def worst(epoch):
+            return min(views.draw(0, epoch, index)[0].quality for index in range(2000))
+
+        assert [worst(epoch) for epoch in (0, 1, 2, 9)] == [60, 40, 20, 20]
+
     def test_the_clean_only_control_never_degrades(self):
         drawn = self.drawn(TrainingViews(JPEG, clean=1.0), 300)
         assert drawn == [(Original(), False)] * 300
@@ -177,6 +185,7 @@ class TestDraws:
         ({"codecs": {"webp-{}": [0, 90]}, "law": LogUniform()}, "is no range"),
         ({"codecs": JPEG, "clean": 1.1}, "`clean` 1.1 is out of range"),
         ({"codecs": JPEG, "flip": -0.1}, "`flip` -0.1 is out of range"),
+        ({"codecs": JPEG, "curriculum": -1}, "`curriculum` -1 is out of range"),
     ],
 )
 def test_bad_draws_are_refused_in_one_line(options, message):

@@ -14,6 +14,7 @@ from bench.report.document import Block, Plot, Section, Terms
 from bench.report.groups import Entry, Group
 from bench.report.inputs import Choices
 from bench.report.sections.classes import recall
+from bench.report.sections.tuning_scale import gaps, price
 from bench.report.tables import Column, Table
 from bench.report.variants import Variant, original_of, sha256, variants_of
 from bench.runs.finetuning_record import in_words
@@ -61,7 +62,8 @@ def _blocks(name: str, group: Group, base: Entry, variants: Sequence[Variant]) -
         title, note = "Recovered share of the drop beyond the control", "1 is all that the original model lost."
         draw = partial(_draw_shares, frame[~frame["is_control"]], group.degraded)
         blocks.append(Plot(f"{name}-shares", title, draw, f"Bars: 95% intervals, pointwise. {note}"))
-    blocks += _gaps(name, frame, tuned)
+    blocks += gaps(name, frame, tuned)
+    blocks += price(name, tuned)
     blocks += _forgetting(name, group, base, variants)
     if whole := [variant for variant in tuned if variant.first.alpha == 1]:
         note = (
@@ -202,32 +204,6 @@ def _draw_interpolation(variants: Sequence[Variant]) -> "Figure":
             steps.append(Step(alpha, measures[ORIGINAL]["precision"], float(np.mean(degraded or [np.nan]))))
         ways[variant.title] = steps
     return interpolation_curves(ways, "mean precision on degraded views")
-
-
-def _gaps(name: str, frame: pd.DataFrame, variants: Sequence[Variant]) -> list[Block]:
-    """The drop of each view that a specialist was tuned on, split in two."""
-    special = {(one.title, one.first.speciality) for one in variants if one.first.alpha == 1}
-    chosen = [pair in special for pair in zip(frame["tuned"], frame["view"], strict=True)]
-    frame = frame[chosen]
-    frame = frame.assign(
-        net_part=frame["net_points"] / frame["drop_points"], left_part=frame["left_points"] / frame["drop_points"]
-    )
-    note = (
-        "Generalisation gap: what a model tuned on that very view gains there beyond its clean-only control. "
-        "Information gap: what not even that model recovers, an upper bound of what the codec destroyed for this "
-        "encoder, data and budget. Their sum is the original model's drop. Intervals: bootstrap at 95%, pointwise."
-    )
-    columns = (
-        *(Column("view"), Column("tuned", "tuned on it"), Column("drop_points", "drop (points)", ".2f")),
-        Column(
-            "net_points", "generalisation gap (points)", "+.2f", interval=True, details=("{net_part:.0%} of the drop",)
-        ),
-        Column(
-            "left_points", "information gap (points)", "+.2f", interval=True, details=("{left_part:.0%} of the drop",)
-        ),
-    )
-    title = "What tuning can recover, and what it cannot"
-    return [Table(f"{name}-gaps", title, frame, columns, note=note)] if len(frame) else []
 
 
 def _forgetting(name: str, group: Group, base: Entry, variants: Sequence[Variant]) -> list[Block]:

@@ -14,7 +14,7 @@ QUICK = [
     "--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.enable_progress_bar=false", "--trainer.max_epochs=1",
     "--data.num_workers=0", "--data.batch_size=8",
 ]  # fmt: skip
-METHODS = ["augment", "both", "consistency", "distillation", "last_blocks", "linear", "lora", "norms"]
+METHODS = ["augment", "both", "consistency", "distillation", "last_blocks", "linear", "lora", "norms", "tokens"]
 FRONT_ENDS = ["restoration", "restoration_encoder"]
 
 pytestmark = [

@@ -5,7 +5,15 @@ from math import exp, log
 import pytest
 import torch
 
-from bench.finetuning.objectives import Augment, Consistency, LogitDistillation, Pairs, Sum, relative_distance
+from bench.finetuning.objectives import (
+    Augment,
+    Consistency,
+    LogitDistillation,
+    Pairs,
+    Sum,
+    TokenConsistency,
+    relative_distance,
+)
 from datamodules.errors import UserError
 
 ORIGINAL = [[1.0, 1.0], [2.0, 0.0]]
@@ -28,6 +36,11 @@ def pairs(classify=lambda features: features, asked=None):
         embed_target=embedding("target", TARGET),
         classify=classify,
         labels=torch.tensor([1, 0]),
+        tokens={
+            "original": torch.tensor([3.0, 0.0]),
+            "degraded": torch.tensor([2.0, 1.0]),
+            "target": torch.full((2,), 2.0),
+        }.get,
     )
 
 
@@ -46,6 +59,19 @@ def test_consistency_is_the_distance_to_the_frozen_original_in_units_of_its_leng
 def test_consistency_does_not_depend_on_the_scale_of_embeddings():
     features, target = torch.tensor(DEGRADED), torch.tensor(TARGET)
     assert relative_distance(7 * features, 7 * target).item() == pytest.approx(0.3)
+
+
+def test_token_consistency_is_the_same_distance_of_what_the_last_block_is_given():
+    # degraded: (0, -1); original: (1, -2); target: 4 + 4
+    assert TokenConsistency(keep=0.0).loss(pairs()).item() == pytest.approx(1 / 8)
+    assert TokenConsistency(keep=2.0).loss(pairs()).item() == pytest.approx(1 / 8 + 2 * 5 / 8)
+
+
+def test_a_sum_needs_what_its_terms_need():
+    assert Sum([Consistency(), TokenConsistency()], [1.0, 1.0]).label_free
+    assert Sum([Consistency(), TokenConsistency()], [1.0, 1.0]).uses_tokens
+    assert not Sum([Consistency(), Augment()], [1.0, 1.0]).label_free
+    assert not Sum([Consistency(), Augment()], [1.0, 1.0]).uses_tokens
 
 
 def test_distillation_is_the_divergence_from_the_frozen_originals_probabilities():
@@ -98,6 +124,7 @@ def test_nothing_is_embedded_that_the_objective_does_not_need_nor_twice(objectiv
     ("build", "message"),
     [
         (lambda: Consistency(keep=-1.0), r"Consistency\(keep=-1.0\)"),
+        (lambda: TokenConsistency(keep=-1.0), r"TokenConsistency\(keep=-1.0\)"),
         (lambda: LogitDistillation(temperature=0.0), r"temperature=0.0"),
         (lambda: Sum([], []), "at least one objective"),
         (lambda: Sum([Augment()], [0.0]), "a weight above 0"),

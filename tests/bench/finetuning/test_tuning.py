@@ -18,10 +18,12 @@ from bench.finetuning import (
     LinearCorrection,
     LoRA,
     Norms,
+    Sum,
+    TokenConsistency,
     WholeTower,
 )
 from bench.finetuning.optimisation import warmup_cosine
-from bench.finetuning.robust import described
+from bench.finetuning.robust import described, last_block_watched
 from bench.finetuning.tuning import fingerprint
 from callbacks import ExponentialAverage
 from datamodules.errors import UserError
@@ -136,6 +138,29 @@ def test_the_linear_correction_brings_degraded_embeddings_closer_and_moves_the_p
                 found = (module.embed(tower, batch.views["random"]) - target).square().sum().item()
                 before, after = (before + found, after) if add == "before" else (before, after + found)
     assert after < 0.9 * before
+
+
+@KINDS
+def test_tokens_are_what_the_last_block_is_given(tuning, kind):
+    module, images = tuning(kind), torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    tower = module.tower
+    block = tower.layer4[0] if kind == "resnet" else tower.transformer.resblocks[-1]
+    expected, seen = [], []
+    block.register_forward_pre_hook(lambda _, given: expected.append(given[0]))
+    with last_block_watched(tower, seen.append):
+        module.embed(tower, images)
+    module.embed(tower, images)
+    assert len(seen) == 1
+    assert torch.equal(seen[0], expected[0])
+
+
+@KINDS
+def test_a_fit_by_tokens_brings_degraded_ones_closer_to_the_frozen_encoders(tuning, fit, data, kind):
+    watch = Losses()
+    module = tuning(kind, objective=Sum([Consistency(), TokenConsistency()], [0.01, 1.0]), learning_rate=3e-3)
+    fit(module, data(), callbacks=[watch], max_epochs=12)
+    assert sum(watch.values[-4:]) < 0.9 * sum(watch.values[:4])
+    assert module.method()["objective"]["label_free"]
 
 
 class TestTraining:

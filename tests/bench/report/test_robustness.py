@@ -149,6 +149,27 @@ def test_the_drop_is_split_by_a_specialist_and_its_control(tmp_path):
     assert (row[3].details[-1], row[4].details[-1]) == ("60% of the drop", "40% of the drop")
 
 
+def test_methods_are_placed_between_nothing_and_the_specialist(tmp_path):
+    original(tmp_path)
+    measured(tmp_path, fit(tmp_path, "only", codecs={"jpeg-{}": (25, 25)}, clean=0.0), {**VIEWS, "jpeg-25": 140})
+    measured(tmp_path, fit(tmp_path, "control", clean=1.0), {**VIEWS, "jpeg-25": 104})
+    measured(tmp_path, fit(tmp_path), {**VIEWS, "jpeg-25": 131})
+    (row,) = lay_out(tables(section_of(tmp_path))["robustness-reached"]).rows
+    # 131 - 104 = 27 of 36
+    assert [cell.text for cell in row] == ["augment", "+13.50"]
+    assert row[1].details[-1] == "75% of the specialist's"
+
+
+def test_the_price_of_a_fit_is_the_mean_over_its_seeds(tmp_path):
+    original(tmp_path)
+    for seed, seconds in ((0, 60.0), (1, 120.0)):
+        run = RunInfo("fit", processes=2, device="cpu", seconds=seconds)
+        measured(tmp_path, fit(tmp_path, seed=seed, run=run), VIEWS)
+    measured(tmp_path, fit(tmp_path, "old", epochs=4), VIEWS)  # a record that does not say it
+    found = texts(tables(section_of(tmp_path))["robustness-price"])
+    assert found == [("augment", "–", "900", "3", "1.5", "2 x cpu"), ("old", "–", "900", "4", "–", "")]
+
+
 def test_forgetting_is_told_by_class_and_by_data_set(tmp_path):
     original(tmp_path)
     some = {f"class {c}": 90 if c < 4 else 0 for c in range(10)}
@@ -189,7 +210,7 @@ def test_a_front_end_is_held_against_the_encoder_behind_it_whichever_it_was_trai
     record = made_up.run_record(predictions, model={**model, "pretrained": f"{encoder}.safetensors"})
     made_up.write_run(tmp_path / "restored", record, predictions)
     labels = [entry.label for entry in groups_of(tmp_path)[0].entries]
-    assert labels == [f"RN50 ({encoder})", f"RN50 ({encoder}) behind front"]
+    assert labels == [f"RN50 ({encoder}.safetensors){behind}" for behind in ("", " behind front")]
     (row,) = rows(tmp_path, view="jpeg-25")
     assert row["net_share"] == 0.5  # 30 of 60 lost
 
