@@ -261,7 +261,7 @@ class TestDeblocking:
         original = np.stack([4 * rows, 3 * columns + 40, 200 - 2 * rows], 2).astype(np.uint8)
         with BytesIO() as file:
             Image.fromarray(original).save(file, format="JPEG", quality=10)
-            degraded = np.asarray(Image.open(file))
+            degraded = np.array(Image.open(file))
         before, after = torch.from_numpy(original).permute(2, 0, 1)[None], torch.from_numpy(degraded).permute(2, 0, 1)
         restored = Deblocking(10).restore(after[None])
         gain = fidelity(before, restored).psnr - fidelity(before, after[None]).psnr
