@@ -8,6 +8,7 @@ from bench.clip.zero_shot import Restorer
 from bench.restoration.deblocking import Deblocking
 from bench.restoration.files import read_restoration
 from bench.runs.provenance import RESTORATION, RESTORATION_SHA256
+from datamodules.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,11 @@ def read_named(restoration: str) -> NamedRestoration:
     """
     if known := re.fullmatch(r"deblock-(\d{1,3})", restoration):
         return NamedRestoration(restoration, Deblocking(int(known[1])))
+    if restoration.startswith("deblock") and not Path(restoration).suffix:
+        raise UserError(
+            f"`restoration` {restoration} lacks the quality that the filter has to be told: write deblock-25",
+            option="model.restoration",
+        )
     path = Path(restoration).expanduser()
     network, sha256 = read_restoration(path)
     return NamedRestoration(path.name, network, sha256)

@@ -272,3 +272,5 @@ class TestDeblocking:
         assert read_named("deblock-10").describe() == {"restoration": "deblock-10"}
         with pytest.raises(UserError, match="choose a quality from 1 to 100"):
             read_named("deblock-0")
+        with pytest.raises(UserError, match="`restoration` deblock lacks the quality"):
+            read_named("deblock")
