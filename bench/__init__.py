@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from bench.finetuning.average import WeightAverage
     from bench.finetuning.linear import LinearCorrection
     from bench.finetuning.robust import RobustFineTuning
+    from bench.restoration.tuning import RestorationTuning
     from bench.runs.folder import load_run
     from datamodules.degradations import degrade
 
 _HOMES = {
     "LinearCorrection": "bench.finetuning.linear",
+    "RestorationTuning": "bench.restoration.tuning",
     "RobustFineTuning": "bench.finetuning.robust",
     "WeightAverage": "bench.finetuning.average",
     "ZeroShotClassifier": "bench.clip.zero_shot",
@@ -35,6 +37,7 @@ _HOMES = {
 
 __all__ = [
     "LinearCorrection",
+    "RestorationTuning",
     "RobustFineTuning",
     "WeightAverage",
     "ZeroShotClassifier",

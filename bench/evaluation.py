@@ -18,6 +18,7 @@ from bench.fidelity import bits_per_pixel, fidelity
 from bench.metrics import measure, scalars
 from bench.outcomes import Outcomes
 from bench.paper import TEMPLATE
+from bench.restoration.choice import read_named
 from bench.runs.checkpoints import load_weights_only
 from bench.runs.gathering import gather, gather_outcomes
 from bench.runs.view_record import ViewRecord
@@ -40,7 +41,12 @@ class WholeRun:
 
 
 def classify_views(
-    batch: Batch, embed: Callable[[Images], Tensor], classify: Callable[[Tensor], Tensor], *, with_fidelity: bool
+    batch: Batch,
+    embed: Callable[[Images], Tensor],
+    classify: Callable[[Tensor], Tensor],
+    *,
+    with_fidelity: bool,
+    originals: Images | None = None,
 ) -> Outcomes:
     """Classify every view of a batch: rows on the batch's device, one view after the other.
 
@@ -49,6 +55,7 @@ def classify_views(
         embed: From images to unit embeddings, float32 [B, D].
         classify: From unit embeddings [N, D] to class logits, float [N, C].
         with_fidelity: Whether PSNR and SSIM of the degraded views are measured.
+        originals: What they are measured against, where it is not the batch's own original.
     """
     views = list(batch.views)
     embeddings = torch.stack([embed(images) for images in batch.views.values()])
@@ -66,7 +73,7 @@ def classify_views(
         measured |= {"encode_ms": times[:, 0], "decode_ms": times[:, 1]}
     if with_fidelity:
         unknown = torch.full((len(batch),), torch.nan, device=batch.labels.device)
-        pairs = [(unknown, unknown) if view == ORIGINAL else _fidelity(batch, view) for view in views]
+        pairs = [(unknown, unknown) if view == ORIGINAL else _fidelity(batch, view, originals) for view in views]
         measured |= {
             name: torch.cat(column) for name, column in zip(("psnr", "ssim"), zip(*pairs, strict=True), strict=True)
         }
@@ -74,11 +81,11 @@ def classify_views(
     return Outcomes.from_logits(logits, batch.labels.repeat(len(views)), batch.indices.repeat(len(views)), **measured)
 
 
-def _fidelity(batch: Batch, view: str) -> Iterable[Tensor]:
+def _fidelity(batch: Batch, view: str, originals: Images | None) -> Iterable[Tensor]:
     """Where the native pixels were: in the loader if it made them smaller, else here."""
     if batch.fidelity is not None:
         return batch.fidelity[view].unbind(1)
-    return fidelity(batch.views[ORIGINAL], batch.views[view])
+    return fidelity(batch.views[ORIGINAL] if originals is None else originals, batch.views[view])
 
 
 class ZeroShotEvaluation(LightningModule):
@@ -97,9 +104,12 @@ class ZeroShotEvaluation(LightningModule):
         fidelity: Whether PSNR and SSIM of the views are measured, which takes under half a second per megapixel and
             view on one CPU core: little for thumbnails, much for photographs.
         compile: Whether the encoder is compiled, which changes the last digits of what it says.
+        restoration: What every view, the original too, passes through before the encoder: a file that a fit of
+            `bench.RestorationTuning` exported, or `deblock-QUALITY`, a classical filter that is told JPEG's quality.
+            PSNR and SSIM are then of what the encoder is shown against the original before, at the size it has there.
 
     Raises:
-        UserError: The encoder, its weights or the prompts are unusable.
+        UserError: The encoder, its weights, the prompts or the restoration are unusable.
 
     >>> module = ZeroShotEvaluation("configs/models/demo-rn.json", "configs/models/demo-rn.safetensors")
     >>> module.templates
@@ -120,6 +130,7 @@ class ZeroShotEvaluation(LightningModule):
         normalise: bool = True,
         fidelity: bool = True,
         compile: bool = False,
+        restoration: str | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -127,6 +138,7 @@ class ZeroShotEvaluation(LightningModule):
         loaded = load_encoder(encoder, pretrained, activation)
         self.encoder = loaded if normalise else replace(loaded, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
         self.fidelity, self.compiles = fidelity, compile
+        self.restoration = None if restoration is None else read_named(restoration)
         self.measured: dict[str, ViewRecord] = {}
         self.parts: list[dict[str, Outcomes]] = []
         self.skipped: list[Unreadable] = []
@@ -161,14 +173,16 @@ class ZeroShotEvaluation(LightningModule):
         """Build the text classifier for the data's class names, and a metric per view; forget earlier runs."""
         load_weights_only(self.trainer)
         self.check_run(self.trainer, self.data)
-        self.data.geometry, self.data.compare = self.encoder.geometry, fidelity if self.fidelity else None
+        before_restoration = self.fidelity and self.restoration is None
+        self.data.geometry, self.data.compare = self.encoder.geometry, fidelity if before_restoration else None
         names = self.data.class_names
         self._unchecked = True
         if self.trainer.strategy.root_device.type == "cpu":
             keep_freed_memory()
         self.templates = self._given_templates or templates_of(self.data)
         text = classifier_of_the_run(self.trainer, self.encoder, names, self.templates)
-        self.classifier = ZeroShotClassifier(self.encoder, names, self.templates, text)
+        restorer = None if self.restoration is None else self.restoration.restorer
+        self.classifier = ZeroShotClassifier(self.encoder, names, self.templates, text, restorer)
         if self.compiles:
             self.classifier.compile_encoder()
         options: dict[str, Any] = {"num_classes": len(names), "average": "micro", "validate_args": False}
@@ -193,6 +207,7 @@ class ZeroShotEvaluation(LightningModule):
             "templates": list(self.templates),
             "precision": self.trainer.precision,
             "fidelity": self.fidelity,
+            **({} if self.restoration is None else self.restoration.describe()),
         }
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Outcomes]:
@@ -204,7 +219,14 @@ class ZeroShotEvaluation(LightningModule):
         return self._classify(batch)
 
     def _classify(self, batch: Batch) -> dict[str, Outcomes]:
-        rows = classify_views(batch, self.classifier.embed, self.classifier.logits, with_fidelity=self.fidelity)
+        shown = replace(batch, views={view: self.classifier.restored(images) for view, images in batch.views.items()})
+        rows = classify_views(
+            shown,
+            self.classifier.embed_restored,
+            self.classifier.logits,
+            with_fidelity=self.fidelity,
+            originals=batch.views[ORIGINAL],
+        )
         if self._unchecked and len(batch) and self.trainer.precision in _MIXED:
             self._unchecked = False
             self._compare_with_float32(batch, rows.prediction)

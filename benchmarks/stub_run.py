@@ -152,7 +152,7 @@ class _StubEncoder(Callback):
         scale = classifier.model.logit_scale
         assert isinstance(scale, Tensor)
         scale.data.fill_(math.log(_LOGIT_SCALE))
-        classifier.embed = self.embed  # type: ignore[method-assign]
+        classifier.embed_restored = self.embed  # type: ignore[method-assign]
 
     def embed(self, images: Images) -> Tensor:
         """Unit embeddings [B, D] of images that say label and view; the original comes first and decides for all."""

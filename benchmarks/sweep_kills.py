@@ -22,6 +22,9 @@ from bench.runs.folder import TABLE
 from bench.runs.provenance import software
 from bench.runs.record import RESULTS
 
+_OWN = ("results", "minutes", "encode_ms", "decode_ms")
+"""Columns of a report's tables that differ between sweeps that did the same."""
+
 
 def main() -> None:
     """Print a line per kill and a verdict."""
@@ -84,7 +87,7 @@ def _tables(folder: Path) -> dict[str, bytes]:
 
 
 def _report(folder: Path) -> dict[str, list[dict[str, str]]]:
-    """All tables of a report without the names of the files they come from."""
+    """All tables of a report without what no two sweeps share: the names of their files, and times."""
     with tempfile.TemporaryDirectory() as output:
         command = [sys.executable, "-m", "bench", "report", str(folder), "--output", output]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
@@ -92,7 +95,7 @@ def _report(folder: Path) -> dict[str, list[dict[str, str]]]:
         for table in Path(output, "tables").glob("*.csv"):
             with table.open(newline="") as file:
                 rows = list(csv.DictReader(file))
-            found[table.name] = [{key: value for key, value in row.items() if key != "results"} for row in rows]
+            found[table.name] = [{key: value for key, value in row.items() if key not in _OWN} for row in rows]
         return found
 
 

@@ -12,13 +12,12 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
-from bench.clip.zero_shot import ZeroShotClassifier
 from bench.figures.interpolation import Step, interpolation_curves
 from bench.figures.tensorboard import write_figure
-from bench.finetuning.export import configuration, export, model_card
+from bench.finetuning.export import configuration, model_card
 from bench.finetuning.interpolation import BEST, best_alpha, check_alphas, interpolate
 from bench.finetuning.optimisation import nothing_learnt
-from bench.finetuning.tuning import EncoderTuning
+from bench.finetuning.tuning import EncoderTuning, Ends
 from bench.finetuning.validation import Measures, validate
 from bench.runs.files import write_atomically
 from bench.runs.finetuning_record import Export, FineTuningRecord
@@ -102,7 +101,7 @@ class FineTuningWriter(Callback):
         if not pl_module.learnt:
             raise nothing_learnt()
         _take_best(trainer, pl_module)
-        ends = pl_module.original_state(), pl_module.tuned_state()
+        ends = pl_module.ends()
         curve = {alpha: self._measure(pl_module, interpolate(*ends, alpha)) for alpha in self.alphas}
         ranks = gather(list(pl_module.data.unreadable.values()))
         if trainer.is_global_zero:
@@ -112,22 +111,20 @@ class FineTuningWriter(Callback):
 
     def _measure(self, module: EncoderTuning, state: Mapping[str, Tensor]) -> Measures:
         data, device = module.data, module.device
-        encoder = module.with_weights(state)
-        classifier = ZeroShotClassifier(encoder, data.class_names, module.templates, module.text).to(device)
         batches = (data.on_before_batch_transfer(batch, 0) for batch in data.val_dataloader())
-        return validate(classifier, batches, device)
+        return validate(module.classifier(state), batches, device)
 
     def _write(
         self,
         trainer: Trainer,
         module: EncoderTuning,
-        ends: tuple[Mapping[str, Tensor], Mapping[str, Tensor]],
+        ends: Ends,
         curve: Mapping[float, Measures],
         skipped: tuple[Skipped, ...],
     ) -> None:
         folder, best, encoder = RunFolder(self._folder), best_alpha(curve), module.encoder
         shares = sorted({*self.export, *([best] if self.with_best else []), 1.0})
-        files = export(folder.path, self.name, shares, ends, encoder)
+        files = module.export(folder.path, self.name, shares, ends)
         unread = {image.index for image in skipped}
         record = FineTuningRecord(
             name=self.name,
@@ -148,7 +145,7 @@ class FineTuningWriter(Callback):
             skipped=skipped,
             members=module.members,
         )
-        card = model_card(record, with_configuration=configuration(encoder) is not None)
+        card = model_card(record, module.card, with_configuration=configuration(encoder) is not None)
         for logger in tensorboard_loggers(trainer):
             self._draw(logger, curve, card)
         write_atomically(folder.card, card)

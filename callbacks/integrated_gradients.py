@@ -111,7 +111,8 @@ class IntegratedGradients(Callback):
         explanations = [found[index] for index in chosen]
         self._record = AttributionRecord.of(explanations, self.baseline, self.rule, self.images)
         if resized := sorted(set(explanations[0].views) - set(spectra(explanations))):
-            rank_zero_info(f"IntegratedGradients: no frequencies of {', '.join(resized)}, which change images in size")
+            why = "which change images in size" if module.restoration is None else "whose pixels were restored"
+            rank_zero_info(f"IntegratedGradients: no frequencies of {', '.join(resized)}, {why}")
         if warning := self._record.warning():
             rank_zero_warn(f"IntegratedGradients: {warning}")
         legend = (

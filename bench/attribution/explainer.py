@@ -131,9 +131,9 @@ class Explainer:
     def _spectrum(
         self, degradation: Degradation, native: Mapping[str, Tensor], gradient: Tensor, change: Tensor
     ) -> Spectrum | None:
-        """Of one image's view; None where its size is not that of the baseline."""
+        """Of one image's view; None where its size is not that of the baseline, or its pixels were restored."""
         baseline, target = native[self.baseline], native[degradation.name]
-        if baseline.shape != target.shape:
+        if baseline.shape != target.shape or self.classifier.restoration is not None:
             return None
         halved = halves_chroma(degradation)
         found = attribute_frequencies(

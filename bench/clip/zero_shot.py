@@ -1,7 +1,7 @@
 """Zero-shot classification: prompts become a linear classifier on CLIP's image embeddings."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,13 @@ from bench.paper import TEMPLATE
 from datamodules.views import Images
 
 
+class Restorer(Protocol):
+    """Whatever restores images before an encoder sees them."""
+
+    def restore(self, images: Images) -> Images:
+        """Images of the same type, sizes and device."""
+
+
 class ZeroShotClassifier(nn.Module):
     """A frozen CLIP and class prompts as an image classifier.
 
@@ -28,6 +35,8 @@ class ZeroShotClassifier(nn.Module):
         templates: Prompts with "{}" where the class name goes; that of the paper if none are given.
         text: The text classifier of these names and templates where it is there already: `text_classifier`'s result, on
             any device.
+        restoration: A module whose `restore` turns images into images of the same kind before all else, as
+            `bench.restoration` has them; None leaves them as they are.
 
     Raises:
         UserError: as in `text_classifier` and `Preprocess`.
@@ -48,6 +57,7 @@ class ZeroShotClassifier(nn.Module):
         class_names: Sequence[str],
         templates: Sequence[str] = (TEMPLATE,),
         text: Tensor | None = None,
+        restoration: Restorer | None = None,
     ) -> None:
         super().__init__()
         self.preprocess = Preprocess(
@@ -58,6 +68,7 @@ class ZeroShotClassifier(nn.Module):
         text = text_classifier(encoder, class_names, templates) if text is None else text
         self.register_buffer("text", text, persistent=False)
         self.compiled: CompiledEncoder | None = None
+        self.restoration = restoration
 
     def forward(self, images: Images) -> Tensor:
         """Logits float32 [B, C] of uint8 images [B, 3, H, W] or of B tensors uint8 [3, H_i, W_i]."""
@@ -65,6 +76,14 @@ class ZeroShotClassifier(nn.Module):
 
     def embed(self, images: Images) -> Tensor:
         """Unit embeddings, float32 [B, D], of images as `forward` takes them."""
+        return self.embed_restored(self.restored(images))
+
+    def restored(self, images: Images) -> Images:
+        """What the encoder is shown of images: the images themselves, where nothing restores them."""
+        return images if self.restoration is None else self.restoration.restore(images)
+
+    def embed_restored(self, images: Images) -> Tensor:
+        """As `embed`, of images that are restored already."""
         inputs = self.preprocess(images)
         return self._embed(inputs, self.model.encode_image if self.compiled is None else self.compiled)
 
@@ -93,8 +112,8 @@ class ZeroShotClassifier(nn.Module):
         self.compiled = CompiledEncoder(self.model)
 
     def pixels(self, images: Images) -> Tensor:
-        """Resize and crop: float32 [B, 3, image_size, image_size] in [0, 1]."""
-        return self.preprocess.pixels(images)
+        """Restore, resize and crop: float32 [B, 3, image_size, image_size] in [0, 1]."""
+        return self.preprocess.pixels(self.restored(images))
 
     def pixel_logits(self, pixels: Tensor) -> Tensor:
         """Logits of resized images, differentiable with respect to them; not checked to be finite.

@@ -12,7 +12,13 @@ from bench.command_line.help import COMMANDS, DATA, LIGHTNING_COMMANDS, OTHERS, 
 from bench.command_line.signatures import Option, describe, describe_trainer
 
 _CLASSES: Mapping[str, Sequence[str]] = {
-    "model": ("bench.ZeroShotEvaluation", "bench.RobustFineTuning", "bench.LinearCorrection", "bench.WeightAverage"),
+    "model": (
+        "bench.ZeroShotEvaluation",
+        "bench.RobustFineTuning",
+        "bench.LinearCorrection",
+        "bench.RestorationTuning",
+        "bench.WeightAverage",
+    ),
     "data": DATA,
     "trainer.callbacks": (
         "callbacks.ResultsWriter",

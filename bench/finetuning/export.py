@@ -85,11 +85,12 @@ def _without_folder(pretrained: str) -> str:
     return Path(pretrained).name if Path(pretrained).suffix in WEIGHTS_SUFFIXES else pretrained
 
 
-def model_card(record: FineTuningRecord, *, with_configuration: bool) -> str:
-    """The card of a tuned encoder, in Markdown; its code runs in the folder of the exported files.
+def model_card(record: FineTuningRecord, template: str, *, with_configuration: bool) -> str:
+    """The card of what was tuned, in Markdown; its code runs in the folder of the exported files.
 
     Args:
         record: What `finetuning.json` holds.
+        template: File of the template.
         with_configuration: Whether a model configuration lies beside the weights.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -105,7 +106,7 @@ def model_card(record: FineTuningRecord, *, with_configuration: bool) -> str:
     environment.filters["in_words"] = in_words
     original = replace(record.original, pretrained=_without_folder(record.original.pretrained))
     training = {key: value for key, value in vars(record.training).items() if key != "views"}
-    return environment.get_template("model_card.md.j2").render(
+    return environment.get_template(template).render(
         vars(record)
         | {
             "before": record.before,

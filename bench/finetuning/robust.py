@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
@@ -24,6 +24,8 @@ from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
 from datamodules.training import RANDOM
 from datamodules.views import Batch
+
+P = TypeVar("P", bound=Pairs)
 
 
 class RobustFineTuning(EncoderTuning):
@@ -100,31 +102,53 @@ class RobustFineTuning(EncoderTuning):
         """The objective, a scalar; of a batch without a readable image a 0 that moves nothing."""
         if not len(batch):
             return no_loss(self.parameters())
+        loss = self.objective.loss(self.pairs(batch))
+        self.log("train/loss", loss, batch_size=len(batch), prog_bar=True)
+        return loss
+
+    def pairs(self, batch: Batch) -> Pairs:
+        """What objectives may ask of a batch."""
+        original, degraded = batch.views[ORIGINAL], batch.views[RANDOM]
+        return self.paired(Pairs, batch, lambda: self.student(original), lambda: self.student(degraded))
+
+    def paired(
+        self,
+        make: Callable[..., P],
+        batch: Batch,
+        embed_original: Callable[[], Tensor],
+        embed_degraded: Callable[[], Tensor],
+    ) -> P:
+        """Pairs of a batch whose student embeds as it is told to, with the frozen encoder's targets.
+
+        Args:
+            make: Makes pairs of the attributes of `Pairs`.
+            batch: At least one image.
+            embed_original: As in `Pairs`, by `tower`.
+            embed_degraded: As in `Pairs`, by `tower`.
+        """
         seen: dict[str, Tensor] = {}
 
-        def embedder(name: str, tower: nn.Module, view: str) -> Callable[[], Tensor]:
-            def embed() -> Tensor:
+        def watched(name: str, tower: nn.Module, embed: Callable[[], Tensor]) -> Callable[[], Tensor]:
+            def watch() -> Tensor:
                 with last_block_watched(tower, partial(seen.__setitem__, name)):
-                    return self.embed(tower, batch.views[view])
+                    return embed()
 
-            return embed
+            return watch
 
         def tokens(name: str) -> Tensor:
             getattr(pairs, name)
             return seen[name]
 
-        target = torch.no_grad()(embedder("target", self.original, ORIGINAL))
-        pairs = Pairs(
-            embed_original=embedder("original", self.tower, ORIGINAL),
-            embed_degraded=embedder("degraded", self.tower, RANDOM),
-            embed_target=target if self.objective.uses_tokens else lambda: self._target(batch),
+        frozen = watched("target", self.original, lambda: self.embed(self.original, batch.views[ORIGINAL]))
+        pairs = make(
+            embed_original=watched("original", self.tower, embed_original),
+            embed_degraded=watched("degraded", self.tower, embed_degraded),
+            embed_target=torch.no_grad()(frozen) if self.objective.uses_tokens else lambda: self._target(batch),
             classify=self.logits,
             labels=batch.labels,
             tokens=tokens,
         )
-        loss = self.objective.loss(pairs)
-        self.log("train/loss", loss, batch_size=len(batch), prog_bar=True)
-        return loss
+        return pairs
 
     def on_fit_start(self) -> None:
         """Make room for what the frozen encoder says about each training image, as it is and mirrored."""

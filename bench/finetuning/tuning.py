@@ -3,10 +3,11 @@
 import hashlib
 import warnings
 from abc import abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
-from typing import Any, Literal, Self
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -18,8 +19,9 @@ from bench.clip.preprocess import Preprocess
 from bench.clip.run_classifier import classifier_of_the_run
 from bench.clip.templates import read_templates, templates_of
 from bench.clip.towers import image_tower
-from bench.clip.zero_shot import class_logits, unit
+from bench.clip.zero_shot import ZeroShotClassifier, class_logits, unit
 from bench.finetuning.continuation import data_settings, follow_moved, label, require_same
+from bench.finetuning.export import export
 from bench.finetuning.optimisation import check_precision
 from bench.finetuning.trainable import merged_state
 from bench.finetuning.validation import Measures, Validation, mean_precision
@@ -32,6 +34,9 @@ from datamodules.errors import UserError
 from datamodules.views import Batch, Images
 
 _TOWER = "visual."
+
+Ends = tuple[dict[str, Tensor], dict[str, Tensor]]
+"""State dicts of what a fit exports, before and after."""
 
 
 class EncoderTuning(LightningModule):
@@ -46,12 +51,15 @@ class EncoderTuning(LightningModule):
         templates: As for `bench.ZeroShotEvaluation`.
 
     Attributes:
+        card: File of the template of its model card.
         moving: Names in the model's state dict of the weights that may change.
         measured: What the last validation found.
 
     Raises:
         UserError: The encoder, its weights or the prompts are unusable.
     """
+
+    card: ClassVar[str] = "model_card.md.j2"
 
     def __init__(
         self,
@@ -193,9 +201,18 @@ class EncoderTuning(LightningModule):
         """Embeddings [B, D] of images by an image tower, as CLIP leaves them: not of unit length."""
         if not len(images):
             return torch.zeros(0, self.text.shape[1], device=self.device)
-        features = tower(self.preprocess(images))
+        return self.encode(tower, self.preprocess(images))
+
+    @staticmethod
+    def encode(tower: nn.Module, inputs: Tensor) -> Tensor:
+        """Embeddings [B, D] by an image tower of normalised inputs, float [B, 3, image_size, image_size]."""
+        features = tower(inputs)
         embeddings: Tensor = features[0] if isinstance(features, tuple) else features
         return embeddings
+
+    def student(self, images: Images) -> Tensor:
+        """Embeddings [B, D] of images by what is tuned."""
+        return self.embed(self.tower, images)
 
     def logits(self, features: Tensor) -> Tensor:
         """Class logits float32 [B, C] of embeddings."""
@@ -209,7 +226,7 @@ class EncoderTuning(LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Classify every view of the held-out images of a batch."""
         assert self.validation is not None
-        self.validation.update(lambda images: unit(self.embed(self.tower, images)), self.logits, batch)
+        self.validation.update(lambda images: unit(self.student(images)), self.logits, batch)
 
     def on_validation_epoch_end(self) -> None:
         """Log `val/<metric>/<view>`, and the mean precision of all views as `val/precision_mean`."""
@@ -229,6 +246,24 @@ class EncoderTuning(LightningModule):
         model.load_state_dict(dict(state))
         return replace(self.encoder, model=model.to(self.device))
 
+    def classifier(self, state: Mapping[str, Tensor]) -> ZeroShotClassifier:
+        """The encoder with these weights as a test has it, on this module's device."""
+        encoder = self.with_weights(state)
+        return ZeroShotClassifier(encoder, self.data.class_names, self.templates, self.text).to(self.device)
+
+    def ends(self) -> Ends:
+        """What is exported, before and after, with an ordinary model's names.
+
+        Raises:
+            RuntimeError: A weight has changed that must not.
+            UserError: A weight is not finite.
+        """
+        return self.original_state(), self.tuned_state()
+
+    def export(self, folder: Path, name: str, shares: Iterable[float], ends: Ends) -> dict[float, tuple[str, str]]:
+        """Write weights between the ends; see `bench.finetuning.export.export`."""
+        return export(folder, name, shares, ends, self.encoder)
+
     def original_state(self) -> dict[str, Tensor]:
         """The weights before, with an ordinary model's names."""
         return self._state(self.original)
@@ -244,12 +279,17 @@ class EncoderTuning(LightningModule):
         if fingerprint(state, without=self.moving) != self.frozen_before:
             raise RuntimeError("a frozen weight has changed: nothing is exported")
         if not all(state[name].isfinite().all() for name in self.moving):
-            raise UserError("training diverged: choose a lower `learning_rate`", option="model.learning_rate")
+            raise diverged()
         return state
 
     def _state(self, tower: nn.Module) -> dict[str, Tensor]:
         rest = {name: tensor for name, tensor in self.model.state_dict().items() if not name.startswith(_TOWER)}
         return {**rest, **{_TOWER + name: tensor for name, tensor in merged_state(tower).items()}}
+
+
+def diverged() -> UserError:
+    """The error of a fit that ends in weights that are not finite."""
+    return UserError("training diverged: choose a lower `learning_rate`", option="model.learning_rate")
 
 
 def fingerprint(state: Mapping[str, Tensor], without: Collection[str] = ()) -> str:

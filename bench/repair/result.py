@@ -55,7 +55,16 @@ def result(group: Group, fits: Mapping[str, Tuned], weights: Sequence[Path]) -> 
         f"precision on {group.images:,} images that were not fitted to; share of the drop that was recovered, with "
         "bootstrap intervals, pointwise (-: no drop, as far as these images tell)"
     )
-    return [*align(rows).splitlines(), "", note, _line(base, variant, views, weights)]
+    return [*align(rows).splitlines(), "", note, *_harm(variant), _line(base, variant, views, weights)]
+
+
+def _harm(variant: Variant) -> list[str]:
+    """What the originals lost, where that is more than chance."""
+    gain = variant.recoveries[ORIGINAL].gain.scaled(100)
+    if not gain.interval.high < 0:
+        return []
+    change = f"{gain.value:+.2f} points ({gain.interval.low:+.2f} to {gain.interval.high:+.2f})"
+    return [f"originals: {change} of precision; a lower --fits.model.learning_rate changes them less"]
 
 
 def _line(base: Entry, variant: Variant, views: Sequence[str], weights: Sequence[Path]) -> str:

@@ -18,13 +18,13 @@ FITS, TESTS = "fits", "tests"
 TUNED = "tuned"
 """The arm that is no control."""
 
-_STUDY, _FIT, _TEST = (f"{name}{SUFFIX}" for name in ("study", "fit", "test"))
+_STUDY, _FIT, _CONTROL, _TEST = (f"{name}{SUFFIX}" for name in ("study", "fit", "control", "test"))
 _ENCODER = ("encoder", "pretrained", "activation", "templates")
 _OF_TESTS = ("split", "limit", "every", "indices", "degradations", "batch_size")
 _DEFAULT_FIT = "finetune/consistency"
 _CLOSED_FORM = "LinearCorrection"  # which makes no steps
 _LEAST_STEPS = 200
-_CONTROL = "control: the same fit on the same images without compression, whose gain is subtracted"
+_SUBTRACTED = "control: the same fit on the same images without compression, whose gain is subtracted"
 
 
 @dataclass(frozen=True)
@@ -87,17 +87,28 @@ def plan(config: str, fit: str | None, options: Mapping[str, Any], seeds: int, o
     epochs, more = _epochs(fits, images, fixed="trainer.max_epochs" in own[FITS] | shared)
     fits["trainer"]["max_epochs"] = epochs
     study = {"output": str(output), "steps": _steps(seeds)}
-    said = [f"{fitted_file.stem} of {_budget(fits, seeds)}", images.sentence, *more, _CONTROL]
-    return Repair({_STUDY: study, _FIT: fits, _TEST: tests}, said)
+    said = [f"{fitted_file.stem} of {_budget(fits, seeds)}", images.sentence, *more, _SUBTRACTED]
+    return Repair({_STUDY: study, _FIT: fits, _CONTROL: _control(fits), _TEST: tests}, said)
 
 
 def _steps(seeds: int) -> dict[str, Any]:
-    arms = {TUNED: {}, "control": {"data.training_views.clean": 1.0}}
+    arms = {TUNED: {"config": _FIT}, "control": {"config": _CONTROL}}
     grid = {"seed": {seed: {"seed_everything": seed, "data.seed": seed} for seed in range(seeds)}, "arm": arms}
     return {
-        FITS: {"command": "fit", "options": {"config": _FIT, "ckpt_path": "last"}, "grid": grid},
+        FITS: {"command": "fit", "options": {"ckpt_path": "last"}, "grid": grid},
         TESTS: {"options": {"config": _TEST}, "grid": {"tuned": {"weights_of": FITS, "shares": [1]}}},
     }
+
+
+def _control(fits: dict[str, Any]) -> dict[str, Any]:
+    """The same fit without compression, under a name that reports can tell from it."""
+    control = with_options(fits, {"data.training_views.clean": 1.0}, "the fit")
+    callbacks = control["trainer"].get("callbacks")
+    for callback in callbacks if isinstance(callbacks, list) else []:
+        if isinstance(callback, dict) and str(callback.get("class_path")).endswith("FineTuningWriter"):
+            arguments = _arguments(callback)
+            arguments["name"] = f"{arguments.get('name', 'encoder')}-control"
+    return control
 
 
 def _budget(fits: dict[str, Any], seeds: int) -> str:

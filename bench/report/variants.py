@@ -11,7 +11,7 @@ import numpy as np
 
 from bench.report.groups import Entry, Group
 from bench.runs.finetuning_record import FineTuningRecord, TrainingViews
-from bench.runs.provenance import DataRecord
+from bench.runs.provenance import RESTORATION, RESTORATION_SHA256, DataRecord
 from bench.statistics.bootstrap import Floats, resampled_sums
 from bench.statistics.recovery import Recovery, recover
 from datamodules.degradations import ORIGINAL
@@ -147,7 +147,7 @@ def variants_of(group: Group, base: Entry, fits: Mapping[str, Tuned]) -> list[Va
         OSError: One cannot be read.
     """
     tested = [(fits[digest], entry) for entry in group.entries if (digest := sha256(entry)) in fits]
-    tested = [(fit, entry) for fit, entry in tested if fit.original == sha256(base)]
+    tested = [(fit, entry) for fit, entry in tested if original_of(fit, entry) == sha256(base)]
     sums = _resample([base, *(entry for _, entry in tested)])
     budgets: dict[str, dict[int, Entry]] = {}
     members: dict[str, dict[int, tuple[Tuned, Entry]]] = {}
@@ -178,8 +178,14 @@ def variants_of(group: Group, base: Entry, fits: Mapping[str, Tuned]) -> list[Va
 
 
 def sha256(entry: Entry) -> str:
-    """Hash of an entry's weights."""
-    return str(entry.model.weights_sha256)
+    """Hash of what a fit exported of an entry: of the weights, or of what restores images in front of them."""
+    further = entry.model.further
+    return str(further.get(RESTORATION_SHA256, further.get(RESTORATION, entry.model.weights_sha256)))
+
+
+def original_of(fit: Tuned, entry: Entry) -> str:
+    """Hash of the weights that a tested entry is held against: those before, or those behind its restoration."""
+    return str(entry.model.weights_sha256) if RESTORATION in entry.model.further else fit.original
 
 
 def _titles(fits: Sequence[Tuned]) -> list[str]:

@@ -15,6 +15,9 @@ from datamodules.degradations import Degradation, codec_versions
 _PACKAGES = ("lightning", "torch", "torchvision", "open_clip_torch", "torchmetrics", "pillow", "numpy")
 _LONGEST_NAME = 255  # as in file systems
 
+RESTORATION, RESTORATION_SHA256 = "restoration", "restoration_sha256"
+"""Keys of what images passed through before the encoder, where they did: its name, and the hash of its file."""
+
 
 @dataclass(frozen=True)
 class ModelRecord:

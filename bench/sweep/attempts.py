@@ -110,7 +110,8 @@ def attempt(
             return now, "", seconds
         if RunFolder(cell.folder).is_at_work():
             return State.ELSEWHERE, "", None
-        reason = _reason(code, cell.folder / LOG)
+        if code or not _record_file(cell).exists():  # else its results are not those asked for
+            reason = _reason(code, cell.folder / LOG)
         record = {"reason": reason, "exit": code, "command": ["lightning", *cell.arguments()]}
         write_atomically(cell.folder / FAILED, json.dumps(record, indent=1) + "\n")
         return State.FAILED, reason, seconds
@@ -176,6 +177,11 @@ class CellProcesses:
 
 class SweepEndedError(Exception):
     """The sweep was told to end while a cell ran."""
+
+
+def _record_file(cell: Cell) -> Path:
+    folder = RunFolder(cell.folder)
+    return folder.results if cell.command == "test" else folder.finetuning
 
 
 def _tail(log: Path) -> str:

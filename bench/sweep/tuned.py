@@ -61,7 +61,7 @@ class Found:
         for fit in self.fits:
             for share in self._shares_of(fit):
                 labels = {**fit.labels, SHARE: f"{SHARE}-{share:g}"}
-                found = {**fit.found, short(self.axis): "-".join(labels.values())}
+                found = {short(self.axis): "-".join(labels.values())}
                 values.append(AxisValue(labels, self._models[fit.name], (TunedWeights(fit, share),), found))
         return [*self._originals(), *values]
 

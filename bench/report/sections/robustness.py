@@ -16,7 +16,7 @@ from bench.report.inputs import Choices
 from bench.report.sections.classes import recall
 from bench.report.sections.tuning_scale import gaps, price
 from bench.report.tables import Column, Table
-from bench.report.variants import Variant, sha256, variants_of
+from bench.report.variants import Variant, original_of, sha256, variants_of
 from bench.runs.finetuning_record import in_words
 from bench.statistics.intervals import Estimate
 from bench.statistics.paired import drop_interval
@@ -37,7 +37,7 @@ def section(group: Group, choices: Choices) -> Section | None:
     tuned: dict[str, list[str]] = {}
     for entry in group.entries:
         if fit := choices.fits.get(sha256(entry)):
-            tuned.setdefault(fit.original, []).append(entry.label)
+            tuned.setdefault(original_of(fit, entry), []).append(entry.label)
     for place, (original, labels) in enumerate(tuned.items(), 1):
         base = next((entry for entry in group.entries if sha256(entry) == original), None)
         if base is None:

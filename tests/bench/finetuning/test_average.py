@@ -94,10 +94,10 @@ def test_the_configuration_averages_what_two_fits_left(repository, tmp_path, mon
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["lightning"])
     write_cifar10(tmp_path / "data", count=20)
-    files = [f"runs/x/{seed}/linear.safetensors" for seed in (0, 1)]
+    files = [f"runs/x/{name}/linear.safetensors" for name in ("one", "other")]
     for config, version, *words in (
-        ("linear", "0", "--trainer.max_epochs=1"),
-        ("linear", "1", "--trainer.max_epochs=1", "--data.seed=1"),
+        ("linear", "one", "--trainer.max_epochs=1"),
+        ("linear", "other", "--trainer.max_epochs=1", "--data.seed=1"),
         ("average", "mean", f"--model.members=[{', '.join(files)}]"),
     ):
         place = ["--trainer.logger.name=x", f"--trainer.logger.version={version}"]

@@ -6,6 +6,7 @@ import pytest
 
 from bench.cli import main
 from bench.clip.encoders import load_encoder
+from bench.restoration.files import read_restoration
 from tests.support.archives import write_cifar10
 from tests.support.results import read_record
 
@@ -13,7 +14,8 @@ QUICK = [
     "--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.enable_progress_bar=false", "--trainer.max_epochs=1",
     "--data.num_workers=0", "--data.batch_size=8",
 ]  # fmt: skip
-METHODS = ["augment", "both", "consistency", "distillation", "last_blocks", "linear", "lora", "norms"]
+METHODS = ["augment", "both", "consistency", "distillation", "last_blocks", "linear", "lora", "norms", "tokens"]
+FRONT_ENDS = ["restoration", "restoration_encoder"]
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*log_every_n_steps"),  # runs of a few steps
@@ -31,7 +33,7 @@ def lightning(monkeypatch):
 
 def test_every_method_has_a_configuration_that_is_tested(repository):
     there = sorted(path.stem for path in (repository / "configs" / "finetune").iterdir())
-    assert there == sorted([*METHODS, "average"])  # which needs fits: see test_average.py
+    assert there == sorted([*METHODS, *FRONT_ENDS, "average"])  # which needs fits: see test_average.py
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -51,6 +53,19 @@ def test_each_method_tunes_an_encoder_that_the_benchmark_loads(
     }  # fmt: skip
     loaded = load_encoder(tiny_clip[1], f"{folder}/{method}.safetensors")
     assert loaded.provenance()["weights_sha256"] == record["exports"][-1]["sha256"]
+
+
+@pytest.mark.parametrize("method", FRONT_ENDS)
+def test_each_front_end_is_exported(repository, tmp_path, monkeypatch, tiny_clip, lightning, method):
+    monkeypatch.chdir(tmp_path)
+    write_cifar10(tmp_path / "data", count=4)
+    images = ["--data.verify_checksums=false", "--data.limit=4", "--data.validation_every=4"]
+    lightning("fit", "--config", f"{repository}/configs/finetune/{method}.yaml", *tiny_clip, *QUICK, *images)
+    folder = tmp_path / "runs" / "finetune" / method / "version_0"
+    record = json.loads((folder / "finetuning.json").read_text())
+    _, sha256 = read_restoration(folder / f"{method}.safetensors")
+    assert sha256 == record["exports"][-1]["sha256"]
+    assert {path.name for path in folder.glob("*.safetensors")} == {export["file"] for export in record["exports"]}
 
 
 def test_the_clean_only_control_is_one_option_away_and_tested_like_any_encoder(

@@ -14,8 +14,8 @@ from tests.support.archives import write_cifar10
 from tests.support.made_up import fit_record
 
 METHODS = {
-    "robustness_study": ["linear", "consistency", "augment", "both", "norms", "lora"],
-    "robustness_study_small": ["linear", "both", "augment", "consistency", "norms"],
+    "robustness_study": ["linear", "consistency", "augment", "both", "tokens", "norms", "lora"],
+    "robustness_study_small": ["linear", "both", "augment", "consistency", "tokens", "norms"],
 }
 SPECIALISTS = ["only-jpeg-25", "only-jpeg-10", "only-jpeg-25-twice"]
 UNCONTROLLED = ["linear", "only-jpeg-25", "only-jpeg-10"]

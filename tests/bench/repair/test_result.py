@@ -17,15 +17,15 @@ VIEWS = {"original": 160, "jpeg-25": 100, "webp-25": 160}
 def runs(tmp_path):
     """Writes tests of the original and of weights by arm, whose images right on jpeg-25 are given, and their fits."""
 
-    def write(name, digest, right):
-        predictions = nested({**VIEWS, "jpeg-25": right}, IMAGES)
+    def write(name, digest, right, clean=VIEWS["original"]):
+        predictions = nested({**VIEWS, "original": clean, "jpeg-25": right}, IMAGES)
         model = {"weights_sha256": digest, "pretrained": f"{digest}.safetensors"}
         write_run(tmp_path / "tests" / name, run_record(predictions, model=model), predictions)
 
-    def runs(label_free=False, **arms):
+    def runs(label_free=False, clean=VIEWS["original"], **arms):
         write("original", "hash of RN50", 100)
         for arm, right in arms.items():
-            write(arm, arm, right)
+            write(arm, arm, right, clean)
             (tmp_path / "fits" / arm).mkdir(parents=True)
             views = TrainingViews({"jpeg-{}": (10, 95)}, "Uniform", float(arm == "control"), 0.0)
             fit_record(
@@ -80,6 +80,17 @@ def test_a_fit_that_does_harm_is_said_to_recover_less_than_nothing(runs):
     last = runs(tuned=94, control=70)[-1]
     assert "0.5000 before, 0.4700 after, -0.10 of the drop recovered" in last
     assert ", 0.40 beyond the control" in last
+
+
+def test_what_the_originals_lose_beyond_chance_is_said(runs):
+    lines = runs(clean=140, tuned=130)
+    [line] = [line for line in lines if line.startswith("originals: ")]
+    assert line.startswith("originals: -10.00 points (-")
+    assert line.endswith("of precision; a lower --fits.model.learning_rate changes them less")
+
+
+def test_nothing_is_said_of_originals_that_lose_nothing(runs):
+    assert not any(line.startswith("originals: ") for line in runs(clean=160, tuned=130))
 
 
 def test_tests_of_something_else_are_no_result(runs):

@@ -30,6 +30,8 @@ def test_the_demo_is_a_fit_without_labels_its_control_and_tests_before_and_after
     fit, control, before, after, _ = (cell.expected() for cell in found.values())
     clean = [one["data"]["init_args"]["training_views"].pop("clean") for one in (fit, control)]
     assert clean == [0.0, 1.0]
+    names = [one["trainer"]["callbacks"][1]["init_args"].pop("name") for one in (fit, control)]
+    assert names == ["demo-rn-tuned", "demo-rn-tuned-control"]
     assert fit == control
     assert fit["model"]["init_args"]["objective"]["class_path"] == "bench.finetuning.Consistency"
     assert fit["data"]["init_args"]["limit"] == 6000
@@ -88,7 +90,12 @@ def test_few_images_are_seen_more_often_unless_epochs_are_asked_for(cells, folde
 
 def test_what_is_written_is_a_study_that_a_sweep_takes(cells, tmp_path):
     cells("demo")
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["fit.yaml", "study.yaml", "test.yaml"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "control.yaml",
+        "fit.yaml",
+        "study.yaml",
+        "test.yaml",
+    ]
     assert read_yaml(tmp_path / "out/study.yaml")["output"] == "out"
 
 

@@ -201,6 +201,20 @@ def test_variants_of_one_name_are_told_apart_by_what_differs(tmp_path):
     assert {row["tuned"] for row in rows(tmp_path)} == {"augment, epochs 3", "augment, epochs 9"}
 
 
+@pytest.mark.parametrize("encoder", ["hash of RN50", "hash of another"])
+def test_a_front_end_is_held_against_the_encoder_behind_it_whichever_it_was_trained_with(tmp_path, encoder):
+    digest = fit(tmp_path, "front", label_free=True)
+    measured(tmp_path, encoder, VIEWS)
+    predictions = made_up.nested({**VIEWS, "jpeg-25": 130}, IMAGES)
+    model = {"weights_sha256": encoder, "restoration": "front.safetensors", "restoration_sha256": digest}
+    record = made_up.run_record(predictions, model={**model, "pretrained": f"{encoder}.safetensors"})
+    made_up.write_run(tmp_path / "restored", record, predictions)
+    labels = [entry.label for entry in groups_of(tmp_path)[0].entries]
+    assert labels == [f"RN50 ({encoder}.safetensors){behind}" for behind in ("", " behind front")]
+    (row,) = rows(tmp_path, view="jpeg-25")
+    assert row["net_share"] == 0.5  # 30 of 60 lost
+
+
 def test_the_same_images_are_required(tmp_path):
     original(tmp_path)
     table = measured(tmp_path, fit(tmp_path), VIEWS).with_name("images.csv")

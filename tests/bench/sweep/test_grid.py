@@ -120,7 +120,7 @@ class TestDifferences:
             cell.folder.mkdir()
             saved = yaml.safe_load(yaml.safe_dump(BASE))
             saved["trainer"] |= {"precision": None, "logger": {"init_args": {"name": "x"}}}
-            saved["data"]["init_args"] |= {"limit": None, "num_workers": 3}
+            saved["data"]["init_args"] |= {"limit": None, "num_workers": 3, "ratio": 0.0001}
             change(saved)
             (cell.folder / "config.yaml").write_text(yaml.safe_dump(saved))
             return cell.differences()
@@ -156,6 +156,9 @@ class TestDifferences:
             ({"seed_everything": 1}, ["seed_everything"]),
             ({"trainer.precision": "bf16-mixed"}, ["trainer.precision"]),
             ({"trainer.devices": 3}, []),
+            ({"data.ratio": "1e-4"}, []),
+            ({"data.ratio": "2e-4"}, ["data.ratio"]),
+            ({"data.ratio": "x"}, ["data.ratio"]),
         ],
     )
     def test_what_is_measured_makes_one(self, differences, options, found):

@@ -102,6 +102,19 @@ def test_a_cell_that_ends_well_without_results_has_failed(sweep):
     assert outcome.failed["a"].startswith("bye; see")
 
 
+def test_a_run_that_did_something_else_than_it_was_asked_for_says_what(sweep, cells):
+    def run(cell):
+        complete(cell)
+        (cell.folder / LOG).write_text("written to a\n")
+        config = yaml.safe_load((cell.folder / "config.yaml").read_text())
+        config["data"]["init_args"]["limit"] = 9
+        (cell.folder / "config.yaml").write_text(yaml.safe_dump(config))
+        return 0
+
+    outcome, _, _ = sweep(run, cells=cells[:1])
+    assert outcome.failed == {"a": f"{cells[0].folder} holds results with another data.limit: remove it"}
+
+
 def test_results_of_another_configuration_are_neither_used_nor_overwritten(sweep, cells):
     sweep()
     before = (cells[0].folder / "results.json").read_bytes()
