@@ -28,6 +28,8 @@ def outcomes(loss, prediction):
         psnr=unused,
         ssim=unused,
         cosine=unused,
+        encode_ms=unused,
+        decode_ms=unused,
     )
 
 
