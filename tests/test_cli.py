@@ -102,6 +102,7 @@ class TestConfigs:
         folder, _ = run("test", "stl10", "--data.verify_checksums=false", "--data.split=train")
         assert read_record(folder)["images"] == 7
 
+    @pytest.mark.slow
     def test_codecs(self, run, tmp_path):
         write_cifar10(tmp_path / "data", count=3)
         folder, _ = run("test", "codecs", "--data.verify_checksums=false", pictures=True)

@@ -32,6 +32,7 @@ def test_an_index_gives_the_same_pixels_in_any_order(size):
     assert source.load(0).size == (size, size)
 
 
+@pytest.mark.slow
 def test_another_process_renders_the_same_pixels():
     program = "from tests.datamodules.test_synthetic import digest; print(digest('train', 32), digest('test', 96))"
     there = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
