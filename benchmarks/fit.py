@@ -13,6 +13,8 @@ processor time is that of this process and its loaders.
 import argparse
 import os
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -21,13 +23,12 @@ import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
 
 from bench.finetuning import Consistency, RobustFineTuning, WholeTower
-from bench.finetuning.objectives import Pairs
 from bench.finetuning.optimisation import adamw
 from benchmarks.timing import collect, machine, make_every_classifier, ratios, spread
 from datamodules import CIFAR10, Synthetic
 from datamodules.allocation import keep_freed_memory
 from datamodules.base import DegradedDataModule
-from datamodules.training import RANDOM, TrainingViews
+from datamodules.training import TrainingViews
 from datamodules.views import Batch
 
 _DEMO = ("configs/models/demo-rn.json", "configs/models/demo-rn.safetensors")
@@ -123,25 +124,14 @@ def _steps(module: RobustFineTuning, batches: list[Batch], asking: bool) -> tupl
     start = _clocks()
     for said, batch in zip(known, (batch.to(device) for batch in batches), strict=True):
         optimizer.zero_grad()
-        loss = _loss(module, batch, target(batch) if asking else said)
+        embed = partial(target, batch) if asking else partial(torch.Tensor.detach, said)
+        loss = module.objective.loss(replace(module.pairs(batch), embed_target=embed))
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(learning, _CLIPPED)
         optimizer.step()
     if device.type == "cuda":
         torch.cuda.synchronize()
     return _since(start)
-
-
-def _loss(module: RobustFineTuning, batch: Batch, target: torch.Tensor) -> torch.Tensor:
-    return module.objective.loss(
-        Pairs(
-            embed_original=lambda: module.embed(module.tower, batch.views["original"]),
-            embed_degraded=lambda: module.embed(module.tower, batch.views[RANDOM]),
-            embed_target=lambda: target,
-            classify=module.logits,
-            labels=batch.labels,
-        )
-    )
 
 
 def _clocks() -> tuple[float, float]:

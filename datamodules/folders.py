@@ -12,6 +12,7 @@ from datamodules.class_names import ClassNames, prompt_names
 from datamodules.errors import UserError
 from datamodules.image_files import FileNames, ImageFiles, display, followed
 from datamodules.image_formats import extension, formats_by_extension, why_passed_over
+from datamodules.opening import require_root
 from datamodules.sources import UNLABELLED
 
 _EXTENSIONS_NAMED = 6
@@ -32,10 +33,7 @@ class FolderSource(ImageFiles):
     """
 
     def __init__(self, root: Path, class_names: ClassNames = None) -> None:
-        if not root.is_dir():
-            raise UserError(
-                f"data root {str(root)!r} is not a folder: give an existing one with `root`", option="data.root"
-            )
+        require_root(root)
         self.root = root
         self._others: Counter[str] = Counter()
         folders, loose = visible(root)

@@ -1,10 +1,23 @@
 """What is looked at when a split is opened, whatever data set it is of."""
 
 import unicodedata
+from pathlib import Path
 
 from datamodules.errors import UserError
 from datamodules.notices import say
 from datamodules.sources import Source
+
+
+def require_root(root: Path) -> None:
+    """Refuse a data root that is no folder.
+
+    Raises:
+        UserError: It is none, or missing.
+    """
+    if not root.is_dir():
+        raise UserError(
+            f"data root {str(root)!r} is not a folder: give an existing one with `root`", option="data.root"
+        )
 
 
 def check_classes(source: Source, split: str) -> None:

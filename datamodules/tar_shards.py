@@ -7,6 +7,7 @@ from datamodules.base import DegradedDataModule
 from datamodules.class_names import ClassNames, prompt_names
 from datamodules.errors import UserError
 from datamodules.files import open_regular
+from datamodules.opening import require_root
 from datamodules.shard_source import ShardSource
 from datamodules.sources import Source
 
@@ -39,10 +40,7 @@ class TarShards(DegradedDataModule):
         self.root, self.names = Path(root).expanduser(), class_names
 
     def source(self, split: str) -> Source:
-        if not self.root.is_dir():
-            raise UserError(
-                f"data root {str(self.root)!r} is not a folder: give an existing one with `root`", option="data.root"
-            )
+        require_root(self.root)
         folder = self.root / split
         if not folder.is_dir():
             there = [name for name in self.splits if (self.root / name).is_dir()]

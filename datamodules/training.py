@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -127,10 +128,10 @@ class TrainingViews:
     def _ranges(self) -> list[tuple[str, tuple[int, int]]]:
         return [(codec, (bounds[0], bounds[1])) for codec, bounds in self.codecs.items()]
 
-    def describe(self) -> dict[str, object]:
+    def describe(self) -> dict[str, Any]:
         """What a record says about the random views, JSON-able."""
         return {
-            "codecs": {codec: list(bounds) for codec, bounds in self.codecs.items()},
+            "codecs": {codec: tuple(bounds) for codec, bounds in self.codecs.items()},
             "law": type(self.law).__name__,
             "clean": self.clean,
             "flip": self.flip,

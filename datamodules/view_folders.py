@@ -23,6 +23,7 @@ from datamodules.errors import UserError
 from datamodules.exports import IMAGES, MANIFEST, SIZES, UNFINISHED, Manifest, read_images, read_sizes
 from datamodules.folders import FolderSource, visible
 from datamodules.image_files import FileNames, ImageFiles
+from datamodules.opening import require_root
 from datamodules.shard_source import NUMBER_OF_SHARDS, sample_key
 from datamodules.sources import AlreadyLossy, Source, digest
 from datamodules.tar_shards import open_shards
@@ -241,10 +242,7 @@ class ViewFolders(DegradedDataModule):
         return {**super().describe(), **own}
 
     def _place_of(self, split: str) -> Path:
-        if not self.root.is_dir():
-            raise UserError(
-                f"data root {str(self.root)!r} is not a folder: give an existing one with `root`", option="data.root"
-            )
+        require_root(self.root)
         own = self.root / split
         place = own if (own / ORIGINAL).is_dir() else self.root
         if not (place / ORIGINAL).is_dir():

@@ -129,6 +129,9 @@ class RobustFineTuning(EncoderTuning):
         seen: dict[str, Tensor] = {}
 
         def watched(name: str, tower: nn.Module, embed: Callable[[], Tensor]) -> Callable[[], Tensor]:
+            if not self.objective.uses_tokens:
+                return embed
+
             def watch() -> Tensor:
                 with last_block_watched(tower, partial(seen.__setitem__, name)):
                     return embed()

@@ -150,13 +150,7 @@ class EncoderTuning(LightningModule):
         draws, trainer = self.data.training_views, self.trainer
         assert draws is not None  # checked before fitting
         return Training(
-            views=TrainingViews(
-                codecs={codec: (bounds[0], bounds[1]) for codec, bounds in draws.codecs.items()},
-                law=type(draws.law).__name__,
-                clean=draws.clean,
-                flip=draws.flip,
-                curriculum=draws.curriculum,
-            ),
+            views=TrainingViews(**draws.describe()),
             epochs=trainer.current_epoch,
             steps=trainer.global_step,
             batch_size=self.data.batch_size,

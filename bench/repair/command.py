@@ -54,7 +54,7 @@ def main(args: Sequence[str]) -> int:
 
 def _made(cells: Sequence["Cell"], jobs: int) -> bool:
     """Run what is not done; whether all is."""
-    from bench.sweep.places import places, usable_core_numbers, visible_devices
+    from bench.sweep.places import places_here
     from bench.sweep.runner import run_cells
 
     outcome = run_cells(
@@ -63,7 +63,7 @@ def _made(cells: Sequence["Cell"], jobs: int) -> bool:
         wait=True,
         work=lambda cell: None,
         say=lambda line: print(line, flush=True),
-        places=places(jobs, visible_devices(), usable_core_numbers()),
+        places=places_here(jobs),
         follow=True,
     )
     for name, reason in {**outcome.failed, **outcome.left_out}.items():

@@ -11,7 +11,7 @@ import yaml
 from bench.command_line.configs import SUFFIX, find_config, read_config
 from bench.repair.held_out import HeldOut, held_out
 from bench.runs.files import write_atomically
-from bench.sweep.cells import with_options
+from bench.sweep.cells import callback_arguments, with_options
 from datamodules.errors import UserError
 
 FITS, TESTS = "fits", "tests"
@@ -103,11 +103,8 @@ def _steps(seeds: int) -> dict[str, Any]:
 def _control(fits: dict[str, Any]) -> dict[str, Any]:
     """The same fit without compression, under a name that reports can tell from it."""
     control = with_options(fits, {"data.training_views.clean": 1.0}, "the fit")
-    callbacks = control["trainer"].get("callbacks")
-    for callback in callbacks if isinstance(callbacks, list) else []:
-        if isinstance(callback, dict) and str(callback.get("class_path")).endswith("FineTuningWriter"):
-            arguments = _arguments(callback)
-            arguments["name"] = f"{arguments.get('name', 'encoder')}-control"
+    if (writer := callback_arguments(control, "FineTuningWriter")) is not None:
+        writer["name"] = f"{writer.get('name', 'encoder')}-control"
     return control
 
 

@@ -18,6 +18,7 @@ from datamodules.files import open_regular
 SHAPE_KEY = "restoration"  # in the metadata, as JSON
 _MOST_BYTES = 2**28  # the largest network that `Shape` allows takes a quarter of it
 _MOST_CHARACTERS = 1000
+_LENGTH_BYTES = 8  # of the head's length, at the beginning of a safetensors file
 
 
 def metadata(shape: Shape, trained_with: Mapping[str, Any]) -> dict[str, str]:
@@ -39,7 +40,7 @@ def read_restoration(path: Path) -> tuple[Restoration, str]:
     Raises:
         UserError: The file is missing, damaged, too large, or holds anything but such a network.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
     from safetensors.torch import load
 
     with open_regular(path, "restoration file") as file:
@@ -48,15 +49,20 @@ def read_restoration(path: Path) -> tuple[Restoration, str]:
         content = file.read()
     try:
         tensors = load(content)
-        with safe_open(path, framework="pt") as opened:
-            declared = (opened.metadata() or {}).get(SHAPE_KEY)
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
         _refuse(path, f"is no safetensors file ({one_line(error)})")
-    shape = _shape(path, declared)
+    shape = _shape(path, _metadata(content).get(SHAPE_KEY))
     with torch.device("meta"):
         wanted = Restoration(shape).state_dict()
     _check(path, tensors, wanted)
     return Restoration.with_weights(shape, tensors), hashlib.sha256(content).hexdigest()
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    """What a safetensors file that has been read says beside its tensors, in the JSON at its head."""
+    length = int.from_bytes(content[:_LENGTH_BYTES], "little")
+    said: dict[str, str] = json.loads(content[_LENGTH_BYTES : _LENGTH_BYTES + length]).get("__metadata__") or {}
+    return said
 
 
 def _shape(path: Path, declared: str | None) -> Shape:

@@ -195,6 +195,20 @@ def with_options(config: Mapping[str, Any], options: Mapping[str, Any], name: st
     return changed
 
 
+def callback_arguments(config: Mapping[str, Any], name: str) -> dict[str, Any] | None:
+    """What a configuration tells a callback, to be read or changed; None where it has no such callback.
+
+    >>> callback_arguments({"trainer": {"callbacks": [{"class_path": "callbacks.A", "init_args": {"n": 1}}]}}, "A")
+    {'n': 1}
+    """
+    callbacks = _mapping(config.get("trainer")).get("callbacks")
+    for callback in callbacks if isinstance(callbacks, list) else []:
+        if isinstance(callback, dict) and str(callback.get("class_path")).rpartition(".")[2] == name:
+            callback["init_args"] = callback.get("init_args") or {}
+            return _mapping(callback["init_args"])
+    return None
+
+
 @cache
 def _read(file: Path, _written: int) -> dict[str, Any]:
     """A configuration; those of a sweep share few, and reading one takes as long as all else about a cell."""

@@ -33,7 +33,7 @@ def main(args: Sequence[str]) -> int:
 
 def _sweep(cells: Sequence[Any], options: argparse.Namespace) -> int:
     from bench.sweep.costs import cell_cost
-    from bench.sweep.places import places, usable_core_numbers, visible_devices
+    from bench.sweep.places import places_here
     from bench.sweep.runner import run_cells
 
     def work(cell: Any) -> float | None:
@@ -48,7 +48,7 @@ def _sweep(cells: Sequence[Any], options: argparse.Namespace) -> int:
         wait=options.wait,
         work=work,
         say=lambda line: print(line, flush=True),
-        places=places(options.jobs, visible_devices(), usable_core_numbers()),
+        places=places_here(options.jobs),
     )
     made = sum(outcome.done.values())
     left_out = f", {len(outcome.left_out)} left out" if outcome.left_out else ""

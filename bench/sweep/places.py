@@ -65,6 +65,11 @@ def places(jobs: int, devices: Sequence[str], cores: Sequence[int]) -> list[Plac
     return [Place(_share(devices, job, jobs) if devices else None, _share(cores, job, jobs)) for job in range(jobs)]
 
 
+def places_here(jobs: int) -> list[Place]:
+    """The GPUs and processor cores that this process may use, dealt among jobs; see `places`."""
+    return places(jobs, visible_devices(), usable_core_numbers())
+
+
 def visible_devices() -> list[str]:
     """GPUs that this process may use, as `CUDA_VISIBLE_DEVICES` names them."""
     named = os.environ.get(_VISIBLE)

@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.finetuning.interpolation import BEST
 from bench.sweep.axes import AxisValue, agrees, entry_of_labels, label_of, labels_by_axis, short
-from bench.sweep.cells import Cell, TunedWeights
+from bench.sweep.cells import Cell, TunedWeights, callback_arguments
 from datamodules.errors import UserError
 
 SHARE = "share"
@@ -168,12 +168,9 @@ def _exported(fit: Cell, config: Mapping[str, Any]) -> list[float]:
     Raises:
         UserError: It exports none, or one that only the fit itself finds.
     """
-    trainer = config.get("trainer")
-    callbacks = trainer.get("callbacks") if isinstance(trainer, dict) else None
-    for callback in callbacks if isinstance(callbacks, list) else []:
-        if isinstance(callback, dict) and str(callback.get("class_path")).endswith("FineTuningWriter"):
-            listed = (callback.get("init_args") or {}).get("export") or []
-            if BEST in listed:
-                raise UserError(f"{fit.config} exports {BEST!r}, which only the fit finds: list shares in its place")
-            return sorted({1.0, *(float(share) for share in listed if _is_share(share))}, reverse=True)
-    raise UserError(f"{fit.config} leaves no weights: give it callbacks.FineTuningWriter")
+    if (writer := callback_arguments(config, "FineTuningWriter")) is None:
+        raise UserError(f"{fit.config} leaves no weights: give it callbacks.FineTuningWriter")
+    listed = writer.get("export") or []
+    if BEST in listed:
+        raise UserError(f"{fit.config} exports {BEST!r}, which only the fit finds: list shares in its place")
+    return sorted({1.0, *(float(share) for share in listed if _is_share(share))}, reverse=True)

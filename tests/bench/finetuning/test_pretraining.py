@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning.pytorch import Callback, Trainer, seed_everything
+from lightning.pytorch import Trainer, seed_everything
 from safetensors import safe_open
 from torchmetrics.classification import MulticlassPrecision
 
@@ -16,6 +16,7 @@ from bench.clip.zero_shot import ZeroShotClassifier
 from bench.finetuning.pretraining import ClipPretraining
 from datamodules.errors import UserError
 from datamodules.synthetic import Synthetic
+from tests.support.fits import Losses
 
 pytestmark = [
     # Lightning 2.6 on jsonargparse 4.50
@@ -38,14 +39,6 @@ def config(tmp_path):
     path = tmp_path / "tiny.json"
     path.write_text(json.dumps(TINY), encoding="utf-8")
     return str(path)
-
-
-class Losses(Callback):
-    def __init__(self):
-        self.values = []
-
-    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
-        self.values.append(float(outputs["loss"]))
 
 
 def fit(config, folder, data=None, **options):

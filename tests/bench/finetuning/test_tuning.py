@@ -27,31 +27,10 @@ from bench.finetuning.robust import described, last_block_watched
 from bench.finetuning.tuning import fingerprint
 from callbacks import ExponentialAverage
 from datamodules.errors import UserError
-from tests.support.fits import few
+from tests.support.fits import Losses, Stop, few
 
 KINDS = pytest.mark.parametrize("kind", ["resnet", "vit"])
 CHOICES = [WholeTower(), LastBlocks(1), Norms(), LoRA(2)]
-
-
-class Stop(Callback):
-    """Ends a run as a kill would, after an epoch's checkpoint is written."""
-
-    def __init__(self, epoch):
-        self.epoch = epoch
-
-    def on_train_epoch_start(self, trainer, pl_module):
-        if trainer.current_epoch == self.epoch:
-            raise KeyboardInterrupt
-
-
-class Losses(Callback):
-    """Collects the loss of every step."""
-
-    def __init__(self):
-        self.values = []
-
-    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
-        self.values.append(float(outputs["loss"]))
 
 
 def moved(module):

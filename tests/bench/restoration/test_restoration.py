@@ -6,7 +6,7 @@ from io import BytesIO
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import Callback, Trainer, seed_everything
+from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
 from PIL import Image
 from safetensors.torch import save_file
@@ -25,7 +25,7 @@ from callbacks import FineTuningWriter, ResultsWriter
 from datamodules.errors import UserError
 from datamodules.training import TrainingViews
 from tests.support.checkpoints import VIT, build, save_safetensors, write_config
-from tests.support.fits import few
+from tests.support.fits import Losses, Stop, few
 
 pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
 
@@ -34,27 +34,6 @@ QUIET = {
     "accelerator": "cpu", "devices": 1, "logger": False, "enable_checkpointing": False, "enable_progress_bar": False,
     "enable_model_summary": False, "num_sanity_val_steps": 0, "log_every_n_steps": 1,
 }  # fmt: skip
-
-
-class Losses(Callback):
-    """Collects the loss of every step."""
-
-    def __init__(self):
-        self.values = []
-
-    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
-        self.values.append(float(outputs["loss"]))
-
-
-class Stop(Callback):
-    """Ends a run as a kill would, after an epoch's checkpoint is written."""
-
-    def __init__(self, epoch):
-        self.epoch = epoch
-
-    def on_train_epoch_start(self, trainer, pl_module):
-        if trainer.current_epoch == self.epoch:
-            raise KeyboardInterrupt
 
 
 @pytest.fixture(scope="module")
