@@ -1,7 +1,8 @@
-# Everything is installed into $(VENV); `make VENV=/somewhere/else test` leaves .venv alone.
+# Everything is installed into $(VENV); `make VENV=/somewhere/else test` leaves .venv alone. Modules are compiled when they
+# are first used, which few of them are.
 VENV ?= .venv
 PYTHON ?= python3
-INSTALL = $(VENV)/bin/pip install --quiet --constraint constraints.txt --editable
+INSTALL = $(VENV)/bin/pip install --quiet --no-compile --constraint constraints.txt --editable
 
 .PHONY: help demo install test test-slow lint docs tensorboard
 

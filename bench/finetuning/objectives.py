@@ -59,7 +59,8 @@ class Objective(ABC):
 
     Attributes:
         label_free: Whether it needs no labels. Such an objective asks for nothing but what the frozen encoder says, so
-            where no image is degraded there is nothing to learn: its clean-only control is the original itself.
+            where no image is degraded there is nothing to learn: without weight decay, its clean-only control is the
+            original itself.
         uses_tokens: Whether it asks for `Pairs.tokens`, for which the frozen encoder has to see every image every time.
     """
 

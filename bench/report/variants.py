@@ -118,7 +118,7 @@ class Variant:
         fits: By seed.
         entries: What was tested, by seed.
         controls: Entries of its clean-only control by seed. Where a label-free method was tested without, it is held
-            against the original itself, since without degradation nothing is to be learnt.
+            against the original itself, which without degradation nothing but weight decay would move.
         recoveries: By view, the original among them, where its gain is that in clean precision.
     """
 

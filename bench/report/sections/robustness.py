@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _FEW_SEEDS = 3
-_NO_LABEL = "the original itself: without degradation nothing is to be learnt"
+_NO_LABEL = "the original itself: without degradation nothing but weight decay would move it"
 _TUNED = Column("tuned")
 
 
