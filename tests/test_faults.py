@@ -317,7 +317,8 @@ class TestManyProcesses:
         for command in started:
             command.__exit__()
 
-    @pytest.mark.parametrize("victim", [pytest.param("first", marks=pytest.mark.slow), "second"])
+    @pytest.mark.slow
+    @pytest.mark.parametrize("victim", ["first", "second"])
     def test_the_death_of_a_rank_ends_the_job_and_the_next_completes_it(self, start, tmp_path, undisturbed, victim):
         job = start(SLOW)
         folder = tmp_path / "demo/version_0"
