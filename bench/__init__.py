@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from datamodules.lazy import lazily
 
 if TYPE_CHECKING:
+    from bench.adapters.tuning import ConditionedTuning
     from bench.attribution.one_image import explain
     from bench.clip.encoders import load_encoder
     from bench.clip.zero_shot import ZeroShotClassifier
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from datamodules.degradations import degrade
 
 _HOMES = {
+    "ConditionedTuning": "bench.adapters.tuning",
     "LinearCorrection": "bench.finetuning.linear",
     "RestorationTuning": "bench.restoration.tuning",
     "RobustFineTuning": "bench.finetuning.robust",
@@ -36,6 +38,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "ConditionedTuning",
     "LinearCorrection",
     "RestorationTuning",
     "RobustFineTuning",

@@ -30,7 +30,9 @@ class Validation:
         self.classes = classes
         self.parts: list[dict[str, Outcomes]] = []
 
-    def update(self, embed: Callable[[Images], Tensor], classify: Callable[[Tensor], Tensor], batch: Batch) -> None:
+    def update(
+        self, embed: Callable[[Images, str], Tensor], classify: Callable[[Tensor], Tensor], batch: Batch
+    ) -> None:
         """Classify every view of a batch; see `bench.evaluation.classify_views`."""
         self.parts.append(classify_views(batch, embed, classify, with_fidelity=False).on_host(list(batch.views)))
 
