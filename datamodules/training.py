@@ -22,7 +22,6 @@ RANDOM = "random"
 """Name of the view that is degraded at random."""
 
 _HOLE = "{}"
-_MOST_DIGITS = 9
 
 
 class Law(ABC):
@@ -143,18 +142,6 @@ class TrainingViews:
 def _uniform(seed: int, epoch: int, index: int) -> list[float]:
     drawn: list[float] = np.random.default_rng([seed, epoch, index]).random(4).tolist()
     return drawn
-
-
-def quality_of(codec: str, view: str) -> int | None:
-    """The quality of a view of a codec, a specification with `{}` in its place; None of any other view.
-
-    >>> quality_of("jpeg-{}", "jpeg-25"), quality_of("jpeg-{}", "jpeg-25-444"), quality_of("jpeg-{}", "webp-25")
-    (25, None, None)
-    """
-    head, _, tail = codec.partition(_HOLE)
-    quality = view.removeprefix(head).removesuffix(tail)
-    known = view == f"{head}{quality}{tail}" and quality.isascii() and quality.isdecimal()
-    return int(quality) if known and len(quality) <= _MOST_DIGITS else None
 
 
 class RandomPairs(DegradedViews):

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from datamodules.degradations import ORIGINAL
-from datamodules.training import quality_of
+from datamodules.degradations import ORIGINAL, quality_of
 
 KNOTS = 3
 """Places on the scale of a codec's qualities that have strengths of their own."""

@@ -14,8 +14,7 @@ from bench.runs.finetuning_record import FineTuningRecord, TrainingViews
 from bench.runs.provenance import DataRecord
 from bench.statistics.bootstrap import Floats, resampled_sums
 from bench.statistics.recovery import Recovery, recover
-from datamodules.degradations import ORIGINAL
-from datamodules.training import quality_of
+from datamodules.degradations import ORIGINAL, quality_of
 
 _OF_THE_CODECS = ("codecs", "law", "clean", "curriculum")
 _HOLE = "{}"
