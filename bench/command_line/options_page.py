@@ -18,6 +18,7 @@ _CLASSES: Mapping[str, Sequence[str]] = {
         "bench.LinearCorrection",
         "bench.RestorationTuning",
         "bench.WeightAverage",
+        "bench.TestTimeAdaptation",
     ),
     "data": DATA,
     "trainer.callbacks": (

@@ -31,8 +31,9 @@ class Validation:
         self.parts: list[dict[str, Outcomes]] = []
 
     def update(self, embed: Callable[[Images], Tensor], classify: Callable[[Tensor], Tensor], batch: Batch) -> None:
-        """Classify every view of a batch; see `bench.evaluation.classify_views`."""
-        self.parts.append(classify_views(batch, embed, classify, with_fidelity=False).on_host(list(batch.views)))
+        """Classify every view of a batch, embedded alike; see `bench.evaluation.classify_views`."""
+        rows = classify_views(batch, lambda view, images: embed(images), classify, with_fidelity=False)
+        self.parts.append(rows.on_host(list(batch.views)))
 
     def compute(self) -> Measures:
         """Over all processes, on each of them; a collective call.

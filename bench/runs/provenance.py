@@ -18,6 +18,9 @@ _LONGEST_NAME = 255  # as in file systems
 RESTORATION, RESTORATION_SHA256 = "restoration", "restoration_sha256"
 """Keys of what images passed through before the encoder, where they did: its name, and the hash of its file."""
 
+ADAPTATION = "adaptation"
+"""Key of how the model was adapted to the images while it was tested, where it was; see `bench.runs.adaptation`."""
+
 
 @dataclass(frozen=True)
 class ModelRecord:
