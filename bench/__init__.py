@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from datamodules.lazy import lazily
 
 if TYPE_CHECKING:
+    from bench.adaptation.testing import TestTimeAdaptation
     from bench.adapters.tuning import ConditionedTuning
     from bench.attribution.one_image import explain
     from bench.clip.encoders import load_encoder
@@ -28,6 +29,7 @@ _HOMES = {
     "LinearCorrection": "bench.finetuning.linear",
     "RestorationTuning": "bench.restoration.tuning",
     "RobustFineTuning": "bench.finetuning.robust",
+    "TestTimeAdaptation": "bench.adaptation.testing",
     "WeightAverage": "bench.finetuning.average",
     "ZeroShotClassifier": "bench.clip.zero_shot",
     "ZeroShotEvaluation": "bench.evaluation",
@@ -42,6 +44,7 @@ __all__ = [
     "LinearCorrection",
     "RestorationTuning",
     "RobustFineTuning",
+    "TestTimeAdaptation",
     "WeightAverage",
     "ZeroShotClassifier",
     "ZeroShotEvaluation",

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -44,7 +44,7 @@ class WholeRun:
 
 def classify_views(
     batch: Batch,
-    embed: Callable[[Images, str], Tensor],
+    embed: Callable[[str, Images], Tensor],
     classify: Callable[[Tensor], Tensor],
     *,
     with_fidelity: bool,
@@ -54,13 +54,13 @@ def classify_views(
 
     Args:
         batch: B images.
-        embed: From images, and which view they are, to unit embeddings, float32 [B, D].
+        embed: From the name of a view and its images to unit embeddings, float32 [B, D].
         classify: From unit embeddings [N, D] to class logits, float [N, C].
         with_fidelity: Whether PSNR and SSIM of the degraded views are measured.
         originals: What they are measured against, where it is not the batch's own original.
     """
     views = list(batch.views)
-    embeddings = torch.stack([embed(images, view) for view, images in batch.views.items()])
+    embeddings = torch.stack([embed(view, images) for view, images in batch.views.items()])
     encoded_bytes = torch.stack([batch.encoded_bytes[view] for view in views])
     original = views.index(ORIGINAL)
     cosine = (embeddings * embeddings[original]).sum(2).clamp_(-1, 1)
@@ -121,6 +121,12 @@ class ZeroShotEvaluation(LightningModule):
 
     `Trainer().test(module, data)` then evaluates it on any data module of `datamodules`.
     """
+
+    tag: ClassVar[str] = "test"
+    """What the names of logged scalars begin with."""
+
+    resumable: ClassVar[bool] = True
+    """Whether what was said of an image stays as it is, whichever images are left out of a run."""
 
     classifier: ZeroShotClassifier
     precisions: nn.ModuleList  # in the order of the views; names with a dot could not be keys of a ModuleDict
@@ -187,6 +193,7 @@ class ZeroShotEvaluation(LightningModule):
         self.check_run(self.trainer, self.data)
         before_restoration = self.fidelity and self.restoration is None
         self.data.geometry, self.data.compare = self.encoder.geometry, fidelity if before_restoration else None
+        self.data.order_seed = None
         names = self.data.class_names
         self._unchecked = True
         if self.trainer.strategy.root_device.type == "cpu":
@@ -236,7 +243,7 @@ class ZeroShotEvaluation(LightningModule):
         shown = replace(batch, views={view: self.classifier.restored(images) for view, images in batch.views.items()})
         rows = classify_views(
             shown,
-            self.classifier.embed_restored,
+            self.embed_view,
             self.classifier.logits,
             with_fidelity=self.fidelity,
             originals=batch.views[ORIGINAL],
@@ -252,6 +259,14 @@ class ZeroShotEvaluation(LightningModule):
         self.skipped += batch.unreadable
         self.parts.append(outcomes)
         return outcomes
+
+    def embed_view(self, view: str, images: Images) -> Tensor:
+        """Unit embeddings, float32 [B, D], of a batch's images of a view, restored already."""
+        return self.classifier.embed_restored(images, view)
+
+    def image_columns(self) -> Mapping[str, Mapping[int, int]]:
+        """Further columns of the per-image table by name: whole numbers by the index of the image."""
+        return {}
 
     def _compare_with_float32(self, views: Mapping[str, Images], predictions: Tensor) -> None:
         """Say how many predictions of a batch, view after view, a mixed precision changes."""
@@ -289,7 +304,7 @@ class ZeroShotEvaluation(LightningModule):
         return self._whole
 
     def on_test_epoch_end(self) -> None:
-        """Measure; scalars are logged as `test/<metric>/<view>`, on every process those of the whole run."""
+        """Measure; scalars are logged as `<tag>/<metric>/<view>`, on every process those of the whole run."""
         self._measure()
         found = self.trainer.strategy.broadcast(scalars(self.measured))
         if found:  # torchmetrics' own, over all processes, takes the place of what was counted from outcomes
@@ -297,7 +312,7 @@ class ZeroShotEvaluation(LightningModule):
                 f"precision/{view}": float(precision.compute())
                 for view, precision in zip(self.data.views, self._precisions, strict=True)
             }
-        named = {f"test/{name}": value for name, value in found.items()}
+        named = {f"{self.tag}/{name}": value for name, value in found.items()}
         # equal on every process; Lightning warns unless it may average them
         self.log_dict(named, sync_dist=True, logger=False)
         for logger in self.trainer.loggers:  # Lightning would add the epoch, of which a test has none

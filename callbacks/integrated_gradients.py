@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -64,6 +64,8 @@ class IntegratedGradients(Callback):
 
     Among the `callbacks` of the Trainer, it explains the four images whose loss rose most when the test ends.
     """
+
+    refuses_adaptation: ClassVar[str] = "the path from an original to its view would lead from one encoder to another"
 
     def __init__(
         self,

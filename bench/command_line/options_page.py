@@ -19,6 +19,7 @@ _CLASSES: Mapping[str, Sequence[str]] = {
         "bench.ConditionedTuning",
         "bench.RestorationTuning",
         "bench.WeightAverage",
+        "bench.TestTimeAdaptation",
     ),
     "data": DATA,
     "trainer.callbacks": (

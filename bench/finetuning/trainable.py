@@ -66,9 +66,7 @@ class Norms(Trainable):
     """Gains and biases of the normalisation layers; their statistics stay as they are."""
 
     def release(self, tower: nn.Module) -> frozenset[str]:
-        layers = [(name, module) for name, module in tower.named_modules() if isinstance(module, _NORMS)]
-        names = (f"{layer}.{name}" for layer, module in layers for name, _ in module.named_parameters())
-        return _release(tower, names, "the normalisation layers")
+        return _release(tower, iter(norm_parameters(tower)), "the normalisation layers")
 
 
 @dataclass(frozen=True)
@@ -112,6 +110,16 @@ class LoRA(Trainable):
             # registering releases the weight again
             module.parametrizations[own].original.requires_grad_(False)  # type: ignore[index,union-attr]
         return frozenset(name for name, _, _ in chosen)
+
+
+def norm_parameters(tower: nn.Module) -> list[str]:
+    """Names of the gains and biases of the normalisation layers.
+
+    >>> norm_parameters(nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2)))
+    ['1.weight', '1.bias']
+    """
+    layers = [(name, module) for name, module in tower.named_modules() if isinstance(module, _NORMS)]
+    return [f"{layer}.{name}" for layer, module in layers for name, _ in module.named_parameters()]
 
 
 def matrices(tower: nn.Module) -> Iterator[tuple[str, nn.Module, str]]:

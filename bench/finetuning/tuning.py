@@ -220,7 +220,7 @@ class EncoderTuning(LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Classify every view of the held-out images of a batch."""
         assert self.validation is not None
-        self.validation.update(lambda images, view: unit(self.student(images, view)), self.logits, batch)
+        self.validation.update(lambda view, images: unit(self.student(images, view)), self.logits, batch)
 
     def on_validation_epoch_end(self) -> None:
         """Log `val/<metric>/<view>`, and the mean precision of all views as `val/precision_mean`."""

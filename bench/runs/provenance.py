@@ -44,6 +44,10 @@ class Companion:
         return f"{encoder} {_JOINED[self.kind]} {self.name}"
 
 
+ADAPTATION = "adaptation"
+"""Key of how the model was adapted to the images while it was tested, where it was; see `bench.runs.adaptation`."""
+
+
 @dataclass(frozen=True)
 class ModelRecord:
     """The model that was measured or tuned; None and empty where a record does not say it.
