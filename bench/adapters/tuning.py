@@ -88,7 +88,8 @@ class ConditionedTuning(RobustFineTuning):
     It is told the codec and the quality, which the name of a view says: other methods are not. The strengths of the
     rank's directions are linear between three qualities of each codec (see `bench.adapters.conditions`); of a view of
     another codec it is told nothing, for which it has strengths of their own, learnt by keeping it in the dark now and
-    then. An original is embedded as by the frozen encoder, bit for bit: clean precision cannot fall, and the
+    then, and from originals: what an objective's `keep` holds in place is how it embeds these when it is not told. Told
+    what it is, an original is embedded as by the frozen encoder, bit for bit: clean precision cannot fall, and the
     clean-only control is the original itself.
 
     Args:
@@ -99,7 +100,7 @@ class ConditionedTuning(RobustFineTuning):
         targets: Patterns as of file names; a matrix whose name fits one of them is added to. Only layers that are
             called can be, which those of attention are not.
         codecs: Codecs that are told apart, of those in `training_views`.
-        untold: Share of degraded images whose codec and quality are not told, in [0, 1).
+        untold: Share of random views of which nothing is told, the clean ones among them too, in [0, 1).
         encoder: As for `bench.ZeroShotEvaluation`.
         pretrained: As for `bench.ZeroShotEvaluation`.
         activation: As for `bench.ZeroShotEvaluation`.
@@ -113,7 +114,7 @@ class ConditionedTuning(RobustFineTuning):
 
     >>> from bench.finetuning import Consistency
     >>> demo = ("configs/models/demo-rn.json", "configs/models/demo-rn.safetensors")
-    >>> told = ConditionedTuning(Consistency(keep=0.0), rank=4, encoder=demo[0], pretrained=demo[1])
+    >>> told = ConditionedTuning(Consistency(), rank=4, encoder=demo[0], pretrained=demo[1])
     >>> told.adapter.strengths.shape
     torch.Size([4, 4])
 
@@ -183,20 +184,22 @@ class ConditionedTuning(RobustFineTuning):
             return self.embed(self.tower, images)
 
     def pairs(self, batch: Batch) -> Pairs:
-        """What objectives may ask of a batch; each random view is embedded as its own draw asks."""
+        """What objectives may ask of a batch; each random view is embedded as its own draw asks.
+
+        Originals are not told to be any, since there would be nothing to learn from them.
+        """
         original, degraded = batch.views[ORIGINAL], batch.views[RANDOM]
         views = [self._drawn(index) for index in batch.indices.tolist()]
         return self.paired(
-            Pairs, batch, lambda: self.embed(self.tower, original), lambda: self._adapted(degraded, views)
+            Pairs, batch, lambda: self._adapted(original, [None] * len(batch)), lambda: self._adapted(degraded, views)
         )
 
     def _drawn(self, index: int) -> str | None:
         """Name of an image's random view in this epoch, None where it is not told."""
         draws, place = self.data.training_views, (self.data.seed, self.current_epoch, index)
         assert draws is not None  # checked before fitting
-        name = draws.draw(*place)[0].name
         untold = np.random.default_rng([*place, _TOLD]).random() < self._lora.untold
-        return None if untold and name != ORIGINAL else name
+        return None if untold else draws.draw(*place)[0].name
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The objective, a scalar; of a batch of which nothing is degraded, one that moves nothing."""
