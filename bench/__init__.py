@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from datamodules.lazy import lazily
 
 if TYPE_CHECKING:
+    from bench.adaptation.testing import TestTimeAdaptation
+    from bench.adapters.tuning import ConditionedTuning
     from bench.attribution.one_image import explain
     from bench.clip.encoders import load_encoder
     from bench.clip.zero_shot import ZeroShotClassifier
@@ -23,9 +25,11 @@ if TYPE_CHECKING:
     from datamodules.degradations import degrade
 
 _HOMES = {
+    "ConditionedTuning": "bench.adapters.tuning",
     "LinearCorrection": "bench.finetuning.linear",
     "RestorationTuning": "bench.restoration.tuning",
     "RobustFineTuning": "bench.finetuning.robust",
+    "TestTimeAdaptation": "bench.adaptation.testing",
     "WeightAverage": "bench.finetuning.average",
     "ZeroShotClassifier": "bench.clip.zero_shot",
     "ZeroShotEvaluation": "bench.evaluation",
@@ -36,9 +40,11 @@ _HOMES = {
 }
 
 __all__ = [
+    "ConditionedTuning",
     "LinearCorrection",
     "RestorationTuning",
     "RobustFineTuning",
+    "TestTimeAdaptation",
     "WeightAverage",
     "ZeroShotClassifier",
     "ZeroShotEvaluation",

@@ -95,7 +95,7 @@ def _on_device(classifier: ZeroShotClassifier, batch: Batch, plan: Plan) -> dict
     known = torch.nn.functional.normalize(torch.randn(shape, device=batch.labels.device), dim=1)
 
     def keep_account() -> None:
-        rows = classify_views(batch, lambda images: known, classifier.logits, with_fidelity=False)
+        rows = classify_views(batch, lambda view, images: known, classifier.logits, with_fidelity=False)
         rows.on_host(list(batch.views))
 
     with torch.inference_mode(), mode("fp32"):

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from bench.attribution.adaptive import Adaptive
-from bench.attribution.explainer import Explainer
+from bench.attribution.explainer import Explainer, require_one_function
 from bench.attribution.explanations import AttributionRecord, Explanation, spectra
 from bench.attribution.overlay import Overlay, SignedOverlay
 from bench.attribution.quadrature import Quadrature
@@ -65,6 +65,8 @@ class IntegratedGradients(Callback):
     Among the `callbacks` of the Trainer, it explains the four images whose loss rose most when the test ends.
     """
 
+    refuses_adaptation: ClassVar[str] = "the path from an original to its view would lead from one encoder to another"
+
     def __init__(
         self,
         images: Selection = _FIRST,
@@ -95,6 +97,10 @@ class IntegratedGradients(Callback):
     def check_run(self, trainer: Trainer, data: DegradedDataModule) -> None:
         """Refuse views and images that the run does not have; see `bench.command_line.checks.Checks`."""
         require_comparable(self.images, self.baseline, data.views, data.positions)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Refuse, before the first batch, a classifier that nothing can be attributed of."""
+        require_one_function(evaluation(pl_module).classifier)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Choose, explain and write, so that the summary is there when the results are written at the test's end."""

@@ -51,7 +51,8 @@ class ResultsWriter(OutcomeCallback):
     The run's folder is the logger's, or the trainer's `default_root_dir` without a logger. It gets `results.json` (all
     metrics with their provenance, and what the trainer's other callbacks have to `record`) and `images.csv` (one line
     per image and view). Until then every process flushes its outcomes to `unfinished`, and the next run that measures
-    the same (model, data, software; not the number of processes, nor the batch size) takes them up.
+    the same (model, data, software; not the number of processes, nor the batch size) takes them up, unless the model
+    says that it begins anew.
 
     Args:
         flush_seconds: Time between two flushes in seconds, and so the work that a kill may cost; 0 flushes every batch.
@@ -106,7 +107,7 @@ class ResultsWriter(OutcomeCallback):
         self._claimed = False  # the next run needs a folder of its own
         self._folder, self._whole = RunFolder(run_folder(trainer)), None
         self._folder.unfinished.mkdir(parents=True, exist_ok=True)
-        self._resumed = self._folder.journal.read() if trainer.is_global_zero else None
+        self._resumed = self._folder.journal.read() if trainer.is_global_zero and module.resumable else None
         done = self._resumed[ORIGINAL].index if self._resumed else torch.empty(0, dtype=torch.int64)
         module.data.done = frozenset(trainer.strategy.broadcast(done).tolist())
         self._flushed, self._started, self._last_flush = 0, time.time(), time.monotonic()
@@ -155,7 +156,7 @@ class ResultsWriter(OutcomeCallback):
                 self._flush(pl_module)
 
     def _flush(self, module: ZeroShotEvaluation) -> None:
-        fresh = [part for part in module.parts[self._flushed :] if len(part[ORIGINAL])]
+        fresh = [part for part in module.parts[self._flushed :] if len(part[ORIGINAL])] if module.resumable else []
         if fresh:
             self._folder.journal.append(
                 {view: Outcomes.concatenate([part[view] for part in fresh]) for view in fresh[0]}
@@ -180,9 +181,10 @@ class ResultsWriter(OutcomeCallback):
         record = self._record(trainer, module, run)
         names = module.data.class_names if stage == "predict" else ()
         if self.table == "parquet":
-            write_parquet(self._folder.parquet_table, run.outcomes, module.data.path, names)
+            write_parquet(self._folder.parquet_table, run.outcomes, module.data.path, names, module.image_columns())
         else:
-            write_atomically(self._folder.table, per_image_csv(run.outcomes, module.data.path, names))
+            lines = per_image_csv(run.outcomes, module.data.path, names, module.image_columns())
+            write_atomically(self._folder.table, lines)
         record.write(self._folder.path)
         self._folder.journal.close()
         print(f"\n{screen_table(record)}\n\nwritten to {printable(str(self._folder.path))}")

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import ClassVar
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -43,6 +44,8 @@ class TensorBoardReport(OutcomeCallback):
         gallery: Number of flipped images per view to show: those whose loss rose most, or without labels those whose
             two predictions were surest.
     """
+
+    refuses_adaptation: ClassVar[str] = "its intervals and comparisons are those of ordinary tests"
 
     def __init__(self, gallery: int = 6) -> None:
         if gallery < 0:

@@ -16,7 +16,7 @@ from datamodules.geometry import Geometry
 from datamodules.loading import WatchedLoader
 from datamodules.opening import check_classes, say_what_is_odd
 from datamodules.sampler import ExactDistributedSampler
-from datamodules.selection import Selection, require_at_least
+from datamodules.selection import Selection, require_at_least, shuffled
 from datamodules.sources import Source
 from datamodules.training import EpochSampler, RandomPairs, TrainingViews
 from datamodules.views import Batch, Unreadable
@@ -54,6 +54,8 @@ class DegradedDataModule(LightningDataModule):
         selection: Which images of a split are used.
         done: Positions in the split that testing and predicting leave out, because an interrupted run went through
             them; to be set before the loader is made.
+        order_seed: Seed of the order in which testing and predicting go through the images; None takes them as they are
+            chosen. To be set as `done`.
         geometry: What an encoder makes of an image's size. With it, larger views are shrunk where they are made, and
             batches are uniform; without, every view is handed on at its native size. To be set as `done`.
         compare: What measures the fidelity of views that are shrunk, before they are; None measures nothing. To be set
@@ -108,6 +110,7 @@ class DegradedDataModule(LightningDataModule):
         self.validation_every, self.seed = validation_every, seed
         self.training_views = training_views
         self.done: Collection[int] = frozenset()
+        self.order_seed: int | None = None
         self.geometry: Geometry | None = None
         self.compare: Comparison | None = None
         self.unreadable: dict[int, Unreadable] = {}
@@ -226,8 +229,7 @@ class DegradedDataModule(LightningDataModule):
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """The chosen images of the chosen split, each once."""
-        source = self._sources[self.split]
-        return self._exact_loader(source, self.selection.of(len(source)), self.done)
+        return self._exact_loader(self._sources[self.split], self.order, self.done)
 
     def predict_dataloader(self) -> DataLoader[Batch]:
         """The same images as for testing; labels are not needed."""
@@ -237,6 +239,12 @@ class DegradedDataModule(LightningDataModule):
     def positions(self) -> Sequence[int]:
         """Positions in the chosen split of the images that a run goes through, in order."""
         return self.selection.of(len(self._sources[self._current]))
+
+    @property
+    def order(self) -> Sequence[int]:
+        """Positions in the chosen split in the order in which testing and predicting go through them."""
+        positions = self.selection.of(len(self._sources[self.split]))
+        return positions if self.order_seed is None else shuffled(positions, self.order_seed)
 
     @property
     def chosen(self) -> Source:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from datamodules.errors import UserError
 
 
@@ -59,6 +61,15 @@ class Selection:
         """What a record says about the choice of images, JSON-able."""
         indices = None if self.indices is None else list(self.indices)
         return {"limit": self.limit, "every": self.every, "indices": indices}
+
+
+def shuffled(positions: Sequence[int], seed: int) -> Sequence[int]:
+    """The positions in a random order that a seed stands for.
+
+    >>> sorted(shuffled(range(4), 1)), shuffled(range(4), 1) == shuffled(range(4), 1)
+    ([0, 1, 2, 3], True)
+    """
+    return [positions[place] for place in np.random.default_rng(seed).permutation(len(positions)).tolist()]
 
 
 def require_at_least(least: int, **values: float | None) -> None:

@@ -16,8 +16,10 @@ _CLASSES: Mapping[str, Sequence[str]] = {
         "bench.ZeroShotEvaluation",
         "bench.RobustFineTuning",
         "bench.LinearCorrection",
+        "bench.ConditionedTuning",
         "bench.RestorationTuning",
         "bench.WeightAverage",
+        "bench.TestTimeAdaptation",
     ),
     "data": DATA,
     "trainer.callbacks": (

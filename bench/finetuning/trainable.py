@@ -1,15 +1,14 @@
 """Which parameters of the image tower learn; everything else of the model is frozen."""
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from bench.adapters.low_rank import LowRank
 from bench.clip.towers import Blocks, residual_blocks
 from datamodules.errors import UserError
 
@@ -67,9 +66,7 @@ class Norms(Trainable):
     """Gains and biases of the normalisation layers; their statistics stay as they are."""
 
     def release(self, tower: nn.Module) -> frozenset[str]:
-        layers = [(name, module) for name, module in tower.named_modules() if isinstance(module, _NORMS)]
-        names = (f"{layer}.{name}" for layer, module in layers for name, _ in module.named_parameters())
-        return _release(tower, names, "the normalisation layers")
+        return _release(tower, iter(norm_parameters(tower)), "the normalisation layers")
 
 
 @dataclass(frozen=True)
@@ -115,27 +112,14 @@ class LoRA(Trainable):
         return frozenset(name for name, _, _ in chosen)
 
 
-class LowRank(nn.Module):
-    """Adds a low-rank update to a weight of at least two dimensions.
+def norm_parameters(tower: nn.Module) -> list[str]:
+    """Names of the gains and biases of the normalisation layers.
 
-    Args:
-        weight: What is updated.
-        rank: Of the update.
-        scale: The update is scale / rank * up @ down.
+    >>> norm_parameters(nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2)))
+    ['1.weight', '1.bias']
     """
-
-    def __init__(self, weight: Tensor, rank: int, scale: float) -> None:
-        super().__init__()
-        rows, columns = weight.flatten(1).shape
-        rank = min(rank, rows, columns)
-        self.factor = scale / rank
-        self.down = nn.Parameter(torch.empty(rank, columns, device=weight.device))
-        self.up = nn.Parameter(torch.zeros(rows, rank, device=weight.device))
-        nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))  # as in Hu et al.'s code
-
-    def forward(self, weight: Tensor) -> Tensor:
-        """The updated weight, of the weight's shape."""
-        return weight + (self.factor * (self.up @ self.down)).view_as(weight)
+    layers = [(name, module) for name, module in tower.named_modules() if isinstance(module, _NORMS)]
+    return [f"{layer}.{name}" for layer, module in layers for name, _ in module.named_parameters()]
 
 
 def matrices(tower: nn.Module) -> Iterator[tuple[str, nn.Module, str]]:

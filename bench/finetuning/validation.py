@@ -30,7 +30,9 @@ class Validation:
         self.classes = classes
         self.parts: list[dict[str, Outcomes]] = []
 
-    def update(self, embed: Callable[[Images], Tensor], classify: Callable[[Tensor], Tensor], batch: Batch) -> None:
+    def update(
+        self, embed: Callable[[str, Images], Tensor], classify: Callable[[Tensor], Tensor], batch: Batch
+    ) -> None:
         """Classify every view of a batch; see `bench.evaluation.classify_views`."""
         self.parts.append(classify_views(batch, embed, classify, with_fidelity=False).on_host(list(batch.views)))
 
@@ -74,5 +76,5 @@ def validate(classifier: ZeroShotClassifier, batches: Iterable[Batch], device: t
     """
     validation = Validation(len(classifier.text))
     for batch in batches:
-        validation.update(classifier.embed, classifier.logits, batch.to(device))
+        validation.update(lambda view, images: classifier.embed(images, view), classifier.logits, batch.to(device))
     return validation.compute()

@@ -23,6 +23,7 @@ _ENCODER = ("encoder", "pretrained", "activation", "templates")
 _OF_TESTS = ("split", "limit", "every", "indices", "degradations", "batch_size")
 _DEFAULT_FIT = "finetune/consistency"
 _CLOSED_FORM = "LinearCorrection"  # which makes no steps
+_ADAPTS = "TestTimeAdaptation"  # whose tests depend on neighbours and order
 _LEAST_STEPS = 200
 _SUBTRACTED = "control: the same fit on the same images without compression, whose gain is subtracted"
 
@@ -78,6 +79,11 @@ def plan(config: str, fit: str | None, options: Mapping[str, Any], seeds: int, o
     if "encoder" not in _arguments(tests["model"]) or "objective" in _arguments(tests["model"]):
         raise UserError(
             f"{config!r} is none of `lightning test`: give one that is, such as demo, cifar10 or image_folder"
+        )
+    if _class(tests["model"]) == _ADAPTS:
+        raise UserError(
+            f"{config!r} adapts the encoder while it is tested, which would hide what a fit gains: give the "
+            "configuration of an ordinary test, such as demo, cifar10 or image_folder"
         )
     fits = _fitted(_checked(read_config(fitted_file), str(fitted_file)), tests, shared)
     fits = with_options(fits, own[FITS], str(fitted_file))

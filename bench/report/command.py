@@ -100,7 +100,7 @@ def make_report(
     from bench.report.writer import write_report
 
     inputs = read_inputs(runs)
-    _say(f"{len(inputs.runs)} results read, computing")
+    _say(f"{len(inputs.runs) + len(inputs.adapted)} results read, computing")
     report, groups = compose(title, inputs, Choices(points, tuple(against), inputs.fits))
     _say("drawing and writing")
     write_report(report, output)

@@ -6,6 +6,7 @@ from bench.report.document import Chapter, Report
 from bench.report.groups import Group, group_runs
 from bench.report.inputs import Choices, Inputs
 from bench.report.sections import (
+    adaptation,
     attribution_change,
     attributions,
     audit,
@@ -40,10 +41,13 @@ def compose(title: str, inputs: Inputs, choices: Choices) -> tuple[Report, list[
         chapters.insert(
             0, Chapter("Against published figures", tuple(references.section(groups, name) for name in choices.against))
         )
-    about = (definitions.section(groups), sources.section(groups, inputs.unused, replaced))
+    if apart := adaptation.chapter(inputs.adapted, groups):
+        chapters.append(apart)
+    used = sources.section(groups, inputs.unused, replaced, adaptation.sources(inputs.adapted))
+    about = (definitions.section(groups), used)
     findings = Chapter("Findings", overview.sections(groups, chapters))
     chapters = [*([findings] if findings.sections else []), *chapters, Chapter("About", about)]
-    return Report(title, _summary(groups, len(inputs.unused)), tuple(chapters)), groups
+    return Report(title, _summary(groups, inputs), tuple(chapters)), groups
 
 
 def _chapter(group: Group, choices: Choices) -> Chapter:
@@ -51,7 +55,7 @@ def _chapter(group: Group, choices: Choices) -> Chapter:
     return Chapter(group.title, tuple(section for section in made if section), group.name)
 
 
-def _summary(groups: Sequence[Group], unused: int) -> str:
+def _summary(groups: Sequence[Group], inputs: Inputs) -> str:
     counts = [
         (sum(len(group.runs) for group in groups), "result file", "result files"),
         (len({entry.encoder for group in groups for entry in group.entries}), "encoder", "encoders"),
@@ -59,4 +63,5 @@ def _summary(groups: Sequence[Group], unused: int) -> str:
         (sum(len(group.measured) for group in groups), "cell", "cells"),
     ]
     text = ", ".join(f"{count} {one if count == 1 else more}" for count, one, more in counts)
-    return f"{text}." + (f" Not used, see Sources: {unused}." if unused else "")
+    apart = f" Adapted while tested, apart from these: {len(inputs.adapted)}." if inputs.adapted else ""
+    return f"{text}.{apart}" + (f" Not used, see Sources: {len(inputs.unused)}." if inputs.unused else "")

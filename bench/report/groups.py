@@ -13,7 +13,7 @@ import numpy as np
 
 from bench.paper import ENCODERS, PRETRAINED, canonical_encoder
 from bench.runs.folder import FinishedRun
-from bench.runs.provenance import RESTORATION, RESTORATION_SHA256, DataRecord, ModelRecord
+from bench.runs.provenance import ADAPTATION, COMPANION_HASHES, DataRecord, ModelRecord
 from bench.runs.view_record import ViewRecord
 from bench.statistics.intervals import Estimate, relative_drop, wilson
 from bench.statistics.paired import drop_limits
@@ -178,7 +178,9 @@ def group_runs(runs: Sequence[FinishedRun]) -> tuple[list[Group], dict[Path, str
     by_images: dict[str, list[FinishedRun]] = {}
     for run in sorted(runs, key=lambda run: (-run.folder.results.stat().st_mtime_ns, str(run.folder.path))):
         by_images.setdefault(_key(_images(run)), []).append(run)
-    members = sorted(by_images.values(), key=lambda one: (_place(one[0]), -one[0].record.images, _key(_images(one[0]))))
+    members = sorted(
+        by_images.values(), key=lambda one: (data_and_split(one[0]), -one[0].record.images, _key(_images(one[0])))
+    )
     replaced: dict[Path, str] = {}
     groups = []
     for same in members:
@@ -193,12 +195,19 @@ def group_runs(runs: Sequence[FinishedRun]) -> tuple[list[Group], dict[Path, str
     ], replaced
 
 
-def _place(run: FinishedRun) -> str:
+def subject(run: FinishedRun) -> str:
+    """Equal for runs of one model on the same images, also where one of them adapted it while it was tested."""
+    model = {key: value for key, value in _model(run.record.model).items() if key != ADAPTATION}
+    return _key({"model": model, "images": _images(run)})
+
+
+def data_and_split(run: FinishedRun) -> str:
+    """The data set and the split, for readers."""
     return f"{run.record.data.name}/{run.record.data.split}"
 
 
 def _slug(run: FinishedRun) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", _place(run).lower()).strip("-")[:_LONGEST_NAME]
+    return re.sub(r"[^a-z0-9]+", "-", data_and_split(run).lower()).strip("-")[:_LONGEST_NAME]
 
 
 def _images(run: FinishedRun) -> dict[str, Any]:
@@ -212,8 +221,9 @@ def _model(model: ModelRecord) -> dict[str, Any]:
     identity = {key: value for key, value in model.to_json().items() if key not in _NOT_THE_MODEL}
     if not model.weights_sha256:
         identity["pretrained"] = model.pretrained
-    if RESTORATION_SHA256 in identity:
-        identity.pop(RESTORATION, None)  # how its file is called
+    for kind, digest in COMPANION_HASHES.items():
+        if digest in identity:
+            identity.pop(kind, None)  # how its file is called
     return {"encoder": canonical_encoder(model.encoder), **identity}
 
 
@@ -228,7 +238,7 @@ def _title(run: FinishedRun, rivals: Sequence[FinishedRun]) -> str:
     keys = [key for key in own if key not in implied and any(own[key] != other.get(key) for other in others)]
     missing = sorted({key for other in others for key in other if key not in own})
     told = [f"{key} {short(own[key])}" for key in keys] + [f"{key} not recorded" for key in missing]
-    return ", ".join([f"{_place(run)}, {run.record.images} images", *told])
+    return ", ".join([f"{data_and_split(run)}, {run.record.images} images", *told])
 
 
 def short(value: Any) -> str:
@@ -290,7 +300,7 @@ def _view_order(views: Iterable[str]) -> tuple[str, ...]:
 
 def _labels(models: Sequence[ModelRecord]) -> list[str]:
     """A label per model: its encoder, its weights unless OpenAI's, and what else tells it from others of that label."""
-    labels = [_name(model) for model in models]
+    labels = [model_name(model) for model in models]
     for label, times in Counter(labels).items():
         same = [index for index, other in enumerate(labels) if other == label] if times > 1 else []
         identities = [_model(models[index]) for index in same]
@@ -301,12 +311,13 @@ def _labels(models: Sequence[ModelRecord]) -> list[str]:
 
 
 def _brief(key: str, value: Any) -> str:
-    return str(value)[:_HASH_DIGITS] if key in ("weights_sha256", RESTORATION_SHA256) else short(value)
+    return str(value)[:_HASH_DIGITS] if key in ("weights_sha256", *COMPANION_HASHES.values()) else short(value)
 
 
-def _name(model: ModelRecord) -> str:
+def model_name(model: ModelRecord) -> str:
+    """Its encoder, its weights unless they are OpenAI's, and what restores images before it."""
     encoder, weights = canonical_encoder(model.encoder), model.pretrained
     stem = Path(weights).stem if "/" in weights else weights
     name = encoder if stem in (PRETRAINED, encoder) or weights == model.encoder else f"{encoder} ({stem})"
-    restoration = model.further.get(RESTORATION)
-    return name if restoration is None else f"{name} behind {Path(str(restoration)).stem}"
+    companion = model.companion
+    return name if companion is None else replace(companion, name=Path(companion.name).stem).said_of(name)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.report.variants import Tuned
+from bench.runs.adaptation import AdaptationRecord
 from bench.runs.files import FileError
 from bench.runs.folder import FinishedRun, RunFolder, find_fits, find_runs
 from bench.runs.record import RESULTS
@@ -17,6 +18,8 @@ class Inputs:
 
     Attributes:
         runs: Finished runs with labels.
+        adapted: Likewise, of encoders that were adapted to the images while they were tested, which no comparison of
+            `runs` may use.
         fits: Tuned encoders by SHA-256 of their weights.
         unused: Files that are not used, and why.
     """
@@ -24,6 +27,7 @@ class Inputs:
     runs: tuple[FinishedRun, ...]
     fits: dict[str, Tuned]
     unused: dict[Path, str]
+    adapted: tuple[FinishedRun, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -49,11 +53,14 @@ def read_inputs(places: Iterable[Path]) -> Inputs:
     """
     places = list(places)
     runs: list[FinishedRun] = []
+    adapted: list[FinishedRun] = []
     fits: dict[str, Tuned] = {}
     unused: dict[Path, str] = {}
     for folder in dict.fromkeys(folder for place in places for folder in _run_folders(place)):
         try:
-            runs.append(_read_run(folder))
+            run = _read_run(folder)
+            kept = runs if AdaptationRecord.of(run.record.model, folder.results) is None else adapted
+            kept.append(run)
         except (FileError, OSError) as error:
             unused[folder.results] = _reason(error)
     for folder in dict.fromkeys(folder for place in places if place.is_dir() for folder in find_fits(place)):
@@ -62,11 +69,11 @@ def read_inputs(places: Iterable[Path]) -> Inputs:
             fits |= {export.sha256: Tuned(record, export.alpha) for export in record.exports}
         except (FileError, OSError) as error:
             unused[folder.finetuning] = _reason(error)
-    if not runs:
+    if not runs and not adapted:
         first = next(iter(unused.items()), None)
         told = "" if first is None else f"; the first of {len(unused)}: {first[0]}: {first[1]}"
         raise UserError(f"no readable {RESULTS} in the folders given{told}: name folders of finished `test` runs")
-    return Inputs(tuple(runs), fits, unused)
+    return Inputs(tuple(runs), fits, unused, tuple(adapted))
 
 
 def _run_folders(place: Path) -> Iterator[RunFolder]:

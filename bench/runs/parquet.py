@@ -35,7 +35,11 @@ def require_parquet() -> Any:
 
 
 def write_parquet(
-    file: Path, outcomes: Mapping[str, Outcomes], path: Callable[[int], str | None], class_names: Sequence[str] = ()
+    file: Path,
+    outcomes: Mapping[str, Outcomes],
+    path: Callable[[int], str | None],
+    class_names: Sequence[str] = (),
+    further: Mapping[str, Mapping[int, int]] | None = None,
 ) -> None:
     """Write the rows and columns of `bench.runs.table.per_image_csv`, whole or not at all; unknown values are null.
 
@@ -44,18 +48,20 @@ def write_parquet(
         outcomes: By view; every view has the same images in the same order.
         path: File name of an image index.
         class_names: By label, to name the predicted classes.
+        further: More columns by name: whole numbers by index of the image.
     """
     import pyarrow as pa
 
     parquet = require_parquet()
     types = {"int32": pa.int32(), "float32": pa.float32()}
     columns = {quantity.name: types[quantity.dtype] for quantity in REPEATABLE}
-    names = [name for name in NAMED if class_names]
+    names, further = [name for name in NAMED if class_names], further or {}
     text = pa.dictionary(pa.int32(), pa.string())
     schema = pa.schema(
         [("index", pa.int32()), ("path", pa.string()), ("label", pa.int32()), ("view", text)]
         + [(name, kind) for name, kind in columns.items() if name not in _PLACES]
         + [(NAMED[name], text) for name in names]
+        + [(name, pa.int32()) for name in further]
     )
     order = next(iter(outcomes.values())).index.argsort()
     temporary = file.with_name(f".{file.name}")
@@ -72,6 +78,8 @@ def write_parquet(
             }
             arrays["path"] = pa.array([None if at is None else printable(at) for at in shown])
             arrays["view"] = pa.DictionaryArray.from_arrays(several % len(rows), list(rows)).cast(text)
+            indices = values["index"].tolist()
+            arrays |= {name: pa.array([numbers[index] for index in indices]) for name, numbers in further.items()}
             for name in names:
                 classes = np.ma.masked_equal(values[name], UNKNOWN)
                 arrays[NAMED[name]] = pa.DictionaryArray.from_arrays(pa.array(classes), list(class_names)).cast(text)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from bench.metrics import METRICS, Metric
 from bench.outcomes import REPEATABLE, UNKNOWN, Outcomes, Quantity
-from bench.runs.provenance import RESTORATION
+from bench.runs.adaptation import AdaptationRecord
 from bench.runs.record import RunRecord
 from bench.runs.view_record import ViewRecord
 from datamodules.text import printable
@@ -29,29 +29,37 @@ _SPECIAL = re.compile(r'[",\r\n]')
 
 
 def per_image_csv(
-    outcomes: Mapping[str, Outcomes], path: Callable[[int], str | None], class_names: Sequence[str] = ()
+    outcomes: Mapping[str, Outcomes],
+    path: Callable[[int], str | None],
+    class_names: Sequence[str] = (),
+    further: Mapping[str, Mapping[int, int]] | None = None,
 ) -> Iterator[str]:
     """One line per image and view, sorted by image index; classes are indices, unknown values are empty.
 
     It comes in pieces, since the text of a large run weighs more than all its outcomes. The columns are `index`,
     `path`, `label`, `view`, and then the other quantities of `bench.outcomes.REPEATABLE` in their order; after them,
-    with class names, the columns of `NAMED`. Floats are written with nine digits, which is float32 without loss; the
-    PSNR of a view that equals its original is `inf`. No text is one that a spreadsheet would take for a formula.
+    with class names, the columns of `NAMED`, and last the further ones. Floats are written with nine digits, which is
+    float32 without loss; the PSNR of a view that equals its original is `inf`. No text is one that a spreadsheet would
+    take for a formula.
 
     Args:
         outcomes: By view; every view has the same images in the same order.
         path: File name of an image index.
         class_names: By label, to name the predicted classes.
+        further: More columns by name: whole numbers by index of the image.
     """
     order = next(iter(outcomes.values())).index.argsort()
+    further = further or {}
     named = [name for name in NAMED if class_names]
     header = ("index", "path", "label", "view", *(quantity.name for quantity in _VALUES), *map(NAMED.get, named))
-    yield ",".join(map(str, header)) + "\n"
+    yield ",".join(map(str, (*header, *further))) + "\n"
     for start in range(0, len(order), _IMAGES_AT_ONCE):
         rows = order[start : start + _IMAGES_AT_ONCE]
         blocks = {view: found.select(rows) for view, found in outcomes.items()}
-        paths = [_field(path(index) or "") for index in next(iter(blocks.values())).index.tolist()]
-        lines = (_lines(view, block, paths, named, class_names) for view, block in blocks.items())
+        shown = next(iter(blocks.values())).index.tolist()
+        paths = [_field(path(index) or "") for index in shown]
+        last = [[str(numbers[index]) for index in shown] for numbers in further.values()]
+        lines = (_lines(view, block, paths, named, class_names, last) for view, block in blocks.items())
         yield "".join(f"{line}\n" for of_image in zip(*lines, strict=True) for line in of_image)
 
 
@@ -66,13 +74,19 @@ def inert(text: str) -> str:
 
 
 def _lines(
-    view: str, rows: Outcomes, paths: Sequence[str], named: Sequence[str], class_names: Sequence[str]
+    view: str,
+    rows: Outcomes,
+    paths: Sequence[str],
+    named: Sequence[str],
+    class_names: Sequence[str],
+    last: Sequence[Sequence[str]],
 ) -> Iterator[str]:
     columns = {quantity.name: _cells(quantity, getattr(rows, quantity.name)) for quantity in REPEATABLE}
     index, label = (columns[name] for name in _PLACES)
     values = [columns[quantity.name] for quantity in _VALUES]
     names = [[_field(class_names[int(cell)]) if cell else "" for cell in columns[name]] for name in named]
-    return map(",".join, zip(index, paths, label, repeat(view), *values, *names, strict=False))  # `repeat` has no end
+    every = (index, paths, label, repeat(view), *values, *names, *last)  # `repeat` has no end
+    return map(",".join, zip(*every, strict=False))
 
 
 def _field(text: str) -> str:
@@ -94,13 +108,15 @@ def screen_table(record: RunRecord) -> str:
     """
     data, model = record.data, record.model
     skipped = f" ({len(record.skipped)} skipped)" if record.skipped else ""
-    behind = f" behind {model.further[RESTORATION]}" if RESTORATION in model.further else ""
+    encoder = f"{model.encoder} ({Path(model.pretrained).name})"
     head = (
-        f"{model.encoder} ({Path(model.pretrained).name}){behind} on {data.name}/{data.split}, "
+        f"{encoder if model.companion is None else model.companion.said_of(encoder)} on {data.name}/{data.split}, "
         f"{record.images} images{skipped}, {len(data.class_names)} classes"
     )
+    adaptation = AdaptationRecord.of(model)
+    heads = [head] if adaptation is None else [head, adaptation.mark]
     metrics = [metric for metric in METRICS if not metric.noisy]
-    return f"{printable(head)}\n\n{align(metric_rows(record.views, metrics))}"
+    return "\n".join([*map(printable, heads), "", align(metric_rows(record.views, metrics))])
 
 
 def metric_rows(views: Mapping[str, ViewRecord], metrics: Sequence[Metric] = METRICS) -> list[list[str]]:

@@ -13,13 +13,12 @@ from bench.command_line.configs import read_config
 from bench.command_line.yaml_text import read_yaml
 from bench.runs.finetuning_record import Export
 from bench.runs.folder import CONFIG, RunFolder
-from bench.runs.provenance import RESTORATION_SHA256
 from datamodules.errors import UserError
 
 STEP = "step"
 """What `--only` calls the steps of a sweep."""
 
-PRETRAINED, MEMBERS, RESTORATION = "model.pretrained", "model.members", "model.restoration"
+PRETRAINED, MEMBERS = "model.pretrained", "model.members"
 
 # Options of the data that do not change what is done, and those of the trainer that do.
 _HOW_DATA_COME = ("num_workers", "prefetch", "download", "root")
@@ -43,8 +42,9 @@ class Cell:
         folder: Where it runs.
         command: "test" or "fit".
         step: Name of its step; empty in a sweep without steps.
-        weights: What other cells leave for it: what a test measures, as its `model.pretrained` or `model.restoration`,
-            or the weights that a fit averages, as its `model.members`.
+        weights: What other cells leave for it: what a test measures, as its `model.pretrained`, or in addition
+            to the encoder, as its `model.restoration` or `model.adapter`; or the weights that a fit averages, as its
+            `model.members`.
         found: Of the axis that holds what other cells leave: the axis, and all labels of that joined; for `only`.
     """
 
@@ -134,7 +134,8 @@ class Cell:
         folder, count = RunFolder(self.folder), len(self.weights)
         if self.command == "test":
             model = folder.record().model
-            return (model.further.get(RESTORATION_SHA256) if self._taken_as == RESTORATION else model.weights_sha256,)
+            companion = model.companion
+            return (model.weights_sha256 if companion is None else companion.sha256,)
         return (*folder.finetuning_record().members, *[None] * count)[:count]
 
 
@@ -145,7 +146,7 @@ class TunedWeights:
     Attributes:
         fit: The cell.
         share: Of the tuned weights in them; the rest is the original's.
-        tested_as: The option of a test that takes them: weights of an encoder, or a front end's.
+        tested_as: The option of a test that takes them: for weights of an encoder, or for a file beside it.
     """
 
     fit: Cell

@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.finetuning.interpolation import BEST
 from bench.sweep.axes import AxisValue, agrees, entry_of_labels, label_of, labels_by_axis, short
-from bench.sweep.cells import PRETRAINED, RESTORATION, Cell, TunedWeights, callback_arguments
+from bench.sweep.cells import PRETRAINED, Cell, TunedWeights, callback_arguments
 from datamodules.errors import UserError
 
 SHARE = "share"
@@ -20,7 +20,7 @@ ORIGINAL = "original"
 _STEP, _SHARES, _OVER = "weights_of", "shares", "over"
 _MODEL = ("encoder", "pretrained", "activation")
 _MEAN = "mean"
-_FRONT_END = "RestorationTuning"
+_BESIDE_THE_ENCODER = {"RestorationTuning": "model.restoration", "ConditionedTuning": "model.adapter"}
 _FEWEST = 2  # weights that have a mean
 
 
@@ -80,7 +80,7 @@ class Found:
         groups: dict[tuple[tuple[str, str], ...], list[Cell]] = {}
         for fit in self.fits:
             if self._tested_as(fit) != PRETRAINED:
-                continue  # a front end has no mean in `bench.WeightAverage`
+                continue  # `bench.WeightAverage` averages encoders
             labels = {**fit.labels, over: _MEAN}
             groups.setdefault(tuple(labels.items()), []).append(fit)
         values = [
@@ -115,7 +115,7 @@ class Found:
     def _tested_as(self, fit: Cell) -> str:
         model = self._configs[fit.name].get("model")
         name = str(model.get("class_path")).rpartition(".")[2] if isinstance(model, dict) else ""
-        return RESTORATION if name == _FRONT_END else PRETRAINED
+        return _BESIDE_THE_ENCODER.get(name, PRETRAINED)
 
     def _originals(self) -> Iterator[AxisValue]:
         different = list({str(model): model for model in self._models.values()}.values())

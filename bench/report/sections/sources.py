@@ -8,36 +8,42 @@ import pandas as pd
 from bench.report.document import Block, Section
 from bench.report.groups import Group
 from bench.report.tables import Column, Table
+from bench.runs.folder import FinishedRun
 
 _HASH_DIGITS = 12
 _HEADS = ("encoder", "weights", "SHA-256", "arithmetic", "images", "torch", "Pillow", "codecs", "commit", "file")
 
 
-def section(groups: Sequence[Group], unused: Mapping[Path, str], replaced: Mapping[Path, str]) -> Section:
+def section(
+    groups: Sequence[Group],
+    unused: Mapping[Path, str],
+    replaced: Mapping[Path, str],
+    apart: Sequence[tuple[str, str, FinishedRun]] = (),
+) -> Section:
     """Result files with their provenance, and those that are not shown.
 
     Args:
         groups: What is shown.
         unused: Files that cannot be used, and why.
         replaced: Files of which a newer one measured something again, and what.
+        apart: Label, images and run of what no group holds.
     """
     rows = []
-    for group in groups:
-        for label, run in group.runs:
-            model, software = run.record.model, run.record.software
-            values = (
-                label,
-                Path(model.pretrained).name,
-                (model.weights_sha256 or "")[:_HASH_DIGITS],
-                model.precision,
-                group.title,
-                software.packages.get("torch"),
-                software.packages.get("pillow"),
-                ", ".join(f"{name} {version}" for name, version in software.codec_versions.items()),
-                _short_commit(software.git_commit),
-                str(run.folder.results),
-            )
-            rows.append(["" if value is None else value for value in values])
+    for label, images, run in [*((label, group.title, run) for group in groups for label, run in group.runs), *apart]:
+        model, software = run.record.model, run.record.software
+        values = (
+            label,
+            Path(model.pretrained).name,
+            (model.weights_sha256 or "")[:_HASH_DIGITS],
+            model.precision,
+            images,
+            software.packages.get("torch"),
+            software.packages.get("pillow"),
+            ", ".join(f"{name} {version}" for name, version in software.codec_versions.items()),
+            _short_commit(software.git_commit),
+            str(run.folder.results),
+        )
+        rows.append(["" if value is None else value for value in values])
     columns = tuple(Column(head) for head in _HEADS)
     blocks: list[Block] = [Table("sources", "Result files", pd.DataFrame(rows, columns=list(_HEADS)), columns)]
     if replaced:

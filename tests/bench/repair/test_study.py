@@ -105,6 +105,7 @@ def test_what_is_written_is_a_study_that_a_sweep_takes(cells, tmp_path):
         ("demo_finetune", None, "is none of `lightning test`"),
         ("paper", None, "names no model and data"),
         ("demo", "paper", "names no model and data"),
+        ("tent", None, "'tent' adapts the encoder while it is tested"),
     ],
 )
 def test_configurations_of_another_kind_are_refused(cells, config, fit, message):

@@ -175,8 +175,9 @@ def complete(cell, attempt=0):
     else:
         model = {"weights_sha256": "original"}
         if weights:
-            in_front = weights[0].tested_as == "model.restoration"
-            model["restoration_sha256" if in_front else "weights_sha256"] = weights[0].export.sha256
+            beside = weights[0].tested_as == "model.restoration"
+            model |= {"restoration": "tuned.safetensors"} if beside else {}
+            model["restoration_sha256" if beside else "weights_sha256"] = weights[0].export.sha256
         made = run_record(nested({"original": 3, "jpeg-75": 2}, 4), model=model)
         replace(made, run=RunInfo("test", seconds=2.0)).write(cell.folder)
     return 0
