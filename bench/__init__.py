@@ -12,6 +12,7 @@ from datamodules.lazy import lazily
 
 if TYPE_CHECKING:
     from bench.adaptation.testing import TestTimeAdaptation
+    from bench.adapters.tuning import ConditionedTuning
     from bench.attribution.one_image import explain
     from bench.clip.encoders import load_encoder
     from bench.clip.zero_shot import ZeroShotClassifier
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from datamodules.degradations import degrade
 
 _HOMES = {
+    "ConditionedTuning": "bench.adapters.tuning",
     "LinearCorrection": "bench.finetuning.linear",
     "RestorationTuning": "bench.restoration.tuning",
     "RobustFineTuning": "bench.finetuning.robust",
@@ -38,6 +40,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "ConditionedTuning",
     "LinearCorrection",
     "RestorationTuning",
     "RobustFineTuning",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
 
 import torch
@@ -10,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassPrecision
 
+from bench.adapters.files import NamedAdapter, read_adapter
 from bench.clip.encoders import load_encoder
 from bench.clip.run_classifier import classifier_of_the_run
 from bench.clip.templates import read_templates, templates_of
@@ -107,9 +109,11 @@ class ZeroShotEvaluation(LightningModule):
         restoration: What every view, the original too, passes through before the encoder: a file that a fit of
             `bench.RestorationTuning` exported, or `deblock-QUALITY`, a classical filter that is told JPEG's quality.
             PSNR and SSIM are then of what the encoder is shown against the original before, at the size it has there.
+        adapter: A file that a fit of `bench.ConditionedTuning` exported: an addition to the encoder whose strength
+            depends on the codec and quality of a view, which it is told by the view's name; originals it leaves alone.
 
     Raises:
-        UserError: The encoder, its weights, the prompts or the restoration are unusable.
+        UserError: The encoder, its weights, the prompts, the restoration or the adapter are unusable.
 
     >>> module = ZeroShotEvaluation("configs/models/demo-rn.json", "configs/models/demo-rn.safetensors")
     >>> module.templates
@@ -137,6 +141,7 @@ class ZeroShotEvaluation(LightningModule):
         fidelity: bool = True,
         compile: bool = False,
         restoration: str | None = None,
+        adapter: str | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -145,12 +150,19 @@ class ZeroShotEvaluation(LightningModule):
         self.encoder = loaded if normalise else replace(loaded, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
         self.fidelity, self.compiles = fidelity, compile
         self.restoration = None if restoration is None else read_named(restoration)
+        self.adapter = None if adapter is None else self._read_adapter(adapter)
         self.measured: dict[str, ViewRecord] = {}
         self.parts: list[dict[str, Outcomes]] = []
         self.skipped: list[Unreadable] = []
         self._whole: WholeRun | None = None
         self._gathered = False
         self._unchecked = True
+
+    def _read_adapter(self, file: str) -> NamedAdapter:
+        for name, other in (("restoration", self.restoration is not None), ("compile", self.compiles)):
+            if other:
+                raise UserError(f"`adapter` and `{name}` do not go together: leave one out", option="model.adapter")
+        return read_adapter(Path(file).expanduser(), self.encoder)
 
     @property
     def data(self) -> DegradedDataModule:
@@ -189,7 +201,8 @@ class ZeroShotEvaluation(LightningModule):
         self.templates = self._given_templates or templates_of(self.data)
         text = classifier_of_the_run(self.trainer, self.encoder, names, self.templates)
         restorer = None if self.restoration is None else self.restoration.restorer
-        self.classifier = ZeroShotClassifier(self.encoder, names, self.templates, text, restorer)
+        adapter = None if self.adapter is None else self.adapter.adapter
+        self.classifier = ZeroShotClassifier(self.encoder, names, self.templates, text, restorer, adapter)
         if self.compiles:
             self.classifier.compile_encoder()
         options: dict[str, Any] = {"num_classes": len(names), "average": "micro", "validate_args": False}
@@ -214,7 +227,8 @@ class ZeroShotEvaluation(LightningModule):
             "templates": list(self.templates),
             "precision": self.trainer.precision,
             "fidelity": self.fidelity,
-            **({} if self.restoration is None else self.restoration.describe()),
+            **({} if self.restoration is None else self.restoration.said.describe()),
+            **({} if self.adapter is None else self.adapter.said.describe()),
         }
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Outcomes]:
@@ -236,7 +250,7 @@ class ZeroShotEvaluation(LightningModule):
         )
         if self._unchecked and len(batch) and self.trainer.precision in _MIXED:
             self._unchecked = False
-            self._compare_with_float32(batch, rows.prediction)
+            self._compare_with_float32(batch.views, rows.prediction)
         if len(batch) and self._precisions:  # none without labels
             predictions = rows.prediction.view(-1, len(batch))
             for precision, found in zip(self._precisions, predictions, strict=True):
@@ -248,17 +262,17 @@ class ZeroShotEvaluation(LightningModule):
 
     def embed_view(self, view: str, images: Images) -> Tensor:
         """Unit embeddings, float32 [B, D], of a batch's images of a view, restored already."""
-        return self.classifier.embed_restored(images)
+        return self.classifier.embed_restored(images, view)
 
     def image_columns(self) -> Mapping[str, Mapping[int, int]]:
         """Further columns of the per-image table by name: whole numbers by the index of the image."""
         return {}
 
-    def _compare_with_float32(self, batch: Batch, predictions: Tensor) -> None:
+    def _compare_with_float32(self, views: Mapping[str, Images], predictions: Tensor) -> None:
         """Say how many predictions of a batch, view after view, a mixed precision changes."""
         with torch.autocast(self.device.type, enabled=False):
             exact = torch.cat(
-                [self.classifier.pixel_logits(self.classifier.pixels(images)) for images in batch.views.values()]
+                [self.classifier.pixel_logits(self.classifier.pixels(images), view) for view, images in views.items()]
             )
         count, changed = len(exact), int((predictions != exact.argmax(1)).sum())
         say = rank_zero_info if changed <= _CHANGED_BY_ROUNDING * count else rank_zero_warn

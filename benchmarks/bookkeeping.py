@@ -49,7 +49,7 @@ def prepared(classes: int, batch_size: int) -> tuple[ZeroShotEvaluation, Batch, 
     for precision in module.precisions:
         precision.num_classes = classes  # type: ignore[assignment]
     by_view = {images.data_ptr(): directions(batch_size) for images in batch.views.values()}
-    module.classifier.embed_restored = lambda images: by_view[images.data_ptr()]  # type: ignore[method-assign,union-attr]
+    module.classifier.embed_restored = lambda images, view=None: by_view[images.data_ptr()]  # type: ignore[method-assign,union-attr]
 
     def bare() -> int:
         right = [

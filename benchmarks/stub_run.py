@@ -154,17 +154,17 @@ class _StubEncoder(Callback):
         scale.data.fill_(math.log(_LOGIT_SCALE))
         classifier.embed_restored = self.embed  # type: ignore[method-assign]
 
-    def embed(self, images: Images) -> Tensor:
+    def embed(self, images: Images, view: str | None = None) -> Tensor:
         """Unit embeddings [B, D] of images that say label and view; the original comes first and decides for all."""
         assert isinstance(images, Tensor)
-        high, low, view = images[..., 0, 0].long().unbind(1)
+        high, low, place = images[..., 0, 0].long().unbind(1)
         labels, size = 256 * high + low, self.text.shape[1]
-        if not view[0]:
+        if not place[0]:
             hard = _IMAGE_SPREAD * torch.randn(len(labels), generator=self.images)
             noise = torch.randn(len(labels), size, generator=self.draws) / size**0.5
             self.original = (self.signal[labels] + hard)[:, None] * self.text[labels] + noise
         further = torch.randn(len(labels), size, generator=self.draws) / size**0.5
-        return functional.normalize(self.original + self.noise[int(view[0])] * further)
+        return functional.normalize(self.original + self.noise[int(place[0])] * further)
 
 
 class _Watch(Callback):

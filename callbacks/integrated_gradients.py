@@ -10,7 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from bench.attribution.adaptive import Adaptive
-from bench.attribution.explainer import Explainer
+from bench.attribution.explainer import Explainer, require_one_function
 from bench.attribution.explanations import AttributionRecord, Explanation, spectra
 from bench.attribution.overlay import Overlay, SignedOverlay
 from bench.attribution.quadrature import Quadrature
@@ -97,6 +97,10 @@ class IntegratedGradients(Callback):
     def check_run(self, trainer: Trainer, data: DegradedDataModule) -> None:
         """Refuse views and images that the run does not have; see `bench.command_line.checks.Checks`."""
         require_comparable(self.images, self.baseline, data.views, data.positions)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Refuse, before the first batch, a classifier that nothing can be attributed of."""
+        require_one_function(evaluation(pl_module).classifier)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Choose, explain and write, so that the summary is there when the results are written at the test's end."""

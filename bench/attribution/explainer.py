@@ -22,6 +22,7 @@ from bench.clip.zero_shot import ZeroShotClassifier
 from bench.outcomes import Outcomes
 from datamodules.degradations import ORIGINAL, parse
 from datamodules.degradations.base import Degradation, halves_chroma
+from datamodules.errors import UserError
 from datamodules.views import Batch
 
 
@@ -158,12 +159,30 @@ class Explainer:
         )
 
 
+def require_one_function(classifier: ZeroShotClassifier) -> None:
+    """Refuse an adapter.
+
+    Raises:
+        UserError: With it an original and its view are embedded by two functions.
+    """
+    if classifier.adapter is not None:
+        raise UserError(
+            "`adapter` embeds an original and its view by two functions, so that no path of images leads from one loss "
+            "to the other: leave it out, or callbacks.IntegratedGradients",
+            option="model.adapter",
+        )
+
+
 def for_gradients(classifier: ZeroShotClassifier) -> ZeroShotClassifier:
     """The same function in float32, with the batch norms of a CLIP ResNet folded into its convolutions.
 
     What is folded is a pass over memory less, forward and backward: `python -m benchmarks.attribution_speed` measures
     how much that saves. A copy where anything has to change.
+
+    Raises:
+        UserError: It has an adapter.
     """
+    require_one_function(classifier)
     tensors = [*classifier.parameters(), *classifier.buffers()]
     exact = all(tensor.dtype == torch.float32 for tensor in tensors if tensor.is_floating_point())
     if exact and not folds_batch_norms(image_tower(classifier.model)):

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from bench.attribution.block_dct import block_dct
 from bench.attribution.explainer import for_gradients, full_float32
-from bench.attribution.jpeg_planes import gradient_in_halves, gradient_in_ycbcr
+from bench.attribution.jpeg_planes import gradient_in_halves, gradient_in_ycbcr, to_ycbcr
 from bench.clip.linear_resize import gradient_at_own_size
 from bench.clip.zero_shot import ZeroShotClassifier
 from datamodules.errors import UserError
@@ -74,6 +74,42 @@ def sensitivity(
         (squares - count * mean.square()).clamp(min=0) / (count - 1) if count > 1 else torch.full_like(mean, torch.nan)
     )
     return Sensitivity(mean, (variance / count).sqrt(), count)
+
+
+def predicted_divergence(mean: Tensor, originals: Images, views: Images) -> Tensor:
+    """What a sensitivity says that the differences of images would cost: float32 [B], in nats, on the images' device.
+
+    Half the sum over coefficients and blocks of sensitivity times squared difference: the Kullback-Leibler divergence
+    of `sensitivity`, to second order, with errors of different coefficients taken for unrelated.
+
+    Args:
+        mean: Of a sensitivity whose chroma was not subsampled, [3, 8, 8].
+        originals: uint8 [B, 3, H, W], or B tensors uint8 [3, H_i, W_i].
+        views: Of the same sizes.
+
+    Raises:
+        UserError: A view has another size than its original.
+    """
+    pairs = (
+        [(originals, views)]
+        if isinstance(originals, Tensor) and isinstance(views, Tensor)
+        else _singly(originals, views)
+    )
+    found = []
+    for before, after in pairs:
+        if before.shape != after.shape:
+            raise UserError(
+                f"a view has {after.shape[3]} x {after.shape[2]} pixels and its original {before.shape[3]} x "
+                f"{before.shape[2]}, so that they have no difference: leave out views that change in size"
+            )
+        change = to_ycbcr(after.float() - before.float())
+        squares = block_dct(change, "edge").square().sum((2, 3))
+        found.append((squares * mean.to(squares)).sum((1, 2, 3)) / 2)
+    return torch.cat(found)
+
+
+def _singly(originals: Images, views: Images) -> list[tuple[Tensor, Tensor]]:
+    return [(before[None], after[None]) for before, after in zip(originals, views, strict=True)]
 
 
 def _gradients(classifier: ZeroShotClassifier, images: Images, generator: np.random.Generator) -> Tensor:

@@ -1,6 +1,7 @@
 """Zero-shot classification: prompts become a linear classifier on CLIP's image embeddings."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import torch
@@ -12,6 +13,7 @@ from bench.clip.encoders import Encoder
 from bench.clip.images import AnyImages, to_images
 from bench.clip.preprocess import Preprocess
 from bench.clip.text_classifier import text_classifier
+from bench.clip.towers import image_tower
 from bench.paper import TEMPLATE
 from datamodules.views import Images
 
@@ -21,6 +23,13 @@ class Restorer(Protocol):
 
     def restore(self, images: Images) -> Images:
         """Images of the same type, sizes and device."""
+
+
+class Adapter(Protocol):
+    """Whatever changes what an image tower computes, depending on which view it is shown."""
+
+    def attached(self, tower: nn.Module, views: Sequence[str | None]) -> AbstractContextManager[None]:
+        """Within it, the tower embeds a batch of images of these views, B names; None is an unknown one."""
 
 
 class ZeroShotClassifier(nn.Module):
@@ -37,6 +46,7 @@ class ZeroShotClassifier(nn.Module):
             any device.
         restoration: A module whose `restore` turns images into images of the same kind before all else, as
             `bench.restoration` has them; None leaves them as they are.
+        adapter: What changes the image tower for a view, as `bench.adapters` have it; None leaves it as it is.
 
     Raises:
         UserError: as in `text_classifier` and `Preprocess`.
@@ -58,6 +68,7 @@ class ZeroShotClassifier(nn.Module):
         templates: Sequence[str] = (TEMPLATE,),
         text: Tensor | None = None,
         restoration: Restorer | None = None,
+        adapter: Adapter | None = None,
     ) -> None:
         super().__init__()
         self.preprocess = Preprocess(
@@ -68,24 +79,24 @@ class ZeroShotClassifier(nn.Module):
         text = text_classifier(encoder, class_names, templates) if text is None else text
         self.register_buffer("text", text, persistent=False)
         self.compiled: CompiledEncoder | None = None
-        self.restoration = restoration
+        self.restoration, self.adapter = restoration, adapter
 
     def forward(self, images: Images) -> Tensor:
         """Logits float32 [B, C] of uint8 images [B, 3, H, W] or of B tensors uint8 [3, H_i, W_i]."""
         return self.logits(self.embed(images))
 
-    def embed(self, images: Images) -> Tensor:
-        """Unit embeddings, float32 [B, D], of images as `forward` takes them."""
-        return self.embed_restored(self.restored(images))
+    def embed(self, images: Images, view: str | None = None) -> Tensor:
+        """Unit embeddings, float32 [B, D], of images as `forward` takes them; an adapter is told their view's name."""
+        return self.embed_restored(self.restored(images), view)
 
     def restored(self, images: Images) -> Images:
         """What the encoder is shown of images: the images themselves, where nothing restores them."""
         return images if self.restoration is None else self.restoration.restore(images)
 
-    def embed_restored(self, images: Images) -> Tensor:
+    def embed_restored(self, images: Images, view: str | None = None) -> Tensor:
         """As `embed`, of images that are restored already."""
         inputs = self.preprocess(images)
-        return self._embed(inputs, self.model.encode_image if self.compiled is None else self.compiled)
+        return self._embed(inputs, self.model.encode_image if self.compiled is None else self.compiled, view)
 
     def logits(self, embeddings: Tensor) -> Tensor:
         """Class logits, float32 [B, C], of unit embeddings [B, D]."""
@@ -115,25 +126,29 @@ class ZeroShotClassifier(nn.Module):
         """Restore, resize and crop: float32 [B, 3, image_size, image_size] in [0, 1]."""
         return self.preprocess.pixels(self.restored(images))
 
-    def pixel_logits(self, pixels: Tensor) -> Tensor:
+    def pixel_logits(self, pixels: Tensor, view: str | None = None) -> Tensor:
         """Logits of resized images, differentiable with respect to them; not checked to be finite.
 
         Args:
             pixels: float [B, 3, image_size, image_size] in [0, 1], not normalised. B may be 0.
+            view: As for `embed`.
 
         Returns:
             float32 [B, C].
         """
-        return self.logits(self.embed_pixels(pixels))
+        return self.logits(self.embed_pixels(pixels, view))
 
-    def embed_pixels(self, pixels: Tensor) -> Tensor:
+    def embed_pixels(self, pixels: Tensor, view: str | None = None) -> Tensor:
         """Unit embeddings, float32 [B, D], of resized images as `pixel_logits` takes them; differentiable."""
-        return self._embed(self.preprocess.normalise(pixels), self.model.encode_image)
+        return self._embed(self.preprocess.normalise(pixels), self.model.encode_image, view)
 
-    def _embed(self, inputs: Tensor, encode: Any) -> Tensor:
+    def _embed(self, inputs: Tensor, encode: Any, view: str | None) -> Tensor:
         if len(inputs) == 0:
             return inputs.new_zeros((0, self.text.shape[1]), dtype=torch.float32)
-        return unit(encode(inputs))
+        if self.adapter is None:
+            return unit(encode(inputs))
+        with self.adapter.attached(image_tower(self.model), [view] * len(inputs)):
+            return unit(encode(inputs))
 
 
 def unit(features: Tensor) -> Tensor:

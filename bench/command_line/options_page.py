@@ -16,6 +16,7 @@ _CLASSES: Mapping[str, Sequence[str]] = {
         "bench.ZeroShotEvaluation",
         "bench.RobustFineTuning",
         "bench.LinearCorrection",
+        "bench.ConditionedTuning",
         "bench.RestorationTuning",
         "bench.WeightAverage",
         "bench.TestTimeAdaptation",

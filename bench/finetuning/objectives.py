@@ -17,6 +17,10 @@ def _no_tokens(name: str) -> Tensor:
     raise RuntimeError(f"the tokens of {name} are there for objectives that say `uses_tokens`")
 
 
+def _no_divergence() -> Tensor:
+    raise RuntimeError("the predicted divergence is there for objectives that say `uses_sensitivity`")
+
+
 @dataclass(frozen=True)
 class Pairs:
     """Originals and their random views, embedded when an objective asks for it, at most once.
@@ -29,6 +33,9 @@ class Pairs:
         labels: int64 [B].
         tokens: Of "original", "degraded" or "target", what the last residual block is given when that is embedded:
             float, features of every place, in any layout. There for objectives that say `uses_tokens`.
+        predicted_divergence: What the frozen encoder's sensitivity per frequency says that the compression error of
+            each random view costs, float [B] in nats; see `bench.attribution.sensitivity.predicted_divergence`. There
+            for objectives that say `uses_sensitivity`.
     """
 
     embed_original: Callable[[], Tensor]
@@ -37,6 +44,7 @@ class Pairs:
     classify: Callable[[Tensor], Tensor]
     labels: Tensor
     tokens: Callable[[str], Tensor] = field(default=_no_tokens)
+    predicted_divergence: Callable[[], Tensor] = field(default=_no_divergence)
 
     @cached_property
     def original(self) -> Tensor:
@@ -62,10 +70,12 @@ class Objective(ABC):
             where no image is degraded there is nothing to learn: without weight decay, its clean-only control is the
             original itself.
         uses_tokens: Whether it asks for `Pairs.tokens`, for which the frozen encoder has to see every image every time.
+        uses_sensitivity: Whether it asks for `Pairs.predicted_divergence`, for which a fit begins with a measurement.
     """
 
     label_free: ClassVar[bool] = False
     uses_tokens: ClassVar[bool] = False
+    uses_sensitivity: ClassVar[bool] = False
 
     @abstractmethod
     def loss(self, pairs: Pairs) -> Tensor:
@@ -100,6 +110,38 @@ class Consistency(Objective):
 
     def loss(self, pairs: Pairs) -> Tensor:
         loss = relative_distance(pairs.degraded, pairs.target)
+        return loss + self.keep * relative_distance(pairs.original, pairs.target) if self.keep else loss
+
+
+@dataclass(frozen=True)
+class FrequencyConsistency(Objective):
+    """As `Consistency`, with most weight on images whose compression error lies where the encoder minds it.
+
+    The distance of a random view counts in proportion to a power of the Kullback-Leibler divergence that the frozen
+    encoder's sensitivity per DCT coefficient predicts of its compression error: half the sum of sensitivity times
+    squared error. Weights have the mean 1 over a batch. The sensitivity is measured when a fit begins, on training
+    images, with the text classifier but without labels.
+
+    Attributes:
+        keep: Weight of the originals, at least 0.
+        power: Of the predicted divergence, at least 0; at 0 it is `Consistency`.
+    """
+
+    keep: float = 1.0
+    power: float = 1.0
+    label_free: ClassVar[bool] = True
+    uses_sensitivity: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        _require(self.keep >= 0, f"FrequencyConsistency(keep={self.keep}): choose at least 0")
+        _require(self.power >= 0, f"FrequencyConsistency(power={self.power}): choose at least 0")
+
+    def loss(self, pairs: Pairs) -> Tensor:
+        weights = pairs.predicted_divergence() ** self.power
+        mean = weights.mean()
+        if mean > 0:  # else nothing is degraded
+            weights = weights / mean
+        loss = relative_distance(pairs.degraded, pairs.target, weights[:, None])
         return loss + self.keep * relative_distance(pairs.original, pairs.target) if self.keep else loss
 
 
@@ -186,6 +228,10 @@ class Sum(Objective):
     def uses_tokens(self) -> bool:  # type: ignore[override]
         return any(term.uses_tokens for term in self.terms)
 
+    @property
+    def uses_sensitivity(self) -> bool:  # type: ignore[override]
+        return any(term.uses_sensitivity for term in self.terms)
+
     def loss(self, pairs: Pairs) -> Tensor:
         return sum(
             (weight * term.loss(pairs) for term, weight in zip(self.terms, self.weights, strict=True)),
@@ -193,14 +239,19 @@ class Sum(Objective):
         )
 
 
-def relative_distance(features: Tensor, target: Tensor) -> Tensor:
+def relative_distance(features: Tensor, target: Tensor, weights: Tensor | float = 1.0) -> Tensor:
     """Mean squared distance of features [...] in units of the target's mean squared length: a scalar, 0 if equal.
+
+    Args:
+        features: float.
+        target: float, of the same shape.
+        weights: Of squared differences, of a shape that broadcasts.
 
     >>> relative_distance(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 2.0]]))
     tensor(1.2500)
     """
-    distance, length = (features.float() - target.float()).square().sum(), target.float().square().sum()
-    return distance / length
+    squares, length = (features.float() - target.float()).square(), target.float().square().sum()
+    return (weights * squares).sum() / length
 
 
 def _require(fits: bool, message: str) -> None:

@@ -12,7 +12,9 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
+from bench.attribution.sensitivity import predicted_divergence, sensitivity
 from bench.clip.towers import residual_blocks
+from bench.clip.zero_shot import ZeroShotClassifier
 from bench.finetuning.kept_targets import KeptTargets
 from bench.finetuning.objectives import Objective, Pairs
 from bench.finetuning.optimisation import adamw, no_loss, total_steps, warmup_cosine
@@ -20,12 +22,16 @@ from bench.finetuning.trainable import Trainable
 from bench.finetuning.tuning import EncoderTuning
 from bench.paper import TEMPLATE
 from bench.runs.folder import RunFolder
+from datamodules.base import DegradedDataModule
 from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
 from datamodules.training import RANDOM
 from datamodules.views import Batch
 
 P = TypeVar("P", bound=Pairs)
+
+_SENSITIVITY = "sensitivity"
+_MOST_MEASURED, _AT_ONCE = 256, 64  # images
 
 
 class RobustFineTuning(EncoderTuning):
@@ -83,6 +89,7 @@ class RobustFineTuning(EncoderTuning):
                 option="model.objective",
             )
         self.objective = objective
+        self._sensitivity: Tensor | None = None
         self.learning_rate, self.weight_decay, self.warmup = learning_rate, weight_decay, warmup
 
     def release(self, tower: nn.Module) -> frozenset[str]:
@@ -109,7 +116,9 @@ class RobustFineTuning(EncoderTuning):
     def pairs(self, batch: Batch) -> Pairs:
         """What objectives may ask of a batch."""
         original, degraded = batch.views[ORIGINAL], batch.views[RANDOM]
-        return self.paired(Pairs, batch, lambda: self.student(original), lambda: self.student(degraded))
+        return self.paired(
+            Pairs, batch, lambda: self.embed(self.tower, original), lambda: self.embed(self.tower, degraded)
+        )
 
     def paired(
         self,
@@ -150,12 +159,17 @@ class RobustFineTuning(EncoderTuning):
             classify=self.logits,
             labels=batch.labels,
             tokens=tokens,
+            predicted_divergence=lambda: self._predicted_divergence(batch),
         )
         return pairs
 
     def on_fit_start(self) -> None:
         """Make room for what the frozen encoder says about each training image, as it is and mirrored."""
         super().on_fit_start()
+        if self.objective.uses_sensitivity and self._sensitivity is None:
+            encoder = self.with_weights(self.original_state())
+            frozen = ZeroShotClassifier(encoder, self.data.class_names, self.templates, self.text).to(self.device)
+            self._sensitivity = training_sensitivity(frozen, self.data)
         rows, size = 2 * (1 + max(self.data.training_positions)), self.text.shape[1]
         folder = RunFolder(Path(self.trainer.log_dir or self.trainer.default_root_dir)).unfinished
         self._targets = KeptTargets(rows, size, folder / f"targets-{self.global_rank}" if folder.is_dir() else None)
@@ -172,6 +186,21 @@ class RobustFineTuning(EncoderTuning):
         rows = [2 * index + draws.mirrored(seed, self.current_epoch, index) for index in batch.indices.tolist()]
         return self._targets.get(rows, embed).to(self.device)
 
+    def _predicted_divergence(self, batch: Batch) -> Tensor:
+        assert self._sensitivity is not None  # measured where an objective may ask
+        return predicted_divergence(self._sensitivity, batch.views[ORIGINAL], batch.views[RANDOM])
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the sensitivity in the checkpoint, so that a fit that is taken up has the bits that it had."""
+        super().on_save_checkpoint(checkpoint)
+        if self._sensitivity is not None:
+            checkpoint[_SENSITIVITY] = self._sensitivity
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up the sensitivity of the checkpoint."""
+        super().on_load_checkpoint(checkpoint)
+        self._sensitivity = checkpoint.get(_SENSITIVITY)
+
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW without decay of gains and biases; the schedule advances with every step."""
         optimizer = adamw((p for p in self.parameters() if p.requires_grad), self.learning_rate, self.weight_decay)
@@ -180,6 +209,23 @@ class RobustFineTuning(EncoderTuning):
             optimizer, lambda step: warmup_cosine(step, math.ceil(self.warmup * steps), steps)
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def training_sensitivity(classifier: ZeroShotClassifier, data: DegradedDataModule) -> Tensor:
+    """The sensitivity of an encoder per DCT coefficient, float64 [3, 8, 8], on up to 256 images that a fit trains on.
+
+    See `bench.attribution.sensitivity`. Images are as batches bring them: of their own size, or fitted to the encoder.
+
+    Args:
+        classifier: On its device.
+        data: Set up for a fit.
+    """
+    positions = data.training_positions
+    chosen = positions[:: max(1, len(positions) // _MOST_MEASURED)][:_MOST_MEASURED]
+    images = data.views_of(chosen, views=(), geometry=data.geometry)
+    parts = (range(first, min(first + _AT_ONCE, len(images))) for first in range(0, len(images), _AT_ONCE))
+    batches = (images.collate([images[place] for place in part]).to(classifier.text.device) for part in parts)
+    return sensitivity(classifier, (batch.views[ORIGINAL] for batch in batches), data.seed, max_batch=_AT_ONCE).mean
 
 
 @contextmanager

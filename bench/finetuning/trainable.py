@@ -1,15 +1,14 @@
 """Which parameters of the image tower learn; everything else of the model is frozen."""
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from bench.adapters.low_rank import LowRank
 from bench.clip.towers import Blocks, residual_blocks
 from datamodules.errors import UserError
 
@@ -111,29 +110,6 @@ class LoRA(Trainable):
             # registering releases the weight again
             module.parametrizations[own].original.requires_grad_(False)  # type: ignore[index,union-attr]
         return frozenset(name for name, _, _ in chosen)
-
-
-class LowRank(nn.Module):
-    """Adds a low-rank update to a weight of at least two dimensions.
-
-    Args:
-        weight: What is updated.
-        rank: Of the update.
-        scale: The update is scale / rank * up @ down.
-    """
-
-    def __init__(self, weight: Tensor, rank: int, scale: float) -> None:
-        super().__init__()
-        rows, columns = weight.flatten(1).shape
-        rank = min(rank, rows, columns)
-        self.factor = scale / rank
-        self.down = nn.Parameter(torch.empty(rank, columns, device=weight.device))
-        self.up = nn.Parameter(torch.zeros(rows, rank, device=weight.device))
-        nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))  # as in Hu et al.'s code
-
-    def forward(self, weight: Tensor) -> Tensor:
-        """The updated weight, of the weight's shape."""
-        return weight + (self.factor * (self.up @ self.down)).view_as(weight)
 
 
 def norm_parameters(tower: nn.Module) -> list[str]:

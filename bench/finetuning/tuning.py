@@ -204,8 +204,8 @@ class EncoderTuning(LightningModule):
         embeddings: Tensor = features[0] if isinstance(features, tuple) else features
         return embeddings
 
-    def student(self, images: Images) -> Tensor:
-        """Embeddings [B, D] of images by what is tuned."""
+    def student(self, images: Images, view: str) -> Tensor:
+        """Embeddings [B, D] of images by what is tuned, which may look at the name of their view."""
         return self.embed(self.tower, images)
 
     def logits(self, features: Tensor) -> Tensor:
@@ -220,7 +220,7 @@ class EncoderTuning(LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Classify every view of the held-out images of a batch."""
         assert self.validation is not None
-        self.validation.update(lambda images: unit(self.student(images)), self.logits, batch)
+        self.validation.update(lambda view, images: unit(self.student(images, view)), self.logits, batch)
 
     def on_validation_epoch_end(self) -> None:
         """Log `val/<metric>/<view>`, and the mean precision of all views as `val/precision_mean`."""

@@ -30,10 +30,11 @@ class Validation:
         self.classes = classes
         self.parts: list[dict[str, Outcomes]] = []
 
-    def update(self, embed: Callable[[Images], Tensor], classify: Callable[[Tensor], Tensor], batch: Batch) -> None:
-        """Classify every view of a batch, embedded alike; see `bench.evaluation.classify_views`."""
-        rows = classify_views(batch, lambda view, images: embed(images), classify, with_fidelity=False)
-        self.parts.append(rows.on_host(list(batch.views)))
+    def update(
+        self, embed: Callable[[str, Images], Tensor], classify: Callable[[Tensor], Tensor], batch: Batch
+    ) -> None:
+        """Classify every view of a batch; see `bench.evaluation.classify_views`."""
+        self.parts.append(classify_views(batch, embed, classify, with_fidelity=False).on_host(list(batch.views)))
 
     def compute(self) -> Measures:
         """Over all processes, on each of them; a collective call.
@@ -75,5 +76,5 @@ def validate(classifier: ZeroShotClassifier, batches: Iterable[Batch], device: t
     """
     validation = Validation(len(classifier.text))
     for batch in batches:
-        validation.update(classifier.embed, classifier.logits, batch.to(device))
+        validation.update(lambda view, images: classifier.embed(images, view), classifier.logits, batch.to(device))
     return validation.compute()

@@ -9,7 +9,7 @@ from functools import cache
 from bench.paper import TEMPLATE
 from bench.references.names import NAMES
 from bench.references.sources import Images, Published, Row, Source, load
-from bench.runs.provenance import RESTORATION, DataRecord, ModelRecord
+from bench.runs.provenance import DataRecord, ModelRecord
 from datamodules.degradations import Chain, Jpeg, parse
 from datamodules.errors import UserError
 
@@ -96,8 +96,8 @@ def _refusal(source: Source, table: Images, model: ModelRecord, data: DataRecord
         return ""
     if model.further.get("mean") == _NO_NORMALISATION:
         return "the pixels were not normalised"
-    if RESTORATION in model.further:
-        return "the images were restored before the encoder saw them"
+    if (companion := model.companion) is not None:
+        return companion.said_of("it was measured")
     if model.templates != table.templates and (model.templates != (TEMPLATE,) or prompt_bar(source, table) is None):
         return f"{_prompts(model.templates)}, {source.title} has {_prompts(table.templates)}"
     return ""

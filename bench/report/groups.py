@@ -13,7 +13,7 @@ import numpy as np
 
 from bench.paper import ENCODERS, PRETRAINED, canonical_encoder
 from bench.runs.folder import FinishedRun
-from bench.runs.provenance import ADAPTATION, RESTORATION, RESTORATION_SHA256, DataRecord, ModelRecord
+from bench.runs.provenance import ADAPTATION, COMPANION_HASHES, DataRecord, ModelRecord
 from bench.runs.view_record import ViewRecord
 from bench.statistics.intervals import Estimate, relative_drop, wilson
 from bench.statistics.paired import drop_limits
@@ -221,8 +221,9 @@ def _model(model: ModelRecord) -> dict[str, Any]:
     identity = {key: value for key, value in model.to_json().items() if key not in _NOT_THE_MODEL}
     if not model.weights_sha256:
         identity["pretrained"] = model.pretrained
-    if RESTORATION_SHA256 in identity:
-        identity.pop(RESTORATION, None)  # how its file is called
+    for kind, digest in COMPANION_HASHES.items():
+        if digest in identity:
+            identity.pop(kind, None)  # how its file is called
     return {"encoder": canonical_encoder(model.encoder), **identity}
 
 
@@ -310,7 +311,7 @@ def _labels(models: Sequence[ModelRecord]) -> list[str]:
 
 
 def _brief(key: str, value: Any) -> str:
-    return str(value)[:_HASH_DIGITS] if key in ("weights_sha256", RESTORATION_SHA256) else short(value)
+    return str(value)[:_HASH_DIGITS] if key in ("weights_sha256", *COMPANION_HASHES.values()) else short(value)
 
 
 def model_name(model: ModelRecord) -> str:
@@ -318,5 +319,5 @@ def model_name(model: ModelRecord) -> str:
     encoder, weights = canonical_encoder(model.encoder), model.pretrained
     stem = Path(weights).stem if "/" in weights else weights
     name = encoder if stem in (PRETRAINED, encoder) or weights == model.encoder else f"{encoder} ({stem})"
-    restoration = model.further.get(RESTORATION)
-    return name if restoration is None else f"{name} behind {Path(str(restoration)).stem}"
+    companion = model.companion
+    return name if companion is None else replace(companion, name=Path(companion.name).stem).said_of(name)

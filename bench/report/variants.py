@@ -11,10 +11,10 @@ import numpy as np
 
 from bench.report.groups import Entry, Group
 from bench.runs.finetuning_record import FineTuningRecord, TrainingViews
-from bench.runs.provenance import RESTORATION, RESTORATION_SHA256, DataRecord
+from bench.runs.provenance import DataRecord
 from bench.statistics.bootstrap import Floats, resampled_sums
 from bench.statistics.recovery import Recovery, recover
-from datamodules.degradations import ORIGINAL
+from datamodules.degradations import ORIGINAL, quality_of
 
 _OF_THE_CODECS = ("codecs", "law", "clean", "curriculum")
 _HOLE = "{}"
@@ -101,12 +101,8 @@ def can_draw(codecs: Mapping[str, Sequence[int]], view: str) -> bool:
     >>> can_draw({"jpeg-{}": [10, 95]}, "jpeg-25"), can_draw({"jpeg-{}": [30, 95]}, "jpeg-25")
     (True, False)
     """
-    for codec, (lowest, highest) in codecs.items():
-        head, _, tail = codec.partition(_HOLE)
-        quality = view.removeprefix(head).removesuffix(tail)
-        if view == f"{head}{quality}{tail}" and quality.isdecimal() and lowest <= int(quality) <= highest:
-            return True
-    return False
+    qualities = ((quality_of(codec, view), bounds) for codec, bounds in codecs.items())
+    return any(quality is not None and bounds[0] <= quality <= bounds[1] for quality, bounds in qualities)
 
 
 @dataclass(frozen=True)
@@ -178,14 +174,14 @@ def variants_of(group: Group, base: Entry, fits: Mapping[str, Tuned]) -> list[Va
 
 
 def sha256(entry: Entry) -> str:
-    """Hash of what a fit exported of an entry: of the weights, or of what restores images in front of them."""
-    further = entry.model.further
-    return str(further.get(RESTORATION_SHA256, further.get(RESTORATION, entry.model.weights_sha256)))
+    """Hash of what a fit exported of an entry: of the weights, or of what goes with them."""
+    companion = entry.model.companion
+    return str(entry.model.weights_sha256) if companion is None else companion.sha256 or companion.name
 
 
 def original_of(fit: Tuned, entry: Entry) -> str:
-    """Hash of the weights that a tested entry is held against: those before, or those behind its restoration."""
-    return str(entry.model.weights_sha256) if RESTORATION in entry.model.further else fit.original
+    """Hash of the weights that a tested entry is held against: those before, or its own without what goes with them."""
+    return fit.original if entry.model.companion is None else str(entry.model.weights_sha256)
 
 
 def _titles(fits: Sequence[Tuned]) -> list[str]:

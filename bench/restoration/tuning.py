@@ -90,7 +90,7 @@ class RestorationTuning(RobustFineTuning):
         self.restoration = Restoration(shape)
         self._untrained = {name: tensor.clone() for name, tensor in self.restoration.state_dict().items()}
 
-    def student(self, images: Images) -> Tensor:
+    def student(self, images: Images, view: str) -> Tensor:
         """Embeddings [B, D] of images that are restored to bytes first."""
         return self.embed(self.tower, self.restoration.restore(images))
 

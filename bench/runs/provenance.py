@@ -15,8 +15,34 @@ from datamodules.degradations import Degradation, codec_versions
 _PACKAGES = ("lightning", "torch", "torchvision", "open_clip_torch", "torchmetrics", "pillow", "numpy")
 _LONGEST_NAME = 255  # as in file systems
 
-RESTORATION, RESTORATION_SHA256 = "restoration", "restoration_sha256"
-"""Keys of what images passed through before the encoder, where they did: its name, and the hash of its file."""
+_JOINED = {"restoration": "behind", "adapter": "with"}
+
+COMPANION_HASHES: Mapping[str, str] = {kind: f"{kind}_sha256" for kind in _JOINED}
+"""Keys of records: of the hash of what an encoder was measured with, by that of its name."""
+
+
+@dataclass(frozen=True)
+class Companion:
+    """What an encoder was measured with beside its own weights.
+
+    Attributes:
+        kind: "restoration", which images passed through before it, or "adapter", which changed it as each view asked.
+        name: As its file is called, without folders, or as the option names it.
+        sha256: Of the file; None where it is none.
+    """
+
+    kind: str
+    name: str
+    sha256: str | None = None
+
+    def describe(self) -> dict[str, str]:
+        """What a result record says about it beside what it says about the encoder, JSON-able."""
+        return {self.kind: self.name} | ({} if self.sha256 is None else {COMPANION_HASHES[self.kind]: self.sha256})
+
+    def said_of(self, encoder: str) -> str:
+        """An encoder with it, for readers."""
+        return f"{encoder} {_JOINED[self.kind]} {self.name}"
+
 
 ADAPTATION = "adaptation"
 """Key of how the model was adapted to the images while it was tested, where it was; see `bench.runs.adaptation`."""
@@ -71,6 +97,15 @@ class ModelRecord:
     def to_json(self) -> dict[str, Any]:
         """JSON-able, all keys on one level."""
         return _flat(self)
+
+    @property
+    def companion(self) -> Companion | None:
+        """What it was measured with, None where that is the encoder alone."""
+        for kind, digest in COMPANION_HASHES.items():
+            if (name := self.further.get(kind)) is not None:
+                sha256 = self.further.get(digest)
+                return Companion(kind, str(name), None if sha256 is None else str(sha256))
+        return None
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from bench.metrics import METRICS, Metric
 from bench.outcomes import REPEATABLE, UNKNOWN, Outcomes, Quantity
 from bench.runs.adaptation import AdaptationRecord
-from bench.runs.provenance import RESTORATION
 from bench.runs.record import RunRecord
 from bench.runs.view_record import ViewRecord
 from datamodules.text import printable
@@ -109,9 +108,9 @@ def screen_table(record: RunRecord) -> str:
     """
     data, model = record.data, record.model
     skipped = f" ({len(record.skipped)} skipped)" if record.skipped else ""
-    behind = f" behind {model.further[RESTORATION]}" if RESTORATION in model.further else ""
+    encoder = f"{model.encoder} ({Path(model.pretrained).name})"
     head = (
-        f"{model.encoder} ({Path(model.pretrained).name}){behind} on {data.name}/{data.split}, "
+        f"{encoder if model.companion is None else model.companion.said_of(encoder)} on {data.name}/{data.split}, "
         f"{record.images} images{skipped}, {len(data.class_names)} classes"
     )
     adaptation = AdaptationRecord.of(model)

@@ -18,6 +18,7 @@ from datamodules.degradations.specs import (
     framing,
     parse,
     parse_all,
+    quality_of,
     table_hashes,
 )
 
@@ -44,6 +45,7 @@ __all__ = [
     "load_tables",
     "parse",
     "parse_all",
+    "quality_of",
     "register",
     "registered",
     "table_hashes",

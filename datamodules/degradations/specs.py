@@ -21,6 +21,7 @@ from datamodules.errors import UserError
 
 MOST_VIEWS = 200
 _LONGEST_NAME = 100  # characters; a name is part of file names
+_MOST_DIGITS = 9  # of a quality
 
 
 @dataclass(frozen=True)
@@ -240,6 +241,18 @@ def curves(views: Iterable[str], quantity: str | None = None) -> dict[str, list[
             if quantity in (None, setting.quantity):
                 points.setdefault(setting.curve, []).append((setting.value, view))
     return {curve: sorted(on_curve) for curve, on_curve in points.items()}
+
+
+def quality_of(codec: str, view: str) -> int | None:
+    """The quality of a view of a codec, a specification with `{}` in its place; None of any other view.
+
+    >>> quality_of("jpeg-{}", "jpeg-25"), quality_of("jpeg-{}", "jpeg-25-444"), quality_of("jpeg-{}", "webp-25")
+    (25, None, None)
+    """
+    head, _, tail = codec.partition("{}")
+    quality = view.removeprefix(head).removesuffix(tail)
+    known = view == f"{head}{quality}{tail}" and quality.isascii() and quality.isdecimal()
+    return int(quality) if known and len(quality) <= _MOST_DIGITS else None
 
 
 def codec_versions(degradations: Iterable[Degradation]) -> dict[str, str | None]:

@@ -13,7 +13,6 @@ from bench.report.groups import Entry, Group, short
 from bench.report.inputs import Choices
 from bench.report.sections.references import outside_interval, published_lines, with_published
 from bench.report.tables import Column, Table
-from bench.runs.provenance import RESTORATION
 from datamodules.degradations import ORIGINAL
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ def _published(group: Group, entry: Entry, points: Sequence[tuple[float, str]]) 
     """Published precisions over the quality, the original's at infinity; a curve per source that has two or more."""
     places = {view: x for x, view in points} | {ORIGINAL: inf}
     model, data = entry.model, group.data
-    if RESTORATION in model.further:
+    if model.companion is not None:
         return []
     sources = published_curves(model.encoder, model.pretrained, data.name, data.split, model.activation)
     curves = [

@@ -1,12 +1,14 @@
 """Each configuration of a fit runs from the command line."""
 
 import json
+import shlex
 
 import pytest
+import yaml
 
+from bench import ZeroShotEvaluation
 from bench.cli import main
 from bench.clip.encoders import load_encoder
-from bench.restoration.files import read_restoration
 from tests.support.archives import write_cifar10
 from tests.support.results import read_record
 
@@ -15,7 +17,7 @@ QUICK = [
     "--data.num_workers=0", "--data.batch_size=8",
 ]  # fmt: skip
 METHODS = ["augment", "both", "consistency", "distillation", "last_blocks", "linear", "lora", "norms", "tokens"]
-FRONT_ENDS = ["restoration", "restoration_encoder"]
+COMPANIONS = ["conditioned", "restoration", "restoration_encoder"]
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*log_every_n_steps"),  # runs of a few steps
@@ -33,7 +35,7 @@ def lightning(monkeypatch):
 
 def test_every_method_has_a_configuration_that_is_tested(repository):
     there = sorted(path.stem for path in (repository / "configs" / "finetune").iterdir())
-    assert there == sorted([*METHODS, *FRONT_ENDS, "average"])  # which needs fits: see test_average.py
+    assert there == sorted([*METHODS, *COMPANIONS, "average"])  # which needs fits: see test_average.py
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -55,17 +57,26 @@ def test_each_method_tunes_an_encoder_that_the_benchmark_loads(
     assert loaded.provenance()["weights_sha256"] == record["exports"][-1]["sha256"]
 
 
-@pytest.mark.parametrize("method", FRONT_ENDS)
-def test_each_front_end_is_exported(repository, tmp_path, monkeypatch, tiny_clip, lightning, method):
+@pytest.mark.parametrize("method", COMPANIONS)
+def test_what_goes_with_a_frozen_encoder_is_exported(repository, tmp_path, monkeypatch, tiny_clip, lightning, method):
     monkeypatch.chdir(tmp_path)
     write_cifar10(tmp_path / "data", count=4)
     images = ["--data.verify_checksums=false", "--data.limit=4", "--data.validation_every=4"]
     lightning("fit", "--config", f"{repository}/configs/finetune/{method}.yaml", *tiny_clip, *QUICK, *images)
     folder = tmp_path / "runs" / "finetune" / method / "version_0"
     record = json.loads((folder / "finetuning.json").read_text())
-    _, sha256 = read_restoration(folder / f"{method}.safetensors")
-    assert sha256 == record["exports"][-1]["sha256"]
+    option = "adapter" if method == "conditioned" else "restoration"
+    tested = ZeroShotEvaluation(tiny_clip[1], tiny_clip[3], **{option: str(folder / f"{method}.safetensors")})
+    assert getattr(tested, option).said.sha256 == record["exports"][-1]["sha256"]
     assert {path.name for path in folder.glob("*.safetensors")} == {export["file"] for export in record["exports"]}
+
+
+def test_low_rank_updates_beside_the_adapter_have_its_matrices(repository):
+    lora, told = (
+        (repository / "configs" / "finetune" / f"{name}.yaml").read_text() for name in ("lora", "conditioned")
+    )
+    (beside,) = [line.partition("--model.trainable.targets ")[2] for line in lora.splitlines() if "targets '[" in line]
+    assert yaml.safe_load(shlex.split(beside)[0]) == yaml.safe_load(told)["model"]["init_args"]["targets"]
 
 
 def test_the_clean_only_control_is_one_option_away_and_tested_like_any_encoder(

@@ -201,16 +201,25 @@ def test_variants_of_one_name_are_told_apart_by_what_differs(tmp_path):
     assert {row["tuned"] for row in rows(tmp_path)} == {"augment, epochs 3", "augment, epochs 9"}
 
 
-@pytest.mark.parametrize("encoder", ["hash of RN50", "hash of another"])
-def test_a_front_end_is_held_against_the_encoder_behind_it_whichever_it_was_trained_with(tmp_path, encoder):
+@pytest.mark.parametrize(
+    ("encoder", "kind", "word"),
+    [
+        ("hash of RN50", "restoration", "behind"),
+        ("hash of another", "restoration", "behind"),
+        ("hash of RN50", "adapter", "with"),
+    ],
+)
+def test_what_goes_with_an_encoder_is_held_against_that_encoder_whichever_it_was_trained_with(
+    tmp_path, encoder, kind, word
+):
     digest = fit(tmp_path, "front", label_free=True)
     measured(tmp_path, encoder, VIEWS)
     predictions = made_up.nested({**VIEWS, "jpeg-25": 130}, IMAGES)
-    model = {"weights_sha256": encoder, "restoration": "front.safetensors", "restoration_sha256": digest}
+    model = {"weights_sha256": encoder, kind: "front.safetensors", f"{kind}_sha256": digest}
     record = made_up.run_record(predictions, model={**model, "pretrained": f"{encoder}.safetensors"})
     made_up.write_run(tmp_path / "restored", record, predictions)
     labels = [entry.label for entry in groups_of(tmp_path)[0].entries]
-    assert labels == [f"RN50 ({encoder}.safetensors){behind}" for behind in ("", " behind front")]
+    assert labels == [f"RN50 ({encoder}.safetensors){behind}" for behind in ("", f" {word} front")]
     (row,) = rows(tmp_path, view="jpeg-25")
     assert row["net_share"] == 0.5  # 30 of 60 lost
 

@@ -104,7 +104,7 @@ class TestFit:
         (batch, *_) = module.data.train_dataloader()
         pairs = module.pairs(batch)
         floating = unit(pairs.original if seen == "original" else pairs.degraded)
-        exact = unit(module.student(batch.views[seen]))
+        exact = unit(module.student(batch.views[seen], seen))
         assert (floating * exact).sum(1).min() > 0.999
         assert floating.requires_grad
         assert not exact.requires_grad
@@ -248,7 +248,7 @@ class TestDeblocking:
         assert torch.stack(Deblocking(10).restore([after])).equal(restored)
 
     def test_it_is_named_with_its_quality(self):
-        assert read_named("deblock-10").describe() == {"restoration": "deblock-10"}
+        assert read_named("deblock-10").said.describe() == {"restoration": "deblock-10"}
         with pytest.raises(UserError, match="choose a quality from 1 to 100"):
             read_named("deblock-0")
         with pytest.raises(UserError, match="`restoration` deblock lacks the quality"):
