@@ -2,11 +2,18 @@
 
     python -m benchmarks.adaptation --root FOLDER --encoder RN50 --pretrained openai [--every 5] [--batch-size 200]
 
-An ordinary test, and `bench.TestTimeAdaptation` on the same images, of a folder of class folders: with the images
-shuffled (several orders), class by class, with each batch begun anew, and, where the encoder has BatchNorm, with the
-batch's statistics alone (learning rate 0) and with gains and biases alone. Printed are precision by view, where there
-are several orders as mean and range, and the gain on each view minus that on the originals, if they gain anything. The
-price is counted, not timed: floating-point operations per image of the image tower, forward and for a step.
+An ordinary test, and `bench.TestTimeAdaptation` on the same images, of a folder of class folders:
+
+    shuffled             in several orders
+    classes              class by class, as the folder has them
+    anew                 shuffled, each batch from the original weights
+    statistics           shuffled, with the batch's statistics and nothing else (learning rate 0); with BatchNorm only
+    statistics-classes   the same class by class
+    gains                shuffled, gains and biases alone, with the encoder's own statistics; with BatchNorm only
+
+Printed are precision by view, where there are several orders as mean and range, and the gain on each view minus that on
+the originals, if they gain anything. The price is counted, not timed: floating-point operations per image of the image
+tower, forward and for a step.
 """
 
 import argparse
@@ -50,15 +57,15 @@ def measured(module: ZeroShotEvaluation, data: ImageFolder) -> dict[str, float]:
 def arms(orders: int, *, batch_norms: bool) -> dict[str, list[dict[str, Any]]]:
     """Options of `bench.TestTimeAdaptation` by what is compared, of each order."""
     found: dict[str, list[dict[str, Any]]] = {
-        "adapted, shuffled": [{"shuffle": seed} for seed in range(orders)],
-        "adapted, class by class": [{"shuffle": None}],
-        "adapted, each batch anew": [{"reset": "batch"}],
+        "shuffled": [{"shuffle": seed} for seed in range(orders)],
+        "classes": [{"shuffle": None}],
+        "anew": [{"reset": "batch"}],
     }
     if batch_norms:
         found |= {
-            "batch's statistics alone": [{"learning_rate": 0.0}],
-            "the same, class by class": [{"learning_rate": 0.0, "shuffle": None}],
-            "gains and biases alone": [{"statistics": "source"}],
+            "statistics": [{"learning_rate": 0.0, "shuffle": seed} for seed in range(orders)],
+            "statistics-classes": [{"learning_rate": 0.0, "shuffle": None}],
+            "gains": [{"statistics": "source", "shuffle": seed} for seed in range(orders)],
         }
     return found
 
@@ -67,13 +74,10 @@ def price(module: ZeroShotEvaluation, images: int = 2) -> tuple[float, float]:
     """Floating-point operations of the image tower per image: of a forward pass, and of that and a step."""
     encoder = module.encoder
     classifier = bench.ZeroShotClassifier(encoder, ["cat", "dog"])
-    inputs = torch.rand(images, 3, encoder.image_size, encoder.image_size)
-    with FlopCounterMode(display=False) as forward, torch.no_grad():
-        classifier.embed_pixels(inputs)
-    stream = Stream(classifier, Tent())
+    stream, inputs = Stream(classifier, Tent()), torch.rand(images, 3, encoder.image_size, encoder.image_size)
     with FlopCounterMode(display=False) as step:
         stream.embed(inputs)
-    return forward.get_total_flops() / images, step.get_total_flops() / images
+    return encoder.flops(), step.get_total_flops() / images
 
 
 def main() -> None:
@@ -87,6 +91,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=200)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--orders", type=int, default=3, help="of the shuffled images (default: 3)")
+    parser.add_argument("--arms", nargs="+", help="some of those above (default: all)")
     parser.add_argument("--workers", type=int, help="loader processes")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -106,18 +111,21 @@ def main() -> None:
     print(f"{forward / 1e6:,.1f} MFLOPs per image of a forward pass, {step / forward:.2f} times that with a step")
     without = tested(plain)
     rows = [["precision", *views], ["without", *(f"{without[view]:.4f}" for view in views)]]
-    gains = [["gain beyond that on originals (points)", *views[1:]]]
+    gains = [["gain beyond that on the originals (points)", *views[1:]]]
     batch_norms = has_batch_norms(image_tower(plain.encoder.model))
-    for name, several in arms(options.orders, batch_norms=batch_norms).items():
+    every = arms(options.orders, batch_norms=batch_norms)
+    if unknown := set(options.arms or ()) - set(every):
+        parser.error(f"{min(unknown)} is none of {', '.join(every)}")
+    for name in options.arms or every:
         found = [
             tested(bench.TestTimeAdaptation(**model, **{"learning_rate": options.learning_rate, **arm}))
-            for arm in several
+            for arm in every[name]
         ]
         after = {view: [one[view] for one in found] for view in views}
         rows.append([name, *(_shown(after[view]) for view in views)])
         gained = {view: 100 * (mean(after[view]) - without[view]) for view in views}
         gains.append([name, *(f"{gained[view] - max(gained[ORIGINAL], 0):+.2f}" for view in views[1:])])
-        print(f"{name}: done", flush=True)
+        print(f"{name}: {len(found)} done", flush=True)
     print(align(rows), align(gains), sep="\n\n")
 
 

@@ -163,7 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _print_row(name, pictures, None, options.repetitions)
     for size in options.size or ("500x375", "4000x3000"):
         width, height = map(int, size.split("x"))
-        pictures = photographs(max(2, min(count, _PIXELS // (width * height))), width, height)
+        pictures = list(photographs(max(2, min(count, _PIXELS // (width * height))), width, height))
         for geometry in (None, _SQUARE):
             _print_row("photographs" if geometry is None else "fitted", pictures, geometry, options.repetitions)
 

@@ -203,7 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{card}; {machine()}; {plan.images} images x {len(VIEWS)} views, batches of {plan.batch_size}", flush=True)
     resize(plan)
     with tempfile.TemporaryDirectory() as temporary:
-        pictures = photographs(min(_DISTINCT, plan.images), *plan.size)
+        pictures = list(photographs(min(_DISTINCT, plan.images), *plan.size))
         _write(pictures, Path(temporary, "images"), plan.images)
         shared: dict[str, Any] = {"degradations": VIEWS, "batch_size": plan.batch_size}
         kinds: dict[str, DegradedDataModule] = {

@@ -1,5 +1,7 @@
 """Real photographs of any size: cuts of those that scikit-image brings (extra `dev`)."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from PIL import Image
 
@@ -8,7 +10,7 @@ _LEAST_CUT = 0.6  # of the largest cut of the wanted shape
 _NOISE = 3  # levels, of a small sensor: enlarged photographs have no detail of their own
 
 
-def photographs(count: int, width: int, height: int, seed: int = 0) -> list[Image.Image]:
+def photographs(count: int, width: int, height: int, seed: int = 0) -> Iterator[Image.Image]:
     """Cuts at random places, mirrored at random, brought to one size; where that enlarges them, noise is added.
 
     Args:
@@ -19,7 +21,7 @@ def photographs(count: int, width: int, height: int, seed: int = 0) -> list[Imag
     """
     from skimage import data
 
-    rng, made = np.random.default_rng(seed), []
+    rng = np.random.default_rng(seed)
     for number in range(count):
         found = getattr(data, _NAMES[number % len(_NAMES)])()
         whole = Image.fromarray(found[0] if isinstance(found, tuple) else found)  # a stereo pair brings its depth
@@ -32,5 +34,4 @@ def photographs(count: int, width: int, height: int, seed: int = 0) -> list[Imag
         if scale < 1:
             noise = rng.integers(-_NOISE, _NOISE + 1, (height, width, 3), dtype=np.int16)
             image = Image.fromarray((np.asarray(image) + noise).clip(0, 255).astype(np.uint8))
-        made.append(image)
-    return made
+        yield image

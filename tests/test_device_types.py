@@ -6,6 +6,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from bench import LinearCorrection, RobustFineTuning, ZeroShotEvaluation
+from bench.adaptation.entropy import Stream, Tent
 from bench.attribution import First
 from bench.attribution.integrated_gradients import cross_entropy, integrated_gradients
 from bench.clip.encoders import load_encoder
@@ -120,6 +121,14 @@ class TestRuns:
             trainer = Trainer(**QUIET, logger=False, default_root_dir=tmp_path, callbacks=[Where(), ResultsWriter()])
             trainer.predict(ZeroShotEvaluation(**vit), data())
         assert list(tmp_path.rglob("images.csv"))
+
+    def test_adaptation_while_testing(self, vit):
+        images = torch.zeros(2, 3, 40, 32, dtype=torch.uint8)
+        with no_float64_on_the_device():
+            classifier = ZeroShotClassifier(load_encoder(**vit), "abc", ["{}"]).to(DEVICE)
+            with torch.inference_mode():
+                stream = Stream(classifier, Tent())
+                assert [stream.embed(classifier.preprocess(images.to(DEVICE))).device for _ in range(2)] == [DEVICE] * 2
 
     @pytest.mark.parametrize("rule", RULES, ids=str)
     def test_each_quadrature_rule(self, vit, rule):

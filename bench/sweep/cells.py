@@ -42,8 +42,9 @@ class Cell:
         folder: Where it runs.
         command: "test" or "fit".
         step: Name of its step; empty in a sweep without steps.
-        weights: What other cells leave for it: the weights that a test measures, as its `model.pretrained`, or those
-            that a fit averages, as its `model.members`.
+        weights: What other cells leave for it: what a test measures, as its `model.pretrained`, or in addition
+            to the encoder, as its `model.restoration` or `model.adapter`; or the weights that a fit averages, as its
+            `model.members`.
         found: Of the axis that holds what other cells leave: the axis, and all labels of that joined; for `only`.
     """
 
@@ -84,7 +85,7 @@ class Cell:
             "trainer.logger.version": self.folder.name,
         }
         files = [str(weights.file) for weights in self.weights]
-        weights = {self._taken_as: files[0] if self.command == "test" else files} if files else {}
+        weights: dict[str, Any] = {self._taken_as: files[0] if self.command == "test" else files} if files else {}
         options = {**self.options, **weights, **place}
         return [
             self.command,
@@ -95,7 +96,7 @@ class Cell:
 
     @property
     def _taken_as(self) -> str:
-        return PRETRAINED if self.command == "test" else MEMBERS
+        return self.weights[0].tested_as if self.command == "test" else MEMBERS
 
     def expected(self) -> dict[str, Any]:
         """What the run's configuration has to say, but for the path of weights that another cell leaves.
@@ -132,7 +133,9 @@ class Cell:
         """Hashes of the weights that results are of, as many as there are to be."""
         folder, count = RunFolder(self.folder), len(self.weights)
         if self.command == "test":
-            return (folder.record().model.weights_sha256,)
+            model = folder.record().model
+            companion = model.companion
+            return (model.weights_sha256 if companion is None else companion.sha256,)
         return (*folder.finetuning_record().members, *[None] * count)[:count]
 
 
@@ -143,10 +146,12 @@ class TunedWeights:
     Attributes:
         fit: The cell.
         share: Of the tuned weights in them; the rest is the original's.
+        tested_as: The option of a test that takes them: for weights of an encoder, or for a file beside it.
     """
 
     fit: Cell
     share: float
+    tested_as: str = PRETRAINED
 
     @property
     def export(self) -> Export:

@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.finetuning.interpolation import BEST
 from bench.sweep.axes import AxisValue, agrees, entry_of_labels, label_of, labels_by_axis, short
-from bench.sweep.cells import Cell, TunedWeights, callback_arguments
+from bench.sweep.cells import PRETRAINED, Cell, TunedWeights, callback_arguments
 from datamodules.errors import UserError
 
 SHARE = "share"
@@ -20,6 +20,7 @@ ORIGINAL = "original"
 _STEP, _SHARES, _OVER = "weights_of", "shares", "over"
 _MODEL = ("encoder", "pretrained", "activation")
 _MEAN = "mean"
+_BESIDE_THE_ENCODER = {"RestorationTuning": "model.restoration", "ConditionedTuning": "model.adapter"}
 _FEWEST = 2  # weights that have a mean
 
 
@@ -62,7 +63,8 @@ class Found:
             for share in self._shares_of(fit):
                 labels = {**fit.labels, SHARE: f"{SHARE}-{share:g}"}
                 found = {short(self.axis): "-".join(labels.values())}
-                values.append(AxisValue(labels, self._models[fit.name], (TunedWeights(fit, share),), found))
+                weights = TunedWeights(fit, share, self._tested_as(fit))
+                values.append(AxisValue(labels, self._models[fit.name], (weights,), found))
         return [*self._originals(), *values]
 
     def averaged(self) -> list[AxisValue]:
@@ -77,6 +79,8 @@ class Found:
             raise self._error(f"name the axis of the fits to average over with `{_OVER}`, one of {axes}")
         groups: dict[tuple[tuple[str, str], ...], list[Cell]] = {}
         for fit in self.fits:
+            if self._tested_as(fit) != PRETRAINED:
+                continue  # `bench.WeightAverage` averages encoders
             labels = {**fit.labels, over: _MEAN}
             groups.setdefault(tuple(labels.items()), []).append(fit)
         values = [
@@ -107,6 +111,11 @@ class Found:
     def _models(self) -> dict[str, dict[str, Any]]:
         """Options of a run on what a fit tunes, by its name."""
         return {name: _model_of(config) for name, config in self._configs.items()}
+
+    def _tested_as(self, fit: Cell) -> str:
+        model = self._configs[fit.name].get("model")
+        name = str(model.get("class_path")).rpartition(".")[2] if isinstance(model, dict) else ""
+        return _BESIDE_THE_ENCODER.get(name, PRETRAINED)
 
     def _originals(self) -> Iterator[AxisValue]:
         different = list({str(model): model for model in self._models.values()}.values())

@@ -72,10 +72,10 @@ class TestResults:
                 found |= dict(zip(batch.indices.tolist(), probabilities.amax(1).tolist(), strict=True))
             assert said(table, view)["confidence"].to_numpy() == pytest.approx([found[i] for i in range(10)], abs=1e-7)
 
-    def test_views_do_not_influence_one_another(self, adapted, clip, tmp_path):
-        _, _, _, table = adapted
+    def test_views_do_not_influence_one_another(self, adapted, tmp_path):
+        module, _, _, table = adapted
         more = images(degradations=["original", "jpeg-90", "jpeg-25"])
-        _, with_more = run(bench.TestTimeAdaptation(**clip), tmp_path, data=more)
+        _, with_more = run(module, tmp_path, data=more)
         assert said(with_more, "jpeg-25").equals(said(table, "jpeg-25"))
 
     def test_every_run_begins_with_the_original_weights_which_it_leaves_as_they_are(self, adapted, clip, tmp_path):
@@ -99,8 +99,8 @@ class TestResults:
         assert "adapted_in_batch" not in after
         assert "adaptation" not in record["model"]
 
-    def test_a_killed_run_begins_anew(self, adapted, clip, tmp_path):
-        _, _, _, table = adapted
+    def test_a_killed_run_begins_anew(self, adapted, tmp_path):
+        module, _, _, table = adapted
 
         class Kill(Callback):
             def on_test_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
@@ -108,10 +108,10 @@ class TestResults:
                     raise RuntimeError("killed")
 
         with pytest.raises(RuntimeError, match="killed"):
-            run(bench.TestTimeAdaptation(**clip), tmp_path, Kill())
+            run(module, tmp_path, Kill())
         assert RunFolder(tmp_path).journal.subject_file.exists()
         assert not list(tmp_path.rglob("*.safetensors"))
-        record, found = run(bench.TestTimeAdaptation(**clip), tmp_path)
+        record, found = run(module, tmp_path)
         assert record["run"]["images_taken_up"] == 0
         assert found.equals(table)
 
@@ -163,11 +163,11 @@ class TestRefusals:
             ({"callbacks": [TensorBoardReport()]}, "callbacks.TensorBoardReport cannot follow.*leave the callback out"),
         ],
     )
-    def test_runs_that_would_be_something_else(self, clip, tmp_path, options, reason):
+    def test_runs_that_would_be_something_else(self, adapted, tmp_path, options, reason):
         trainer, data = Trainer(**{**QUIET, "default_root_dir": tmp_path, **options}), images()
         data.setup("test")
         with pytest.raises(UserError, match=reason):
-            bench.TestTimeAdaptation(**clip).check_run(trainer, data)
+            adapted[0].check_run(trainer, data)
 
     def test_a_seed_below_zero(self, clip):
         with pytest.raises(UserError, match="`shuffle` -1 is out of range"):

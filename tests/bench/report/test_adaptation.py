@@ -2,12 +2,16 @@
 
 import re
 
+import numpy as np
 import pytest
 
-from bench.report.inputs import read_inputs
+from bench.report.contents import compose
+from bench.report.inputs import Choices, read_inputs
+from bench.report.tables import Table
+from bench.report.writer import to_markdown
 from bench.runs.adaptation import AdaptationRecord
 from tests.support import made_up
-from tests.support.reports import Written, groups_of
+from tests.support.reports import Written
 
 N = 1000
 PLAIN = {"original": 900, "jpeg-50": 800, "jpeg-25": 899}
@@ -26,36 +30,43 @@ def write(folder, counts, model=None):
     return made_up.write_run(folder, made_up.run_record(predictions, model=model), predictions)
 
 
+def composed(place):
+    """A report that is not drawn: its groups, its rows by CSV file, and its text."""
+    report, groups = compose("title", read_inputs([place]), Choices())
+    rows = {block.data: block.frame.to_dict("records") for _, block in report.blocks if isinstance(block, Table)}
+    return groups, rows, to_markdown(report)
+
+
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
     """Of an ordinary run and the same adapted in two shuffled orders and in that of the data."""
-    tmp_path = tmp_path_factory.mktemp("adapted")
-    write(tmp_path / "runs/plain", PLAIN)
-    write(tmp_path / "runs/zero", {"original": 905, "jpeg-50": 840, "jpeg-25": 900}, adaptation())
-    write(tmp_path / "runs/one", {"original": 915, "jpeg-50": 860, "jpeg-25": 900}, adaptation(shuffle=1))
-    write(tmp_path / "runs/stored", {"original": 400, "jpeg-50": 300, "jpeg-25": 300}, adaptation(shuffle=None))
-    assert len(groups_of(tmp_path / "runs")) == 1
-    return Written(tmp_path / "report", tmp_path / "runs")
+    place = tmp_path_factory.mktemp("adapted")
+    write(place / "plain", PLAIN)
+    write(place / "zero", {"original": 905, "jpeg-50": 840, "jpeg-25": 900}, adaptation())
+    write(place / "one", {"original": 915, "jpeg-50": 860, "jpeg-25": 900}, adaptation(shuffle=1))
+    write(place / "stored", {"original": 400, "jpeg-50": 300, "jpeg-25": 300}, adaptation(shuffle=None))
+    return composed(place)
 
 
 def test_gains_are_beyond_the_control_and_ranges_over_orders(report):
-    rows = {(row["adapted"].rpartition(", ")[2], row["view"]): row for row in report.rows("adapted.csv")}
+    _, tables, _ = report
+    rows = {(row["adapted"].rpartition(", ")[2], row["view"]): row for row in tables["adapted.csv"]}
     shuffled = rows["shuffled", "jpeg-50"]
-    values = {name: float(shuffled[name]) for name in ("precision", "least", "greatest", "before", "orders")}
-    assert values == pytest.approx({"precision": 0.85, "least": 0.84, "greatest": 0.86, "before": 0.8, "orders": 2})
-    assert float(shuffled["gain_points"]) == pytest.approx(5)
-    assert float(shuffled["net_points"]) == pytest.approx(5 - 1)  # originals gain one
-    assert float(shuffled["net_share"]) == pytest.approx(0.4)  # of ten points
-    assert rows["shuffled", "jpeg-25"]["net_share"] == ""  # a drop of one image is none
-    assert rows["shuffled", "original"]["net_points"] == ""
-    assert float(rows["in the order of the data", "jpeg-50"]["net_points"]) == pytest.approx(
-        -50
-    )  # what originals lose is no gain
+    expected = {"precision": 0.85, "least": 0.84, "greatest": 0.86, "before": 0.8, "gain_points": 5, "orders": 2}
+    assert {name: shuffled[name] for name in expected} == pytest.approx(expected)
+    assert shuffled["net_points"] == pytest.approx(5 - 1)  # originals gain one
+    assert shuffled["net_share"] == pytest.approx(0.4)  # of ten points
+    assert np.isnan(rows["shuffled", "jpeg-25"]["net_share"])  # a drop of one image is none
+    assert np.isnan(rows["shuffled", "original"]["net_points"])
+    losing = rows["in the order of the data", "jpeg-50"]
+    assert losing["net_points"] == pytest.approx(-50)  # what the originals lose is no gain
 
 
 def test_they_stand_apart_under_a_title_that_says_what_they_are(report):
-    assert [row["label"] for row in report.rows("cells.csv")] == ["RN50"] * 3
-    before, _, after = report.markdown.partition("## Adapted while tested: results that depend on neighbours and order")
+    (group,), tables, text = report
+    assert [entry.label for entry in group.entries] == ["RN50"]
+    assert [row["label"] for row in tables["cells.csv"]] == ["RN50"] * 3
+    before, _, after = text.partition("## Adapted while tested: results that depend on neighbours and order")
     assert "TENT" not in before
     apart, _, sources = after.partition("\n## ")
     assert "batches of 200, shuffled with seed 0, 1 process" in apart
@@ -65,7 +76,7 @@ def test_they_stand_apart_under_a_title_that_says_what_they_are(report):
 
 def test_without_an_ordinary_test_they_are_shown_by_themselves(tmp_path):
     write(tmp_path / "runs/zero", PLAIN, adaptation())
-    report = Written(tmp_path / "report", tmp_path / "runs")
+    report = Written(tmp_path / "report", tmp_path / "runs")  # which has nothing to draw
     assert "No ordinary test of the same encoder on the same images is among these results" in report.markdown
     assert [row["before"] for row in report.rows("adapted.csv")] == [""] * 3
 

@@ -163,7 +163,7 @@ def complete(cell, attempt=0):
     weights = cell.weights
     saved = cell.expected()
     if weights and cell.command == "test":
-        saved["model"]["init_args"]["pretrained"] = str(weights[0].file)
+        saved["model"]["init_args"][weights[0].tested_as.removeprefix("model.")] = str(weights[0].file)
     (cell.folder / "config.yaml").write_text(yaml.safe_dump(saved))
     if cell.command == "fit":
         exports = [
@@ -173,7 +173,11 @@ def complete(cell, attempt=0):
         members = tuple(weights.export.sha256 for weights in cell.weights)
         fit_record(exports=tuple(exports), members=members).write(cell.folder)
     else:
-        model = {"weights_sha256": weights[0].export.sha256 if weights else "original"}
+        model = {"weights_sha256": "original"}
+        if weights:
+            beside = weights[0].tested_as == "model.restoration"
+            model |= {"restoration": "tuned.safetensors"} if beside else {}
+            model["restoration_sha256" if beside else "weights_sha256"] = weights[0].export.sha256
         made = run_record(nested({"original": 3, "jpeg-75": 2}, 4), model=model)
         replace(made, run=RunInfo("test", seconds=2.0)).write(cell.folder)
     return 0
@@ -268,6 +272,34 @@ def test_results_of_weights_that_were_fitted_anew_are_stale(two, sweep):
         "another fit of fits/seed-0: remove it"
         for share in ("1", "0.5")
     }
+
+
+def test_what_a_fit_of_a_front_end_leaves_is_tested_in_front_of_the_encoder(steps, tmp_path, sweep):
+    front = {"class_path": "bench.RestorationTuning", **MODEL}
+    (tmp_path / "front.yaml").write_text(yaml.safe_dump({**FIT, "model": front}))
+    grid = {"data.seed": [0, 1], "method": {"whole": {}, "front": {"config": "front.yaml"}}}
+    cells = steps(changes={"fits": {"grid": grid}})
+    (front,) = (cell for cell in cells if cell.name == "tests/test/seed-1/front/share-1")
+    sweep(cells)
+    file = "runs/fits/seed-1/front/tuned-1.safetensors"
+    assert [one for one in front.arguments() if "model." in one] == [
+        "--model.encoder=RN50", "--model.pretrained=openai", f"--model.restoration={file}",
+    ]  # fmt: skip
+    assert sweep(cells)[1] == []
+    complete(front.weights[0].fit, attempt=1)
+    assert front.name in sweep(cells)[0].failed
+    averaged = {
+        "command": "fit",
+        "options": {"config": "fit.yaml"},
+        "grid": {"of": {"weights_of": "fits", "over": "seed"}},
+    }
+    names = [
+        cell.name
+        for cell in steps(
+            changes={"fits": {"grid": grid}}, steps={"fits": {**STEPS["fits"], "grid": grid}, "means": averaged}
+        )
+    ]
+    assert names[4:] == ["means/mean/whole"]
 
 
 def test_a_sweep_whose_folder_was_moved_is_still_done(two, sweep):
