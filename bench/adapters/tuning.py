@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -154,6 +154,9 @@ class ConditionedTuning(RobustFineTuning):
         self._layers = choice.layers(self.tower, self.encoder.image_size)
         ranges = dict.fromkeys(choice.codecs, (0, 0))  # until there are data that say them
         self.adapter = ConditionedAdapter(self._layers, rank, scale, Conditions(ranges))
+
+    def method(self) -> dict[str, Any]:
+        return {**super().method(), "told": "codec and quality"}
 
     def check_run(self, trainer: Trainer, data: DegradedDataModule) -> None:
         """Refuse codecs that no training image is degraded with."""

@@ -88,6 +88,7 @@ def _protocol(group: Group, base: Entry, variants: Sequence[Variant]) -> Terms:
         held_out = same and variant.first.held_out(group.data, group.images)
         where = f"{sum(record.images_per_class.values()):,} images of {record.data.name}/{record.data.split}"
         remarks = [f"{in_words(record.method['objective'])}, trained: {in_words(record.method['trainable'])}"]
+        remarks += [f"told the {told} of each view, as others are not"] if (told := record.method.get("told")) else []
         remarks += [f"tuned on {where}", f"seeds {seeds(variant.fits)}", f"control: {_control(variant)}"]
         remarks += ["tested on the images of that split that were held out"] if held_out else []
         remarks += ["TESTED ON THE SPLIT IT WAS TUNED ON"] if same and not held_out else []

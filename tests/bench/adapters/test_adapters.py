@@ -176,7 +176,7 @@ class TestFit:
         module, _, folder, clip = fitted
         record, file = folder.finetuning_record(), folder.path / "told.safetensors"
         assert record.label_free
-        assert record.method["trainable"]["name"] == "ConditionedLoRA"
+        assert (record.method["trainable"]["name"], record.method["told"]) == ("ConditionedLoRA", "codec and quality")
         assert "--model.adapter told.safetensors" in folder.card.read_text()
         found = {}
         for adapter in (None, str(file)):

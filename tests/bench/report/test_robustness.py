@@ -139,6 +139,16 @@ def test_a_missing_control_few_seeds_and_the_split_tuned_on_are_said(tmp_path):
     assert lay_out(shares).rows[0][1].details[-2:] == ("0.00, NO CONTROL", "seen")
 
 
+def test_a_method_that_is_told_what_a_view_is_is_said_to_be(tmp_path):
+    original(tmp_path)
+    choices = {"objective": {"name": "Consistency", "label_free": True}, "trainable": {"name": "ConditionedLoRA"}}
+    measured(tmp_path, fit(tmp_path, "told", method={**choices, "told": "codec and quality"}), VIEWS)
+    measured(tmp_path, fit(tmp_path, "other", method=choices), VIEWS)
+    protocol = terms(section_of(tmp_path))
+    assert "; told the codec and quality of each view, as others are not; tuned on" in protocol["told"]
+    assert "told" not in protocol["other"]
+
+
 def test_the_drop_is_split_by_a_specialist_and_its_control(tmp_path):
     original(tmp_path)
     measured(tmp_path, fit(tmp_path, "only", codecs={"jpeg-{}": (25, 25)}, clean=0.0), {**VIEWS, "jpeg-25": 140})
