@@ -32,10 +32,10 @@ from torch import Tensor
 from bench.attribution.explainer import for_gradients, full_float32
 from bench.attribution.integrated_gradients import cross_entropy, integrated_gradients
 from bench.attribution.quadrature import GaussLegendre
+from bench.classification import classify_views
 from bench.clip.encoders import load_encoder
 from bench.clip.preprocess import Preprocess
 from bench.clip.zero_shot import ZeroShotClassifier
-from bench.evaluation import classify_views
 from benchmarks.checkpoints import random_checkpoint
 from benchmarks.commands import QUIET, timed_run
 from benchmarks.device_runs import CLASSES, MODES, VIEWS, Plan, Thumbnails, mode, tested

@@ -6,8 +6,8 @@ import torch
 import torch.distributed
 from torch import Tensor
 
+from bench.classification import classify_views
 from bench.clip.zero_shot import ZeroShotClassifier
-from bench.evaluation import classify_views
 from bench.metrics import measure
 from bench.outcomes import Outcomes
 from bench.runs.gathering import gather_outcomes
@@ -33,7 +33,7 @@ class Validation:
     def update(
         self, embed: Callable[[str, Images], Tensor], classify: Callable[[Tensor], Tensor], batch: Batch
     ) -> None:
-        """Classify every view of a batch; see `bench.evaluation.classify_views`."""
+        """Classify every view of a batch; see `bench.classification.classify_views`."""
         self.parts.append(classify_views(batch, embed, classify, with_fidelity=False).on_host(list(batch.views)))
 
     def compute(self) -> Measures:
