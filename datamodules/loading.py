@@ -6,6 +6,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from multiprocessing import active_children
 from multiprocessing.process import BaseProcess
 from multiprocessing.sharedctypes import RawArray
@@ -176,11 +177,12 @@ class _Watch(Iterator[Any]):
         """Batches cut so that all processes are at the first one, and none is for long at one while others are idle."""
         for batch in batches:
             seconds = self.progress.seconds()
-            parts = self.loader.num_workers if seconds is None else math.ceil(len(batch) * seconds / _PIECE)
-            parts = min(max(1, parts), len(batch))
+            images = [place for place, position in enumerate(batch) if position != PADDING]
+            parts = self.loader.num_workers if seconds is None else math.ceil(len(images) * seconds / _PIECE)
+            parts = max(1, min(parts, len(images)))
             self.cuts.append(parts)
-            for part in range(parts):
-                yield batch[part * len(batch) // parts : (part + 1) * len(batch) // parts]
+            ends = [*(images[part * len(images) // parts] for part in range(1, parts)), len(batch)]
+            yield from (batch[start:end] for start, end in pairwise([0, *ends]))
 
     def _start(self) -> None:
         loader = self.loader

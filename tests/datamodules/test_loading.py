@@ -13,6 +13,7 @@ from datamodules.base import DegradedDataModule
 from datamodules.errors import UserError
 from datamodules.sources import ArraySource
 from datamodules.training import TrainingViews
+from datamodules.views import PADDING
 
 pytestmark = [
     pytest.mark.timeout(120),  # what is tested is that nothing hangs
@@ -143,6 +144,16 @@ def test_batches_that_several_processes_make_together_are_the_same(seconds, monk
     assert indices == [index for index in range(20) if index != 7]
     assert [len(batch) for batch in batches] == [7, 8, 4]
     assert_equal(batches[1:], read(opened(batch_size=8, num_workers=0))[1][1:])
+
+
+@pytest.mark.parametrize(
+    ("count", "pieces"), [(6, [[0, 1, 2], [3, 4, 5]]), (1, [[0]])], ids=["several", "fewer than processes"]
+)
+def test_processes_share_the_images_of_a_first_batch_however_much_of_it_is_padding(count, pieces):
+    loader = opened(count=count, batch_size=16).test_dataloader()
+    (cut,) = ([*loading._Watch._pieces(iter(loader), [batch])] for batch in loader.batch_sampler)
+    assert [position for piece in cut for position in piece] == [*next(iter(loader.batch_sampler))]
+    assert [[position for position in piece if position != PADDING] for piece in cut] == pieces
 
 
 class TestSharedMemory:
