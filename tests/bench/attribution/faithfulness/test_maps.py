@@ -31,6 +31,7 @@ class Toy(nn.Module):
         self.loss, self.preprocess = loss, Preprocess(16, (0.0,) * 3, (1.0,) * 3)
         self.model = nn.Module()
         self.model.visual = nn.Identity()
+        self.adapter = None
 
     def pixels(self, images):
         return self.preprocess.pixels(images)
