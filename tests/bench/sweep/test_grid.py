@@ -130,6 +130,16 @@ class TestDifferences:
     def test_a_saved_configuration_with_all_defaults_is_no_different(self, differences):
         assert differences(lambda saved: None) == []
 
+    @pytest.mark.parametrize(
+        ("name", "found"),
+        [("bench.finetuning.Augment", []), ("Augment", []), ("bench.finetuning.Consistency", ["model.objective"])],
+    )
+    def test_a_class_is_the_object_that_a_run_made_of_it(self, differences, name, found):
+        def change(saved):
+            saved["model"]["init_args"]["objective"] = {"class_path": "bench.finetuning.Augment"}
+
+        assert differences(change, {"model.objective": name}) == found
+
     def test_how_a_run_is_run_makes_no_difference(self, differences):
         def change(saved):
             saved["trainer"]["devices"] = 8
