@@ -19,7 +19,7 @@ from bench.clip.weights import shortened
 from bench.runs.provenance import Companion
 
 MOST_RANK = 64
-_FILE = CompanionFile("adapter", "adapter", "bench.ConditionedTuning")
+_FILE = CompanionFile("adapter", "adapter")
 _TUNED_FROM = "tuned_from"
 _MOST_CODECS = 16
 _MOST_QUALITY = 10**6

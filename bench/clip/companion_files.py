@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from bench.clip.weights import one_line, shortened
+from bench.runs.provenance import COMPANION_MAKERS
 from datamodules.errors import UserError
 from datamodules.files import open_regular
 
@@ -42,12 +43,10 @@ class CompanionFile:
     Attributes:
         name: Of what it holds: the key of its description, and the option of a test that takes it.
         part: What it holds, in a word for messages.
-        maker: Which fits export it.
     """
 
     name: str
     part: str
-    maker: str
 
     def read(self, path: Path) -> Content:
         """Read a file.
@@ -122,8 +121,9 @@ class CompanionFile:
         Raises:
             UserError: Always.
         """
+        maker = COMPANION_MAKERS[self.name]
         raise UserError(
-            f"{self.name} file {path} {what}: give the .safetensors file that a fit of {self.maker} exported",
+            f"{self.name} file {path} {what}: give the .safetensors file that a fit of {maker} exported",
             option=f"model.{self.name}",
         )
 

@@ -11,7 +11,7 @@ from bench.clip.companion_files import CompanionFile
 from bench.restoration.network import Restoration, Shape
 from datamodules.errors import UserError
 
-_FILE = CompanionFile("restoration", "network", "bench.RestorationTuning")
+_FILE = CompanionFile("restoration", "network")
 
 
 def metadata(shape: Shape, trained_with: Mapping[str, Any]) -> dict[str, str]:

@@ -17,7 +17,10 @@ _LONGEST_NAME = 255  # as in file systems
 
 _JOINED = {"restoration": "behind", "adapter": "with"}
 
-COMPANION_HASHES: Mapping[str, str] = {kind: f"{kind}_sha256" for kind in _JOINED}
+COMPANION_MAKERS: Mapping[str, str] = {"restoration": "bench.RestorationTuning", "adapter": "bench.ConditionedTuning"}
+"""Which fits export what an encoder is measured with, by its kind, which is the option of a test that takes it."""
+
+COMPANION_HASHES: Mapping[str, str] = {kind: f"{kind}_sha256" for kind in COMPANION_MAKERS}
 """Keys of records: of the hash of what an encoder was measured with, by that of its name."""
 
 

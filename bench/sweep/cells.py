@@ -134,8 +134,8 @@ class Cell:
         folder, count = RunFolder(self.folder), len(self.weights)
         if self.command == "test":
             model = folder.record().model
-            companion = model.companion
-            return (model.weights_sha256 if companion is None else companion.sha256,)
+            beside = None if model.companion is None else model.companion.sha256
+            return (model.weights_sha256 if self._taken_as == PRETRAINED else beside,)
         return (*folder.finetuning_record().members, *[None] * count)[:count]
 
 
@@ -214,6 +214,15 @@ def callback_arguments(config: Mapping[str, Any], name: str) -> dict[str, Any] |
     return None
 
 
+def names_class(name: Any, whole: Any) -> bool:
+    """Whether a text names a class, with all its modules or without some, that is called so as a whole.
+
+    >>> names_class("Augment", "bench.finetuning.Augment"), names_class("ment", "bench.finetuning.Augment")
+    (True, False)
+    """
+    return isinstance(name, str) and bool(name) and f".{whole}".endswith(f".{name}")
+
+
 @cache
 def _read(file: Path, _written: int) -> dict[str, Any]:
     """A configuration; those of a sweep share few, and reading one takes as long as all else about a cell."""
@@ -243,13 +252,12 @@ def _differences(expected: Any, found: Any, name: str) -> list[str]:
     if isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
         pairs = zip(expected, found, strict=True)
         return [difference for one, other in pairs for difference in _differences(one, other, name)]
-    same = expected == found or _is_number(expected, found) or _is_class(expected, found)
+    same = (
+        expected == found
+        or _is_number(expected, found)
+        or (isinstance(found, dict) and names_class(expected, found.get("class_path")))
+    )
     return [] if same else [name.replace(".init_args", "")]
-
-
-def _is_class(name: Any, found: Any) -> bool:
-    """Whether a text names a class, whole or without its modules, that a run has made an object of."""
-    return isinstance(name, str) and isinstance(found, dict) and f".{found.get('class_path')}".endswith(f".{name}")
 
 
 def _is_number(text: Any, number: Any) -> bool:

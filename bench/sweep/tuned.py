@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.finetuning.interpolation import BEST
+from bench.runs.provenance import COMPANION_MAKERS
 from bench.sweep.axes import AxisValue, agrees, entry_of_labels, label_of, labels_by_axis, short
-from bench.sweep.cells import PRETRAINED, Cell, TunedWeights, callback_arguments
+from bench.sweep.cells import PRETRAINED, Cell, TunedWeights, callback_arguments, names_class
 from datamodules.errors import UserError
 
 SHARE = "share"
@@ -20,7 +21,6 @@ ORIGINAL = "original"
 _STEP, _SHARES, _OVER = "weights_of", "shares", "over"
 _MODEL = ("encoder", "pretrained", "activation")
 _MEAN = "mean"
-_BESIDE_THE_ENCODER = {"RestorationTuning": "model.restoration", "ConditionedTuning": "model.adapter"}
 _FEWEST = 2  # weights that have a mean
 
 
@@ -114,8 +114,9 @@ class Found:
 
     def _tested_as(self, fit: Cell) -> str:
         model = self._configs[fit.name].get("model")
-        name = str(model.get("class_path")).rpartition(".")[2] if isinstance(model, dict) else ""
-        return _BESIDE_THE_ENCODER.get(name, PRETRAINED)
+        name = model.get("class_path") if isinstance(model, dict) else None
+        kinds = (kind for kind, maker in COMPANION_MAKERS.items() if names_class(name, maker))
+        return next((f"model.{kind}" for kind in kinds), PRETRAINED)
 
     def _originals(self) -> Iterator[AxisValue]:
         different = list({str(model): model for model in self._models.values()}.values())

@@ -177,6 +177,7 @@ def complete(cell, attempt=0):
         if weights:
             beside = weights[0].tested_as == "model.restoration"
             model |= {"restoration": "tuned.safetensors"} if beside else {}
+            model |= {"restoration": cell.options["model.restoration"]} if "model.restoration" in cell.options else {}
             model["restoration_sha256" if beside else "weights_sha256"] = weights[0].export.sha256
         made = run_record(nested({"original": 3, "jpeg-75": 2}, 4), model=model)
         replace(made, run=RunInfo("test", seconds=2.0)).write(cell.folder)
@@ -300,6 +301,13 @@ def test_what_a_fit_of_a_front_end_leaves_is_tested_in_front_of_the_encoder(step
         )
     ]
     assert names[4:] == ["means/mean/whole"]
+
+
+def test_tuned_weights_may_be_tested_behind_a_filter(two, sweep):
+    cells = two({"tests.model.restoration": "deblock-25"})
+    sweep(cells)
+    assert sweep(cells)[1] == []
+    assert not sweep(cells)[0].failed
 
 
 def test_a_sweep_whose_folder_was_moved_is_still_done(two, sweep):
