@@ -151,7 +151,9 @@ def test_batches_that_several_processes_make_together_are_the_same(seconds, monk
 )
 def test_processes_share_the_images_of_a_first_batch_however_much_of_it_is_padding(count, pieces):
     loader = opened(count=count, batch_size=16).test_dataloader()
-    (cut,) = ([*loading._Watch._pieces(iter(loader), [batch])] for batch in loader.batch_sampler)
+    watch = iter(loader)
+    watch.progress = loading._Progress(loader.num_workers)  # of the processes, which may have begun, none has finished
+    (cut,) = ([*watch._pieces([batch])] for batch in loader.batch_sampler)
     assert [position for piece in cut for position in piece] == [*next(iter(loader.batch_sampler))]
     assert [[position for position in piece if position != PADDING] for piece in cut] == pieces
 
