@@ -15,6 +15,7 @@ from bench.report.sections import (
     drop,
     encoders,
     frequencies,
+    front_ends,
     overview,
     precision,
     references,
@@ -23,7 +24,10 @@ from bench.report.sections import (
     sources,
 )
 
-SECTIONS = (precision, audit, sizes, drop, robustness, attribution_change, classes, encoders, attributions, frequencies)
+SECTIONS = (
+    *(precision, audit, sizes, drop, robustness, front_ends, attribution_change),
+    *(classes, encoders, attributions, frequencies),
+)
 """Those about a group of runs over the same images, in order."""
 
 

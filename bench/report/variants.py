@@ -144,7 +144,7 @@ def variants_of(group: Group, base: Entry, fits: Mapping[str, Tuned]) -> list[Va
     """
     tested = [(fits[digest], entry) for entry in group.entries if (digest := sha256(entry)) in fits]
     tested = [(fit, entry) for fit, entry in tested if original_of(fit, entry) == sha256(base)]
-    sums = _resample([base, *(entry for _, entry in tested)])
+    sums = resampled([base, *(entry for _, entry in tested)])
     budgets: dict[str, dict[int, Entry]] = {}
     members: dict[str, dict[int, tuple[Tuned, Entry]]] = {}
     for fit, entry in sorted(tested, key=lambda one: one[0].record.seed):
@@ -209,7 +209,7 @@ def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
         yield name, str(value)
 
 
-def _resample(entries: Sequence[Entry]) -> dict[tuple[str, str], Floats]:
+def resampled(entries: Sequence[Entry]) -> dict[tuple[str, str], Floats]:
     """Right images, of all and of bootstrap samples, [1 + R], by the entry's label and view; paired throughout."""
     columns: dict[tuple[str, str], Floats] = {}
     prints = set()
