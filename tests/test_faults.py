@@ -233,7 +233,7 @@ class TestDisk:
                 run(FLUSHING)
         [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
         assert "No space left on device" in line
-        assert "the same command goes on where it stopped" in line
+        assert "give the same command again, which keeps what is finished" in line
         assert not list(tmp_path.rglob("results.json"))
         run(FLUSHING)
         assert (tmp_path / "runs/demo/version_0/results.json").exists()

@@ -63,7 +63,7 @@ def mistakes_in_one_line(*, resumes: bool = True) -> Iterator[None]:
     """Whatever the user can mend ends in one line and status 2; everything else is raised as it is.
 
     Args:
-        resumes: Whether the command, given again, goes on where the disk stopped it.
+        resumes: Whether the command, given again, does not do again what it had finished when the disk stopped it.
     """
     try:
         with _disk_trouble_of_threads():
@@ -82,8 +82,8 @@ def mistakes_in_one_line(*, resumes: bool = True) -> Iterator[None]:
             fail("a value is nested too deeply: write it with fewer levels")
         if _is_disk_trouble(error):
             where = f"{str(error.filename)!r}: " if error.filename else ""
-            mend = "the same command goes on where it stopped" if resumes else "give the same command again"
-            fail(f"{where}{error.strerror}; once that is mended, {mend}")
+            kept = ", which keeps what is finished" if resumes else ""
+            fail(f"{where}{error.strerror}; once that is mended, give the same command again{kept}")
         raise
 
 

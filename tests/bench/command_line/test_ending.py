@@ -101,7 +101,8 @@ def run_in_a_thread(work):
 
 
 @pytest.mark.parametrize(
-    ("resumes", "mend"), [(True, "the same command goes on where it stopped"), (False, "give the same command again")]
+    ("resumes", "mend"),
+    [(True, "give the same command again, which keeps what is finished"), (False, "give the same command again")],
 )
 def test_trouble_that_a_thread_has_with_the_disk_is_one_line(capsys, resumes, mend):
     def write():
