@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 from safetensors.torch import load_file
+from torch import Tensor
 
 from bench.runs.finetuning_record import FINETUNING, FineTuningRecord
 from benchmarks.commands import QUIET, timed_run
@@ -32,7 +33,7 @@ def main() -> None:
     print(f"{machine()}; {arguments.images} images, {arguments.epochs} epochs, {_IMAGES_PER_STEP} images per step")
     start = load_file(_BEFORE)
     with tempfile.TemporaryDirectory() as place:
-        weights = {}
+        weights: dict[str, dict[str, Tensor]] = {}
         for name, (ranks, seed) in _FITS.items():
             folder = Path(place, name)
             command = ["fit", "--config", _CONFIG, *QUIET, "--trainer.accelerator", "cpu"]

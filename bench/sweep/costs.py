@@ -25,6 +25,9 @@ _IMAGES = {
     ("datamodules.Synthetic", "train"): 12_000,
     ("datamodules.Synthetic", "test"): 2_000,
 }
+_GRADIENT = 3  # passes: a backward pass takes twice what a forward pass does
+_WITH_GRADIENTS = ("bench.RobustFineTuning", "bench.ConditionedTuning")  # all of the image tower's, one view per image
+_HELD_OUT = 10  # every n-th image, by default
 
 
 @dataclass(frozen=True)
@@ -48,28 +51,27 @@ class CellCost:
 
     Attributes:
         images: Number of source images; None where only the data can tell.
-        views: Number of views of each.
+        passes: Of the image tower over each: one for a view that is tested, three for one that is fitted to.
         encoder: Of its encoder.
     """
 
     images: int | None
-    views: int
+    passes: int
     encoder: EncoderCost
 
     @property
     def flops(self) -> int | None:
-        """Floating-point operations of the image tower for all views of all images."""
-        return None if self.images is None else self.images * self.views * self.encoder.flops
+        """Floating-point operations of all passes over all images."""
+        return None if self.images is None else self.images * self.passes * self.encoder.flops
 
 
 def cell_cost(cell: Cell) -> CellCost:
     """Estimate one cell.
 
     Raises:
-        UserError: Its configuration names no encoder or no views that there are, or it is no test.
+        UserError: Its configuration names no encoder or no views that there are, or it is a fit in closed form or of
+            something else than the image tower.
     """
-    if cell.command != "test":
-        raise UserError(f"a {cell.command}")
     config = cell.expected()
     model, data = (_arguments(config.get(part)) for part in ("model", "data"))
     encoder, pretrained = model.get("encoder", "ViT-B/32"), model.get("pretrained", "openai")
@@ -82,7 +84,10 @@ def cell_cost(cell: Cell) -> CellCost:
     tables = data.get("tables", ())
     for file in [tables] if isinstance(tables, str) else _listed(tables):
         load_tables(str(file))
-    return CellCost(_images(config, data), len(parse_all(degradations)), encoder_cost(encoder, pretrained))
+    views = parse_all(degradations)
+    if cell.command == "fit":
+        return CellCost(_fitted(config, data), _GRADIENT * _epochs(config), encoder_cost(encoder, pretrained))
+    return CellCost(_images(config, data, data.get("split", "test")), len(views), encoder_cost(encoder, pretrained))
 
 
 @cache
@@ -111,7 +116,7 @@ def dry_run(cells: Sequence[Cell], tflops: float, devices: int = 1) -> str:
     """
     from bench.runs.table import align
 
-    rows = [["cell", "images", "views", "GFLOP/image", "PFLOP", "hours"]]
+    rows = [["cell", "images", "passes", "GFLOP/image", "PFLOP", "hours"]]
     total, unknown, downloads = 0, 0, {}
     for cell in cells:
         try:
@@ -128,7 +133,7 @@ def dry_run(cells: Sequence[Cell], tflops: float, devices: int = 1) -> str:
             [
                 cell.name,
                 "?" if cost.images is None else f"{cost.images:,}",
-                str(cost.views),
+                str(cost.passes),
                 f"{cost.encoder.flops / 1e9:.1f}",
                 "?" if cost.flops is None else f"{cost.flops / 1e15:.3f}",
                 "?" if cost.flops is None else f"{_hours(cost.flops, tflops, devices):.3f}",
@@ -138,11 +143,11 @@ def dry_run(cells: Sequence[Cell], tflops: float, devices: int = 1) -> str:
         align(rows),
         "",
         *_steps(cells),
-        f"{len(cells)} cell{'s' * (len(cells) != 1)}: images x views x GFLOP/image = {total / 1e15:.3f} PFLOP, "
+        f"{len(cells)} cell{'s' * (len(cells) != 1)}: images x passes x GFLOP/image = {total / 1e15:.3f} PFLOP, "
         f"{_hours(total, tflops, devices):.1f} hours at {tflops:g} TFLOP/s (--tflops) on {devices} "
         f"device{'s' * (devices != 1)} (--devices)" + (f", without {unknown} that cannot be told" if unknown else ""),
         f"{len(downloads)} downloads of weights, {2 * sum(downloads.values()) / 1e9:.1f} GB in float16",
-        "This counts the image towers alone: neither start-up, nor decoding, nor making the views.",
+        "This counts the image towers alone, and of fits gradients: neither start-up, nor decoding, nor making views.",
     ]
     return "\n".join(lines)
 
@@ -177,17 +182,40 @@ def _listed(value: Any) -> Sequence[Any]:
     return value if isinstance(value, list | tuple) else [None]
 
 
-def _images(config: dict[str, Any], data: dict[str, Any]) -> int | None:
+def _fitted(config: dict[str, Any], data: dict[str, Any]) -> int | None:
+    """Images of the train split that are not held out."""
+    if (kind := _class(config, "model")) not in _WITH_GRADIENTS:
+        raise UserError(f"a fit of {kind}")
+    images, every = _images(config, data, "train"), data.get("validation_every", _HELD_OUT)
+    _require_whole("data.validation_every", every)
+    return None if images is None else images - -(-images // every)
+
+
+def _epochs(config: dict[str, Any]) -> int:
+    trainer = config.get("trainer")
+    epochs = trainer.get("max_epochs") if isinstance(trainer, dict) else None
+    _require_whole("trainer.max_epochs", epochs)
+    return int(epochs or 0)
+
+
+def _require_whole(option: str, number: Any) -> None:
+    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+        raise UserError(f"--{option} is {number!r}: give a whole number of at least 1")
+
+
+def _class(config: dict[str, Any], part: str) -> str:
+    described = config.get(part)
+    return str(described.get("class_path")) if isinstance(described, dict) else ""
+
+
+def _images(config: dict[str, Any], data: dict[str, Any], split: Any) -> int | None:
     limit, every, indices = data.get("limit"), data.get("every", 1), data.get("indices")
     for name, number in [("limit", limit), ("every", every)]:
-        if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
-            raise UserError(f"--data.{name} is {number!r}: give a whole number of at least 1")
+        if number is not None:
+            _require_whole(f"data.{name}", number)
     if indices:
         return min(len(_listed(indices)), limit or len(_listed(indices)))
-    part = config.get("data")
-    images = _IMAGES.get(
-        (str(part.get("class_path")) if isinstance(part, dict) else "", str(data.get("split", "test")))
-    )
+    images = _IMAGES.get((_class(config, "data"), str(split)))
     if images is None:
         return None
     return min(-(-images // (every or 1)), limit or images)

@@ -36,11 +36,11 @@ def test_papers_sweep_is_36_cells_and_9_downloads(repository, monkeypatch):
     assert len(cells) == 36
     costs = [cell_cost(cell) for cell in cells]
     assert sum(cost.images for cost in costs) == 9 * (10_000 + 50_000 + 5_000 + 8_000)
-    assert {cost.views for cost in costs} == {4}
+    assert {cost.passes for cost in costs} == {4}
     text = dry_run(cells, 10)
     flops = sum(cost.images * 4 * cost.encoder.flops for cost in costs)
     assert (
-        f"36 cells: images x views x GFLOP/image = {flops / 1e15:.3f} PFLOP, {flops / 10e12 / 3600:.1f} hours" in text
+        f"36 cells: images x passes x GFLOP/image = {flops / 1e15:.3f} PFLOP, {flops / 10e12 / 3600:.1f} hours" in text
     )
     assert f"{flops / 80e12 / 3600:.1f} hours at 10 TFLOP/s (--tflops) on 8 devices" in dry_run(cells, 10, devices=8)
     assert "9 downloads of weights" in text
@@ -76,3 +76,17 @@ def test_a_cell_that_cannot_be_told_is_listed(repository, tmp_path):
     text = dry_run(read_sweep(file, None, {}), 10)
     assert "unknown encoder 'RN51'" in text
     assert "without 1 that cannot be told" in text
+
+
+def test_a_fit_costs_three_forward_passes_of_each_image_that_is_not_held_out(repository, monkeypatch):
+    monkeypatch.chdir(repository)
+    cells = read_sweep(repository / "configs/robustness_study_small.yaml", None, {})
+    fits = [cell for cell in cells if cell.name.startswith(("fits/seed-0/long", "fits/seed-0/augment"))]
+    costs = {cell.name: cell_cost(cell) for cell in fits}
+    assert {name: (cost.images, cost.passes) for name, cost in costs.items()} == {
+        "fits/seed-0/long/tuned": (45_000, 3 * 6),
+        "fits/seed-0/augment/tuned": (9_000, 3 * 4),
+        "fits/seed-0/augment/control": (9_000, 3 * 4),
+    }
+    text = dry_run([cell for cell in cells if cell.labels.get("method") == "linear"], 10)
+    assert "? (a fit of bench.LinearCorrection)" in text
