@@ -25,11 +25,11 @@ METHODS = {
 }
 SPECIALISTS = {
     "robustness_study": ["only-jpeg-25", "only-jpeg-10", "only-jpeg-25-twice"],
-    "robustness_study_small": ["only-jpeg-25", "only-jpeg-25-twice"],
+    "robustness_study_small": ["only-jpeg-25", "only-jpeg-25-long"],
 }
 BETWEEN = {
     "robustness_study": (["augment", "both"], "share-0.5"),
-    "robustness_study_small": (["long", "augment", "both"], "share-0.75"),
+    "robustness_study_small": (["long", "augment"], "share-0.75"),
 }
 QUICK = [
     *("--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false", "--data.num_workers", "0"),
