@@ -47,7 +47,19 @@ def gaps(name: str, frame: pd.DataFrame, variants: Sequence[Variant]) -> list[Bl
     )
     title = "How much of that is reached"
     scale = Table(f"{name}-reached", title, reached, (Column("tuned"), column), across="view", note=note)
-    return [split, scale] if len(reached) else [split]
+    return [split, *_outdone(reached, best), scale] if len(reached) else [split]
+
+
+def _outdone(reached: pd.DataFrame, best: pd.Series) -> list[Block]:
+    """Where a specialist bounds nothing, since a model that was not tuned on that view alone gains more."""
+    leading = reached.sort_values("net_points").drop_duplicates("view", keep="last").sort_values("view")
+    sentences = [
+        f"At {row.view}, {row.tuned} gained {row.net_points:.2f} points here, the best model tuned on that view alone "
+        f"{best[row.view]:.2f}: the least that was left is not that model's information gap, but {row.left_points:.2f}."
+        for row in leading.itertuples()
+        if row.net_points > best[row.view]
+    ]
+    return [" ".join(sentences)] if sentences else []
 
 
 def price(name: str, variants: Sequence[Variant]) -> list[Block]:

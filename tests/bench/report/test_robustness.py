@@ -168,6 +168,19 @@ def test_methods_are_placed_between_nothing_and_the_specialist(tmp_path):
     # 131 - 104 = 27 of 36
     assert [cell.text for cell in row] == ["augment", "+13.50"]
     assert row[1].details[-1] == "75% of the specialist's"
+    assert not any("information gap" in block for block in section_of(tmp_path).blocks if isinstance(block, str))
+
+
+def test_a_specialist_that_another_model_outdoes_bounds_nothing(tmp_path):
+    original(tmp_path)
+    measured(tmp_path, fit(tmp_path, "only", codecs={"jpeg-{}": (25, 25)}, clean=0.0), {**VIEWS, "jpeg-25": 110})
+    measured(tmp_path, fit(tmp_path, "control", clean=1.0), {**VIEWS, "jpeg-25": 104})
+    measured(tmp_path, fit(tmp_path), {**VIEWS, "jpeg-25": 131})
+    [said] = [block for block in section_of(tmp_path).blocks if isinstance(block, str)]
+    assert said == (
+        "At jpeg-25, augment gained 13.50 points here, the best model tuned on that view alone 3.00: the least that "
+        "was left is not that model's information gap, but 16.50."
+    )
 
 
 def test_the_price_of_a_fit_is_the_mean_over_its_seeds(tmp_path):
