@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -258,6 +258,21 @@ class FinishedRun:
         from bench.runs.images import read_correctness
 
         return read_correctness(self)
+
+    @property
+    def milliseconds(self) -> float | None:
+        """Of the whole run, from its start to its results, per image and view.
+
+        None where its record does not say it, or it was not made in one go.
+        """
+        seconds, taken_up = self.record.run.seconds, self.record.run.images_taken_up
+        return 1000 * seconds / (self.record.images * len(self.record.views)) if seconds and not taken_up else None
+
+
+def mean_milliseconds(runs: Iterable[FinishedRun]) -> float | None:
+    """Mean of what runs take per image and view, over those that say it; None where none does."""
+    times = [run.milliseconds for run in runs if run.milliseconds is not None]
+    return sum(times) / len(times) if times else None
 
 
 def load_run(path: Path | str) -> FinishedRun:

@@ -9,7 +9,7 @@ from bench.report.document import Block, Chapter, Section
 from bench.report.groups import Entry, Group, data_and_split, model_name, subject
 from bench.report.tables import Column, Table
 from bench.runs.adaptation import AdaptationRecord
-from bench.runs.folder import FinishedRun
+from bench.runs.folder import FinishedRun, mean_milliseconds
 from bench.statistics.paired import drop_interval
 from datamodules.degradations import ORIGINAL
 
@@ -139,7 +139,7 @@ def _precision(run: FinishedRun, view: str) -> float:
 
 
 def _price(label: str, runs: Sequence[FinishedRun], plain: Entry | None) -> dict[str, object]:
-    adapted, ordinary = _milliseconds(runs), _milliseconds([] if plain is None else plain.all_runs)
+    adapted, ordinary = mean_milliseconds(runs), mean_milliseconds([] if plain is None else plain.all_runs)
     return {
         "adapted": label,
         "trained": _adaptation(runs[0]).trained_parameters,
@@ -147,16 +147,6 @@ def _price(label: str, runs: Sequence[FinishedRun], plain: Entry | None) -> dict
         "ordinary_ms": ordinary,
         "times": adapted / ordinary if adapted and ordinary else None,
     }
-
-
-def _milliseconds(runs: Sequence[FinishedRun]) -> float | None:
-    """Of a whole run per image and view; None where a run does not say it, or was not made in one go."""
-    times = [
-        1000 * run.record.run.seconds / (run.record.images * len(run.record.views))
-        for run in runs
-        if run.record.run.seconds and not run.record.run.images_taken_up
-    ]
-    return float(np.mean(times)) if times else None
 
 
 def _price_table(prices: Sequence[Mapping[str, object]]) -> Table:

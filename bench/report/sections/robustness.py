@@ -63,7 +63,7 @@ def _blocks(name: str, group: Group, base: Entry, variants: Sequence[Variant]) -
         draw = partial(_draw_shares, frame[~frame["is_control"]], group.degraded)
         blocks.append(Plot(f"{name}-shares", title, draw, f"Bars: 95% intervals, pointwise. {note}"))
     blocks += gaps(name, frame, tuned)
-    blocks += price(name, tuned)
+    blocks += price(name, base, tuned)
     blocks += _forgetting(name, group, base, variants)
     if whole := [variant for variant in tuned if variant.first.alpha == 1]:
         note = (

@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 
 from bench.report.document import Block
+from bench.report.groups import Entry
 from bench.report.tables import Column, Table
 from bench.report.variants import Variant
+from bench.runs.folder import mean_milliseconds
 
 
 def gaps(name: str, frame: pd.DataFrame, variants: Sequence[Variant]) -> list[Block]:
@@ -62,14 +64,16 @@ def _outdone(reached: pd.DataFrame, best: pd.Series) -> list[Block]:
     return [" ".join(sentences)] if sentences else []
 
 
-def price(name: str, variants: Sequence[Variant]) -> list[Block]:
-    """What a fit takes; of means over seeds, nothing is known but their members' prices."""
+def price(name: str, base: Entry, variants: Sequence[Variant]) -> list[Block]:
+    """What a fit takes, and a test of what it left; of means over seeds, only the latter is their own."""
     rows = []
+    before = mean_milliseconds(base.all_runs)
     for variant in variants:
         records = [fit.record for fit in variant.fits.values()]
         minutes = [record.run.seconds / 60 for record in records if record.run.seconds is not None]
         first = records[0]
         if variant.first.alpha == 1 and not first.members:
+            after = mean_milliseconds(run for entry in variant.entries.values() for run in entry.all_runs)
             rows.append(
                 {
                     "tuned": variant.title,
@@ -78,15 +82,19 @@ def price(name: str, variants: Sequence[Variant]) -> list[Block]:
                     "epochs": first.training.epochs,
                     "minutes": float(np.mean(minutes)) if minutes else None,
                     "where": f"{first.run.processes or 1} x {first.run.device}" if first.run.device else "",
+                    "test_ms": after,
+                    "times": after / before if after and before else None,
                 }
             )
     columns = (
         *(Column("tuned"), Column("trained", "trained numbers", ",.0f"), Column("images", form=",.0f")),
         *(Column("epochs", form=",.0f"), Column("minutes", "minutes per fit", ".1f")),
         Column("where", "processes x device"),
+        Column("test_ms", "test, ms per image and view", ".2f", details=("{times:.2f} times the original's",)),
     )
     note = (
         "Minutes of one fit, from its start to its files, mean over seeds, under whatever load the machine had; a fit "
-        "that was interrupted counts from where it went on."
+        "that was interrupted counts from where it went on. A test's milliseconds are those of the whole run in this "
+        "report, views and all; what lies before or beside the encoder takes time at every image."
     )
     return [Table(f"{name}-price", "What a fit takes", pd.DataFrame(rows), columns, note=note)] if rows else []

@@ -56,11 +56,11 @@ def fit(folder, name="augment", *, seed=0, clean=0.2, codecs=None, alpha=1.0, la
     return digest
 
 
-def measured(folder, digest, counts, **options):
+def measured(folder, digest, counts, *, seconds=None, **options):
     """A test run of an encoder; its first images are right."""
     predictions = made_up.nested(counts, IMAGES)
     model = {"weights_sha256": digest, "pretrained": f"{digest}.safetensors"}
-    record = made_up.run_record(predictions, model=model, **options)
+    record = replace(made_up.run_record(predictions, model=model, **options), run=RunInfo("test", seconds=seconds))
     return made_up.write_run(folder / f"test-{digest}-{options.get('data', '')}", record, predictions)
 
 
@@ -183,14 +183,18 @@ def test_a_specialist_that_another_model_outdoes_bounds_nothing(tmp_path):
     )
 
 
-def test_the_price_of_a_fit_is_the_mean_over_its_seeds(tmp_path):
-    original(tmp_path)
+def test_the_price_of_a_fit_and_of_its_test_is_the_mean_over_its_seeds(tmp_path):
+    original(tmp_path, seconds=0.6)  # 200 images of 3 views: 1 ms each
     for seed, seconds in ((0, 60.0), (1, 120.0)):
         run = RunInfo("fit", processes=2, device="cpu", seconds=seconds)
-        measured(tmp_path, fit(tmp_path, seed=seed, run=run), VIEWS)
+        measured(tmp_path, fit(tmp_path, seed=seed, run=run), VIEWS, seconds=1.2 + 1.2 * seed)
     measured(tmp_path, fit(tmp_path, "old", epochs=4), VIEWS)  # a record that does not say it
-    found = texts(tables(section_of(tmp_path))["robustness-price"])
-    assert found == [("augment", "–", "900", "3", "1.5", "2 x cpu"), ("old", "–", "900", "4", "–", "")]
+    price = tables(section_of(tmp_path))["robustness-price"]
+    assert texts(price) == [
+        ("augment", "–", "900", "3", "1.5", "2 x cpu", "3.00"),
+        ("old", "–", "900", "4", "–", "", "–"),
+    ]
+    assert [row[-1].details for row in lay_out(price).rows] == [("3.00 times the original's",), ()]
 
 
 def test_forgetting_is_told_by_class_and_by_data_set(tmp_path):
