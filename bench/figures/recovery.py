@@ -14,10 +14,14 @@ if TYPE_CHECKING:
 MOST_VIEWS = 24
 _BARS = 0.8  # of the distance between two views
 _LEVEL_NAMES = 4
+_LOWEST = -1.0  # that is drawn: as much lost again as had been; a small drop makes shares of any size
+_ON_WHITE = {"facecolor": "white", "linewidth": 0, "pad": 0.5}
 
 
 def recovered_shares(shares: Mapping[str, Mapping[str, Measured]], views: Sequence[str]) -> "Figure":
     """The share of the drop that is recovered, a bar per encoder in each view, with its interval.
+
+    Bars that end below -1 are cut there, and their value is written at the cut.
 
     Args:
         shares: By encoder and view, those that are known; the first `MOST_COLOURS` encoders are drawn.
@@ -37,6 +41,11 @@ def recovered_shares(shares: Mapping[str, Mapping[str, Measured]], views: Sequen
         axes.vlines(
             x, [share.low for _, share in known], [share.high for _, share in known], color="black", linewidth=1
         )
+        for at, value in zip(x, values, strict=True):
+            if value < _LOWEST:
+                said = f"\N{MINUS SIGN}{-value:.1f}"
+                axes.text(at, _LOWEST, said, rotation=90, size="x-small", ha="center", va="bottom", bbox=_ON_WHITE)
+    axes.set_ylim(bottom=max(_LOWEST, axes.get_ylim()[0]))
     axes.axhline(0, color="0.3", linewidth=0.8)
     axes.set_xlim(-0.5, len(seen) - 0.5)
     axes.set_xticks(range(len(seen)), [plain(view) for view in seen], rotation=30 if len(seen) > _LEVEL_NAMES else 0)

@@ -18,6 +18,7 @@ from datamodules.degradations import ORIGINAL, quality_of
 
 _OF_THE_CODECS = ("codecs", "law", "clean", "curriculum")
 _HOLE = "{}"
+_TELLING = ("method", "training", "data")  # parts of a recipe, in the order in which titles are told apart by them
 
 
 @dataclass(frozen=True)
@@ -185,26 +186,34 @@ def original_of(fit: Tuned, entry: Entry) -> str:
 
 
 def _titles(fits: Sequence[Tuned]) -> list[str]:
-    """A title for each, with what tells it from others of the same one."""
+    """A title for each, with as many settings as tell it from others of the same one."""
     titles = [fit.title for fit in fits]
     for title, times in Counter(titles).items():
         same = [place for place, other in enumerate(titles) if other == title] if times > 1 else []
-        settings = [dict(_leaves({key: fits[place].recipe[key] for key in ("method", "training")})) for place in same]
-        keys = [key for key in (settings or [{}])[0] if len({one.get(key) for one in settings}) > 1]
-        for place, one in zip(same, settings, strict=True):
-            titles[place] = ", ".join([title, *(f"{key} {one.get(key)}" for key in keys)])
+        settings = [dict(_leaves({key: fits[place].recipe[key] for key in _TELLING})) for place in same]
+        for key in dict.fromkeys(key for one in settings for key in one):
+            told = [f"{titles[place]}, {_said(key, one.get(key))}" for place, one in zip(same, settings, strict=True)]
+            if len(set(told)) > len({titles[place] for place in same}):
+                for place, longer in zip(same, told, strict=True):
+                    titles[place] = longer
     return titles
 
 
+def _said(key: str, value: str | None) -> str:
+    """A setting for readers; a name speaks for itself."""
+    *_, last = key.split(".")
+    return str(value) if last == "name" else f"{last} {value}"
+
+
 def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """The leaves of nested mappings as text, by the last part of their name.
+    """The leaves of nested mappings as text, by dotted name.
 
     >>> list(_leaves({"a": {"b": 1}, "c": [2]}))
-    [('b', '1'), ('c', '[2]')]
+    [('a.b', '1'), ('c', '[2]')]
     """
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from _leaves(inner, key)
+            yield from _leaves(inner, f"{name}.{key}" if name else str(key))
     else:
         yield name, str(value)
 

@@ -24,6 +24,13 @@ def test_bars_stand_at_their_view_with_their_interval():
     assert to_pixels(figure).std() > 10
 
 
+def test_a_share_far_below_nothing_leaves_room_for_the_others():
+    shares = {"one": {"jpeg-90": Measured(-2.34, -4.09, -1.51), "jpeg-25": Measured(0.5, 0.4, 0.6)}}
+    (axes,) = recovered_shares(shares, ["jpeg-90", "jpeg-25"]).axes
+    assert axes.get_ylim()[0] == -1
+    assert [(text.get_position()[1], text.get_text()) for text in axes.texts] == [(-1, "−2.3")]
+
+
 def test_of_many_the_first_are_drawn_and_that_is_said():
     figure = recovered_shares({f"{n}": {} for n in range(MOST_COLOURS + 1)}, [f"jpeg-{n}" for n in range(1, 26)])
     assert figure.get_supxlabel() == "The first 9 of 10 encoders. The first 24 of 25 views."

@@ -228,6 +228,19 @@ def test_variants_of_one_name_are_told_apart_by_what_differs(tmp_path):
     assert {row["tuned"] for row in rows(tmp_path)} == {"augment, epochs 3", "augment, epochs 9"}
 
 
+def test_no_more_settings_are_said_than_tell_variants_apart(tmp_path):
+    original(tmp_path)
+    for name, numbers, epochs in [("LoRA", 100, 3), ("WholeTower", 900, 3), ("WholeTower", 900, 9)]:
+        objective = {"name": "Augment", "label_free": False}
+        method = {"objective": objective, "trainable": {"name": name}, "trained_parameters": numbers}
+        exports = (Export(1.0, True, "encoder.safetensors", f"{name}-{epochs}"),)
+        fit(tmp_path / name, epochs=epochs, method=method, exports=exports)
+        measured(tmp_path, f"{name}-{epochs}", VIEWS)
+    assert {row["tuned"] for row in rows(tmp_path)} == {
+        "augment, LoRA, epochs 3", "augment, WholeTower, epochs 3", "augment, WholeTower, epochs 9",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("encoder", "kind", "word"),
     [
