@@ -7,7 +7,8 @@ without an encoder the demo's. A fit by consistency, the whole tower learning, h
 encoder is asked for each image, in the second it is known what it said. A bare step is forward, backward, clipping and
 AdamW on a batch that is ready, of the same sizes, in the same memory; so the ratio is what loading, degrading (in
 loader processes), Lightning and its callbacks leave. Above it, seconds count everything that shares the processors;
-processor time is that of this process and its loaders.
+processor time is that of this process and its loaders. Where loader processes are forked, the first step of each epoch
+copies every page that it writes, so that short epochs make the ratio worse.
 """
 
 import argparse
@@ -57,10 +58,13 @@ class Contest:
         root: Of CIFAR-10, or None.
         images: Number to fit on.
         batch_size: Of both.
+        workers: Loader processes of the fit; None is as many as a fit has that is told nothing.
     """
 
-    def __init__(self, encoder: tuple[str, str | None], root: Path | None, images: int, batch_size: int) -> None:
-        self.encoder, self.root, self.images, self.batch_size = encoder, root, images, batch_size
+    def __init__(
+        self, encoder: tuple[str, str | None], root: Path | None, images: int, batch_size: int, workers: int | None
+    ) -> None:
+        self.encoder, self.root, self.images, self.batch_size, self.workers = encoder, root, images, batch_size, workers
         self.spent: dict[tuple[str, str], list[tuple[float, float]]] = {
             (who, epoch): [] for who in ("fit", "bare") for epoch in _EPOCHS
         }
@@ -72,6 +76,7 @@ class Contest:
             "batch_size": self.batch_size,
             "training_views": TrainingViews({"jpeg-{}": [20, 95]}),
             "degradations": ["original"],
+            "num_workers": self.workers,
         }
         return Synthetic(**options) if self.root is None else CIFAR10(self.root, verify_checksums=False, **options)
 
@@ -153,12 +158,13 @@ def main() -> None:
     parser.add_argument("--pretrained")
     parser.add_argument("--images", type=int, default=1024)
     parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--workers", type=int, help="loader processes; 0 loads in the fit's own")
     parser.add_argument("--repetitions", type=int, default=3)
     options = parser.parse_args()
     make_every_classifier()
     keep_freed_memory()
     pretrained = options.pretrained or (_DEMO[1] if options.encoder == _DEMO[0] else None)
-    contest = Contest((options.encoder, pretrained), options.root, options.images, options.batch_size)
+    contest = Contest((options.encoder, pretrained), options.root, options.images, options.batch_size, options.workers)
     print(f"{machine()}; {options.images} images, batches of {options.batch_size}, {os.cpu_count()} cores")
     collect({"fit": contest.fit, "bare": contest.bare}, options.repetitions)
     print(f"{'':12s} {'fit, images/s':>14s} {'bare':>8s}   times as fast          in processor time")
