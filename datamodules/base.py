@@ -21,6 +21,9 @@ from datamodules.sources import Source
 from datamodules.training import EpochSampler, RandomPairs, TrainingViews
 from datamodules.views import Batch, Unreadable
 
+HELD_OUT_EVERY = 10
+"""Of how many images of the train split fitting holds out one, by default."""
+
 _MOST_WORKERS = 8  # decoding and encoding small images keeps one GPU busy with fewer
 
 
@@ -90,7 +93,7 @@ class DegradedDataModule(LightningDataModule):
         indices: Sequence[int] | None = None,
         on_error: Literal["raise", "skip"] = "raise",
         patience: float = 600,
-        validation_every: int = 10,
+        validation_every: int = HELD_OUT_EVERY,
         training_views: TrainingViews | None = None,
         seed: int = 0,
     ) -> None:

@@ -201,6 +201,16 @@ def subject(run: FinishedRun) -> str:
     return _key({"model": model, "images": _images(run)})
 
 
+def is_beside(entry: Entry, base: Entry, kind: str) -> bool:
+    """Whether an entry is another one, which is an encoder alone, with a companion of a kind; see `Companion`."""
+    companion = entry.model.companion
+    if companion is None or companion.kind != kind or base.model.companion is not None:
+        return False
+    models = (_model(one.model).items() for one in (entry, base))
+    alone, other = ({key: value for key, value in model if key not in companion.describe()} for model in models)
+    return alone == other
+
+
 def data_and_split(run: FinishedRun) -> str:
     """The data set and the split, for readers."""
     return f"{run.record.data.name}/{run.record.data.split}"

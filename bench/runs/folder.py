@@ -271,7 +271,7 @@ class FinishedRun:
 
 def mean_milliseconds(runs: Iterable[FinishedRun]) -> float | None:
     """Mean of what runs take per image and view, over those that say it; None where none does."""
-    times = [run.milliseconds for run in runs if run.milliseconds is not None]
+    times = [milliseconds for run in runs if (milliseconds := run.milliseconds) is not None]
     return sum(times) / len(times) if times else None
 
 

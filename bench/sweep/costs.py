@@ -9,7 +9,8 @@ from typing import Any
 from bench.clip.encoders import untrained
 from bench.clip.towers import image_flops
 from bench.sweep.attempts import State, state
-from bench.sweep.cells import Cell
+from bench.sweep.cells import Cell, names_class
+from datamodules.base import HELD_OUT_EVERY
 from datamodules.degradations import DEFAULT_DEGRADATIONS, load_tables, parse_all
 from datamodules.errors import UserError
 
@@ -27,7 +28,6 @@ _IMAGES = {
 }
 _GRADIENT = 3  # passes: a backward pass takes twice what a forward pass does
 _WITH_GRADIENTS = ("bench.RobustFineTuning", "bench.ConditionedTuning")  # all of the image tower's, one view per image
-_HELD_OUT = 10  # every n-th image, by default
 
 
 @dataclass(frozen=True)
@@ -184,9 +184,10 @@ def _listed(value: Any) -> Sequence[Any]:
 
 def _fitted(config: dict[str, Any], data: dict[str, Any]) -> int | None:
     """Images of the train split that are not held out."""
-    if (kind := _class(config, "model")) not in _WITH_GRADIENTS:
+    kind = _class(config, "model")
+    if not any(names_class(kind, known) for known in _WITH_GRADIENTS):
         raise UserError(f"a fit of {kind}")
-    images, every = _images(config, data, "train"), data.get("validation_every", _HELD_OUT)
+    images, every = _images(config, data, "train"), data.get("validation_every", HELD_OUT_EVERY)
     _require_whole("data.validation_every", every)
     return None if images is None else images - -(-images // every)
 

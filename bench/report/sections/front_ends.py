@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from bench.report.document import Section
-from bench.report.groups import Entry, Group
+from bench.report.groups import Entry, Group, is_beside
 from bench.report.inputs import Choices
 from bench.report.tables import Column, Table, listed
 from bench.report.variants import resampled
@@ -14,7 +14,6 @@ from datamodules.degradations import ORIGINAL
 
 _KIND = "restoration"
 _MOST_NAMES = 6
-_THE_SAME = ("weights_sha256", "templates", "precision")  # of a model, whatever it is called
 
 
 def section(group: Group, choices: Choices) -> Section | None:
@@ -49,21 +48,12 @@ def section(group: Group, choices: Choices) -> Section | None:
 def _frame(group: Group) -> pd.DataFrame:
     rows = []
     for base in group.entries:
-        behind = [entry for entry in group.entries if _is_in_front_of(entry, base)]
+        behind = [entry for entry in group.entries if is_beside(entry, base, _KIND)]
         rows += _rows(group, base, behind) if behind else []
     frame = pd.DataFrame(rows)
     if rows:
         frame["view"] = group.as_views(frame["view"])
     return frame
-
-
-def _is_in_front_of(entry: Entry, base: Entry) -> bool:
-    companion = entry.model.companion
-    if companion is None or companion.kind != _KIND or base.model.companion is not None:
-        return False
-    return bool(base.model.weights_sha256) and all(
-        getattr(entry.model, name) == getattr(base.model, name) for name in _THE_SAME
-    )
 
 
 def _rows(group: Group, base: Entry, behind: Sequence[Entry]) -> list[dict[str, object]]:

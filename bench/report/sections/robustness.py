@@ -59,9 +59,13 @@ def _blocks(name: str, group: Group, base: Entry, variants: Sequence[Variant]) -
     blocks: list[Block] = [_protocol(group, base, variants), _precisions(name, group, base, variants)]
     blocks += [_originals(name, frame), _shares(name, frame)]
     if tuned and group.degraded:
-        title, note = "Recovered share of the drop beyond the control", "1 is all that the original model lost."
+        title = "Recovered share of the drop beyond the control"
+        note = (
+            "Bars: 95% intervals, pointwise. 1 is all that the original model lost. What lies below \N{MINUS SIGN}1 is "
+            "cut off; such a bar says its value."
+        )
         draw = partial(_draw_shares, frame[~frame["is_control"]], group.degraded)
-        blocks.append(Plot(f"{name}-shares", title, draw, f"Bars: 95% intervals, pointwise. {note}"))
+        blocks.append(Plot(f"{name}-shares", title, draw, note))
     blocks += gaps(name, frame, tuned)
     blocks += price(name, base, tuned)
     blocks += _forgetting(name, group, base, variants)
