@@ -7,13 +7,18 @@ without an encoder the demo's. A fit by consistency, the whole tower learning, h
 encoder is asked for each image, in the second it is known what it said. A bare step is forward, backward, clipping and
 AdamW on a batch that is ready, of the same sizes, in the same memory; so the ratio is what loading, degrading (in
 loader processes), Lightning and its callbacks leave. Above it, seconds count everything that shares the processors;
-processor time is that of this process and its loaders. Where loader processes are forked, the first step of each epoch
-copies every page that it writes, so that short epochs make the ratio worse.
+processor time is that of this process and its loaders.
+
+The last row is why loader processes outlive an epoch: a process that has just been forked shares the memory of its
+parent, whose next step copies every page that it writes.
 """
 
 import argparse
+import multiprocessing
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -34,6 +39,7 @@ from datamodules.views import Batch
 
 _DEMO = ("configs/models/demo-rn.json", "configs/models/demo-rn.safetensors")
 _CLIPPED = 1.0
+_TURNS = 6
 _EPOCHS = {"first epoch": True, "later epoch": False}  # and whether the frozen encoder is asked
 
 
@@ -113,6 +119,32 @@ class Contest:
             self.spent["bare", epoch].append(_steps(module, batches, asking))
         return sum(self.spent["bare", epoch][-1][0] for epoch in _EPOCHS)
 
+    def after_a_fork(self) -> tuple[float, float]:
+        """Median seconds of the frozen encoder and a step, and of those that follow a fork, taken in turns."""
+        module, data = self.module(), self.data()
+        data.geometry = module.encoder.geometry
+        data.setup("fit")
+        batch = [next(iter(data.train_dataloader()))]
+        seconds: dict[bool, list[float]] = {False: [], True: []}
+        for turn in range(2 * _TURNS):
+            with _forked() if (fork := bool(turn % 2)) else nullcontext():
+                start = time.perf_counter()
+                _steps(module, batch, asking=False)
+                seconds[fork].append(time.perf_counter() - start)
+        return median(seconds[False][1:]), median(seconds[True])
+
+
+@contextmanager
+def _forked() -> Iterator[None]:
+    """A process forked from this one that does nothing."""
+    process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(3600,), daemon=True)
+    process.start()
+    try:
+        yield
+    finally:
+        process.kill()
+        process.join()
+
 
 def _steps(module: RobustFineTuning, batches: list[Batch], asking: bool) -> tuple[float, float]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -173,6 +205,7 @@ def main() -> None:
         speeds = [options.images / median(seconds) for seconds, _ in (fit, bare)]
         compared = "  ".join(spread(ratios(other, own)) for own, other in zip(fit, bare, strict=True))
         print(f"{epoch:12s} {speeds[0]:14.1f} {speeds[1]:8.1f}  {compared}")
+    print("the frozen encoder and a step take {:.2f} s, after a fork {:.2f}".format(*contest.after_a_fork()))
 
 
 if __name__ == "__main__":

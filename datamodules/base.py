@@ -220,15 +220,16 @@ class DegradedDataModule(LightningDataModule):
             raise UserError(
                 "one chosen image leaves none to fit on beside the held-out one: raise `limit`", option="data.limit"
             )
-        if self.training_views is None:
-            dataset = self._dataset(source, kept)
-            return self._loader(dataset, DistributedSampler(dataset, *self._place(), shuffle=True, seed=self.seed))
-        pairs = RandomPairs(source, self.training_views, kept, self.seed, self.geometry)
-        return self._loader(pairs, EpochSampler(pairs, *self._place(), shuffle=True, seed=self.seed))
+        dataset, shuffled_by = self._dataset(source, kept), DistributedSampler[int]
+        if self.training_views is not None:
+            dataset = RandomPairs(source, self.training_views, kept, self.seed, self.geometry)
+            shuffled_by = EpochSampler
+        sampler = shuffled_by(dataset, *self._place(), shuffle=True, seed=self.seed)
+        return self._loader(dataset, sampler, several_passes=True)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """The held-out part of the train split."""
-        return self._exact_loader(self._sources["train"], self.validation_positions)
+        return self._exact_loader(self._sources["train"], self.validation_positions, several_passes=True)
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """The chosen images of the chosen split, each once."""
@@ -275,16 +276,21 @@ class DegradedDataModule(LightningDataModule):
         return DegradedViews(source, self.degradations, indices, self.geometry, self.compare)
 
     def _exact_loader(
-        self, source: Source, indices: Sequence[int], done: Collection[int] = frozenset()
+        self,
+        source: Source,
+        indices: Sequence[int],
+        done: Collection[int] = frozenset(),
+        *,
+        several_passes: bool = False,
     ) -> DataLoader[Batch]:
-        dataset = self._dataset(source, indices)
-        return self._loader(dataset, ExactDistributedSampler(indices, self.batch_size, *self._place(), done))
+        sampler = ExactDistributedSampler(indices, self.batch_size, *self._place(), done)
+        return self._loader(self._dataset(source, indices), sampler, several_passes=several_passes)
 
     def _place(self) -> tuple[int, int]:
         """World size and rank of this process."""
         return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
 
-    def _loader(self, dataset: DegradedViews, sampler: Sampler[int]) -> DataLoader[Any]:
+    def _loader(self, dataset: DegradedViews, sampler: Sampler[int], *, several_passes: bool) -> DataLoader[Any]:
         workers = self.workers
         return WatchedLoader(
             dataset,
@@ -294,6 +300,7 @@ class DegradedDataModule(LightningDataModule):
             batch_size=self.batch_size,
             sampler=sampler,
             num_workers=workers,
+            persistent_workers=several_passes and workers > 0,
             prefetch_factor=self.prefetch if workers else None,
             collate_fn=dataset.collate,
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",

@@ -4,6 +4,7 @@ import math
 import os
 import signal
 import time
+import weakref
 from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -58,7 +59,8 @@ class WatchedLoader(DataLoader[Any]):
         on_error: Whether such an image ends the run ("raise") or comes as `Unreadable` ("skip").
         patience: Seconds after which an image without an end is given up.
         processes: Of this machine that share its shared memory.
-        **options: Of torch's `DataLoader`.
+        **options: Of torch's `DataLoader`. With `persistent_workers` the processes of one pass make the next one's
+            batches, too, so that a pass does not begin with a copy of every page of memory that this process writes.
     """
 
     dataset: Watchable  # type: ignore[assignment]  # torch's is a class, of which no more is used than this
@@ -76,8 +78,8 @@ class WatchedLoader(DataLoader[Any]):
         # Lightning builds loaders anew from attributes of the names of arguments
         self.on_error, self.patience, self.processes = on_error, patience, processes
 
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # torch promises a class of its own
-        return _Watch(self) if self.num_workers else super().__iter__()
+    def _get_iterator(self) -> Any:  # which torch's own `__iter__` asks for, and keeps where `persistent_workers`
+        return _Watch(self) if self.num_workers else super()._get_iterator()
 
 
 class _Progress:
@@ -145,10 +147,30 @@ class _Observed(Dataset[Any]):
 class _Watch(Iterator[Any]):
     def __init__(self, loader: WatchedLoader) -> None:
         self.loader = loader
-        self.batches = list(loader.batch_sampler or ())
-        self.delivered = 0
         self.lost: dict[int, str] = {}
         self.said = False
+        self.plain: DataLoader[Any] | None = None
+        self.iterator: Iterator[Any] | None = None
+        self._rewind()
+        self._start()
+
+    def _rewind(self) -> None:
+        self.batches = list(self.loader.batch_sampler or ())
+        self.delivered = 0
+        self.pieces: list[Any] = []
+        self.cuts: deque[int] = deque()  # number of pieces of each batch on its way
+
+    def _reset(self, loader: WatchedLoader) -> None:
+        """Go through the images once more, which torch's loader asks of an iterator that it keeps."""
+        under_way = bool(self.cuts)
+        self._rewind()
+        if self.plain is not None and not under_way and not self._dead():
+            try:
+                self.iterator = iter(self.plain)
+                return
+            except RuntimeError:  # a process does not answer
+                pass
+        self._end()
         self._start()
 
     def __next__(self) -> Any:
@@ -173,9 +195,9 @@ class _Watch(Iterator[Any]):
             say(_no_room())
         return batch.pin_memory() if cut and self.loader.pin_memory else batch
 
-    def _pieces(self, batches: Sequence[list[int]]) -> Iterator[list[int]]:
-        """Batches cut so that all processes are at the first one, and none is for long at one while others are idle."""
-        for batch in batches:
+    def cut(self) -> Iterator[list[int]]:
+        """What is not delivered yet, so that all processes are at the first batch, and none is long at one alone."""
+        for batch in self.batches[self.delivered :]:
             seconds = self.progress.seconds()
             images = [place for place, position in enumerate(batch) if position != PADDING]
             parts = self.loader.num_workers if seconds is None else math.ceil(len(images) * seconds / _PIECE)
@@ -188,13 +210,13 @@ class _Watch(Iterator[Any]):
         loader = self.loader
         ahead = loader.num_workers * (loader.prefetch_factor or 1) + 2
         self.progress = _Progress(loader.num_workers)
-        self.pieces: list[Any] = []
-        self.cuts: deque[int] = deque()  # number of pieces of each batch on its way
+        self.pieces.clear()
+        self.cuts.clear()
         images = _Observed(loader.dataset, self.progress, self.lost, _room() / (ahead * loader.processes))
         others = active_children()
-        plain: DataLoader[Any] = DataLoader(
+        self.plain = DataLoader(
             images,
-            batch_sampler=self._pieces(self.batches[self.delivered :]),
+            batch_sampler=_Cut(self),
             num_workers=loader.num_workers,
             prefetch_factor=loader.prefetch_factor,
             collate_fn=images.collate,
@@ -202,8 +224,9 @@ class _Watch(Iterator[Any]):
             pin_memory=loader.pin_memory,
             timeout=_LOOK_EVERY,
             multiprocessing_context=loader.multiprocessing_context,
+            persistent_workers=loader.persistent_workers,
         )
-        self.iterator: Iterator[Any] | None = iter(plain)
+        self.iterator = iter(self.plain)
         self.workers = [process for process in active_children() if process not in others]
         hold_back_deaths()
 
@@ -240,12 +263,15 @@ class _Watch(Iterator[Any]):
         at = self.progress.at()
         return {at[process.pid]: _cause(process) for process in dead if process.pid in at}
 
+    def _end(self) -> None:
+        for process in self.workers:
+            process.terminate()
+        self.plain = self.iterator = None  # which waits for the processes
+
     def _give_up(self, images: dict[int, str]) -> None:
         """End the run, or go on behind the images in fresh processes."""
         causes = sorted({_cause(process) for process in self._dead()} | set(images.values()))
-        for process in self.workers:
-            process.terminate()
-        self.iterator = None  # which waits for the processes
+        self._end()
         if not images:
             raise UserError(
                 f"a loader process ended ({', '.join(causes) or 'it stands still'}) while it was at no image: give it "
@@ -262,6 +288,16 @@ class _Watch(Iterator[Any]):
             )
         self.lost |= images
         self._start()
+
+
+class _Cut:
+    """The batches of a watch, cut: what a loader that goes through them several times asks for each time."""
+
+    def __init__(self, watch: _Watch) -> None:
+        self.watch: _Watch = weakref.proxy(watch)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return self.watch.cut()
 
 
 def _begin(worker: int) -> None:

@@ -2,6 +2,7 @@ import os
 import signal
 import sys
 import time
+from multiprocessing import active_children
 
 import numpy as np
 import pytest
@@ -19,6 +20,8 @@ pytestmark = [
     pytest.mark.timeout(120),  # what is tested is that nothing hangs
     pytest.mark.filterwarnings("ignore:.*LeafSpec.* is deprecated"),  # between Lightning and torch
 ]
+
+TRAINING = {"training_views": TrainingViews({"jpeg-{}": [10, 90]}), "degradations": [], "validation_every": 20}
 
 
 class Fatal(ArraySource):
@@ -88,8 +91,7 @@ def test_skipping_survives_processes_that_die_and_every_other_image_is_read_once
 
 
 def test_training_survives_too_and_draws_what_it_would_have_drawn():
-    options = {"training_views": TrainingViews({"jpeg-{}": [10, 90]}), "degradations": [], "validation_every": 20}
-    calm, shaken = (opened("fit", fates=fates, on_error="skip", **options) for fates in ({}, {7: dies("SIGSEGV")}))
+    calm, shaken = (opened("fit", fates=fates, on_error="skip", **TRAINING) for fates in ({}, {7: dies("SIGSEGV")}))
     drawn = []
     for data in (calm, shaken):
         _, batches = read(data, data.train_dataloader())
@@ -97,6 +99,61 @@ def test_training_survives_too_and_draws_what_it_would_have_drawn():
         drawn.append([(index, view.tolist()) for batch in views for index, view in batch])
     assert drawn[1] == [(index, view) for index, view in drawn[0] if index != 7]
     assert len(drawn[1]) == 18
+
+
+class TestSeveralPasses:
+    """Training goes through its images in processes that live as long as the loader."""
+
+    def passes(self, loader, count):
+        for epoch in range(count):
+            loader.sampler.set_epoch(epoch)
+            yield list(loader)
+
+    def test_all_are_made_by_the_same_processes_and_are_what_others_would_have_made(self):
+        kept, once = (opened("fit", num_workers=workers, **TRAINING).train_dataloader() for workers in (2, 0))
+        seen = set()
+        for batches, others in zip(self.passes(kept, 3), self.passes(once, 3), strict=True):
+            assert_equal(batches, others)
+            seen |= {process.pid for process in kept._iterator.workers}
+        assert len(seen) == 2
+
+    def test_an_image_that_a_process_died_of_costs_no_second_process(self):
+        data = opened("fit", fates={7: dies("SIGSEGV")}, on_error="skip", **TRAINING)
+        loader = data.train_dataloader()
+        seen = []
+        for batches in self.passes(loader, 3):
+            assert sum(len(batch) for batch in batches) == 18
+            seen.append({process.pid for process in loader._iterator.workers})
+        assert seen[0] == seen[1] == seen[2]
+
+    @pytest.mark.parametrize("disturb", [lambda loader: None, lambda loader: loader._iterator.workers[0].kill()])
+    def test_one_that_was_left_midway_or_whose_process_is_gone_is_followed_by_a_whole_one(self, disturb):
+        loader = opened("fit", **TRAINING).train_dataloader()
+        whole = [batch.indices for batch in loader]
+        next(iter(loader))
+        disturb(loader)
+        assert all(map(torch.equal, (batch.indices for batch in loader), whole))
+
+    def test_their_processes_end_with_the_fit(self, tmp_path):
+        class Learner(LightningModule):
+            def __init__(self):
+                super().__init__()
+                self.weight = torch.nn.Parameter(torch.zeros(()))
+                self.processes = []
+
+            def training_step(self, batch, batch_idx):
+                self.processes.append({process.pid for process in active_children()})
+                return self.weight
+
+            def configure_optimizers(self):
+                return torch.optim.SGD(self.parameters(), 0.1)
+
+        quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+        trainer = Trainer(default_root_dir=tmp_path, enable_checkpointing=False, max_epochs=2, devices=1, **quiet)
+        module, before = Learner(), {process.pid for process in active_children()}
+        trainer.fit(module, train_dataloaders=opened("fit", **TRAINING).train_dataloader())
+        assert all(len(pids - before) == 2 and pids == module.processes[0] for pids in module.processes)
+        assert {process.pid for process in active_children()} == before
 
 
 @pytest.mark.parametrize("on_error", ["raise", "skip"])
@@ -153,7 +210,7 @@ def test_processes_share_the_images_of_a_first_batch_however_much_of_it_is_paddi
     loader = opened(count=count, batch_size=16).test_dataloader()
     watch = iter(loader)
     watch.progress = loading._Progress(loader.num_workers)  # of the processes, which may have begun, none has finished
-    (cut,) = ([*watch._pieces([batch])] for batch in loader.batch_sampler)
+    cut = [*watch.cut()]
     assert [position for piece in cut for position in piece] == [*next(iter(loader.batch_sampler))]
     assert [[position for position in piece if position != PADDING] for piece in cut] == pieces
 
