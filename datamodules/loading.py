@@ -1,50 +1,28 @@
 """A data loader that outlives its processes: one that dies or stands still costs the image it was at, or one line."""
 
 import math
-import os
 import signal
 import time
 import weakref
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import pairwise
 from multiprocessing import active_children
 from multiprocessing.process import BaseProcess
-from multiprocessing.sharedctypes import RawArray
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
-from torch.utils.data import DataLoader, Dataset, get_worker_info
+from torch.utils.data import DataLoader
 
+from datamodules import shared_memory
 from datamodules.allocation import keep_freed_memory
 from datamodules.child_deaths import deaths_are_raised, hold_back_deaths
 from datamodules.errors import UserError
+from datamodules.loader_progress import ObservedImages, Progress, Watchable
 from datamodules.notices import say
-from datamodules.sources import Source
-from datamodules.views import PADDING, Batch, Unreadable
+from datamodules.views import PADDING, Batch
 
-_SHARED_MEMORY = "/dev/shm"
-_KEPT_FREE = 0.1  # share of the shared memory
 _LOOK_EVERY = 2  # seconds
-_IDLE = -1
 _PIECE = 0.5  # seconds that a loader process is at one piece of a batch
-
-
-class Watchable(Protocol):
-    """A data set that a `WatchedLoader` can go through: what it makes of the images of a source, in batches."""
-
-    source: Source
-
-    def index(self, position: int) -> int:
-        """Position in the source of the image that indexing with a position is about."""
-
-    def __getitem__(self, position: int) -> Any:
-        """What is made of an image."""
-
-    def collate(self, items: Sequence[Any]) -> Any:
-        """A piece of a batch; an item may be `Unreadable`, for an image that a process has died of."""
-
-    def join(self, pieces: Sequence[Any]) -> Any:
-        """One batch of several pieces that follow each other, at least one."""
 
 
 class WatchedLoader(DataLoader[Any]):
@@ -80,68 +58,6 @@ class WatchedLoader(DataLoader[Any]):
 
     def _get_iterator(self) -> Any:  # which torch's own `__iter__` asks for, and keeps where `persistent_workers`
         return _Watch(self) if self.num_workers else super()._get_iterator()
-
-
-class _Progress:
-    """What each loader process is at: its number, the image's index; how many images it has finished, in how long."""
-
-    def __init__(self, workers: int) -> None:
-        self._cells = RawArray("q", [0, _IDLE, 0, 0] * workers)
-
-    def begin(self, worker: int, index: int) -> None:
-        self._cells[4 * worker : 4 * worker + 2] = [os.getpid(), index]
-
-    def end(self, worker: int, seconds: float) -> None:
-        self._cells[4 * worker + 1] = _IDLE
-        self._cells[4 * worker + 2] += 1
-        self._cells[4 * worker + 3] += int(1e9 * seconds)
-
-    def snapshot(self) -> list[int]:
-        return list(self._cells)
-
-    def at(self) -> dict[int, int]:
-        """Index of the image that a process is at, by process; idle ones are left out."""
-        cells = self.snapshot()
-        return {pid: index for pid, index in zip(cells[::4], cells[1::4], strict=True) if index != _IDLE}
-
-    def seconds(self) -> float | None:
-        """Of one process for an image, on average; None before the first one is finished."""
-        cells = self.snapshot()
-        finished = sum(cells[2::4])
-        return 1e-9 * sum(cells[3::4]) / finished if finished else None
-
-
-class _Observed(Dataset[Any]):
-    """Images in a loader process.
-
-    Args:
-        images: What is made of them.
-        progress: Where to say which one this process is at.
-        lost: Images that are not tried any more, by index, and why.
-        room: Bytes of shared memory that a batch may take.
-    """
-
-    def __init__(self, images: Watchable, progress: _Progress, lost: dict[int, str], room: float) -> None:
-        self.images, self.progress, self.lost, self.room = images, progress, lost, room
-
-    def __getitem__(self, position: int) -> Any:
-        if position == PADDING:
-            return None
-        index, worker = self.images.index(position), get_worker_info()
-        if index in self.lost:
-            return Unreadable(index, self.images.source.path(index), self.lost[index])
-        assert worker is not None
-        start = time.monotonic()
-        self.progress.begin(worker.id, index)
-        item = self.images[position]
-        self.progress.end(worker.id, time.monotonic() - start)
-        return item
-
-    def collate(self, items: Sequence[Any]) -> Any:
-        piece = self.images.collate(items)
-        if isinstance(piece, Batch):
-            piece.room = self.room
-        return piece
 
 
 class _Watch(Iterator[Any]):
@@ -192,7 +108,7 @@ class _Watch(Iterator[Any]):
         self.delivered += 1
         if isinstance(batch, Batch) and batch.by_pipe and not self.said:
             self.said = True
-            say(_no_room())
+            say(shared_memory.too_little())
         return batch.pin_memory() if cut and self.loader.pin_memory else batch
 
     def cut(self) -> Iterator[list[int]]:
@@ -209,10 +125,11 @@ class _Watch(Iterator[Any]):
     def _start(self) -> None:
         loader = self.loader
         ahead = loader.num_workers * (loader.prefetch_factor or 1) + 2
-        self.progress = _Progress(loader.num_workers)
+        self.progress = Progress(loader.num_workers)
         self.pieces.clear()
         self.cuts.clear()
-        images = _Observed(loader.dataset, self.progress, self.lost, _room() / (ahead * loader.processes))
+        room = shared_memory.room() / (ahead * loader.processes)
+        images = ObservedImages(loader.dataset, self.progress, self.lost, room)
         others = active_children()
         self.plain = DataLoader(
             images,
@@ -314,19 +231,3 @@ def _cause(process: BaseProcess) -> str:
         return f"exit status {code}"
     name = signal.Signals(-code).name
     return f"{name}, as where memory is short" if name in ("SIGKILL", "SIGBUS") else name
-
-
-def _room() -> float:
-    """Bytes of shared memory that may be taken."""
-    try:
-        state = os.statvfs(_SHARED_MEMORY)
-    except (AttributeError, OSError):  # elsewhere than on Linux tensors are not passed through it
-        return float("inf")
-    return (1 - _KEPT_FREE) * state.f_bavail * state.f_frsize
-
-
-def _no_room() -> str:
-    return (
-        f"{_SHARED_MEMORY} has {_room() / 2**20:.0f} MB, too little for batches of this size: they pass through pipes, "
-        "which is slower. Give it more (docker run --shm-size=8g), or choose a smaller batch_size or fewer num_workers"
-    )

@@ -12,6 +12,7 @@ from lightning.pytorch import LightningModule, Trainer
 from datamodules import child_deaths, loading
 from datamodules.base import DegradedDataModule
 from datamodules.errors import UserError
+from datamodules.loader_progress import Progress
 from datamodules.sources import ArraySource
 from datamodules.training import TrainingViews
 from datamodules.views import PADDING
@@ -209,7 +210,7 @@ def test_batches_that_several_processes_make_together_are_the_same(seconds, monk
 def test_processes_share_the_images_of_a_first_batch_however_much_of_it_is_padding(count, pieces):
     loader = opened(count=count, batch_size=16).test_dataloader()
     watch = iter(loader)
-    watch.progress = loading._Progress(loader.num_workers)  # of the processes, which may have begun, none has finished
+    watch.progress = Progress(loader.num_workers)  # of the processes, which may have begun, none has finished
     cut = [*watch.cut()]
     assert [position for piece in cut for position in piece] == [*next(iter(loader.batch_sampler))]
     assert [[position for position in piece if position != PADDING] for piece in cut] == pieces
@@ -241,8 +242,7 @@ class TestSharedMemory:
         pages = type("Free", (), {"f_bavail": 1000, "f_frsize": 4096})
         monkeypatch.setattr(os, "statvfs", lambda _: pages)
         iterator = iter(opened(num_workers=2, prefetch=3).test_dataloader())
-        [room] = {loading._Observed(None, None, {}, loading._room() / (2 * 3 + 2)).room}
-        assert room == 0.9 * 1000 * 4096 / 8
+        assert iterator.plain.dataset.room == 0.9 * 1000 * 4096 / (2 * 3 + 2)
         assert list(iterator)
 
 
