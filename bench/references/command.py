@@ -43,7 +43,7 @@ def main(args: Sequence[str]) -> None:
     from bench.report.inputs import read_inputs
 
     inputs = read_inputs(options.runs)
-    groups, _ = group_runs(inputs.runs)
+    groups, _ = group_runs(inputs.runs, inputs.fits)
     cells = sum(len(group.measured) for group in groups)
     print(f"{cells} cells of {len(inputs.runs)} result files, {len(inputs.unused)} files not used")
     for source in sources:

@@ -39,7 +39,7 @@ def compose(title: str, inputs: Inputs, choices: Choices) -> tuple[Report, list[
         inputs: What was found.
         choices: What is asked about it.
     """
-    groups, replaced = group_runs(inputs.runs)
+    groups, replaced = group_runs(inputs.runs, inputs.fits)
     chapters = [_chapter(group, choices) for group in groups]
     if choices.against:
         chapters.insert(

@@ -1,19 +1,20 @@
 """Runs that may be compared: grouped by the images they saw, without duplicates, with their statistics."""
 
-import json
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.paper import ENCODERS, PRETRAINED, canonical_encoder
+from bench.paper import ENCODERS, canonical_encoder
+from bench.report.labels import identity, key_of, labels, short
+from bench.report.tuned import Tuned
 from bench.runs.folder import FinishedRun
-from bench.runs.provenance import ADAPTATION, COMPANION_HASHES, DataRecord, ModelRecord
+from bench.runs.provenance import ADAPTATION, DataRecord, ModelRecord
 from bench.runs.view_record import ViewRecord
 from bench.statistics.intervals import Estimate, relative_drop, wilson
 from bench.statistics.paired import drop_limits
@@ -24,13 +25,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _NOT_THE_IMAGES = {"views", "tables", "lossy_source_formats", "audit"}
-_NOT_THE_MODEL = {
-    *("encoder", "architecture", "pretrained", "parameters", "open_clip"),  # spelling, or implied by weights
-    *("compiled", "compile"),  # how fast
-    "fidelity",  # of the views
-}
-_HASH_DIGITS = 8
-_LONGEST_VALUE = 60
 _LONGEST_NAME = 80
 _COUNTS = ("broken", "repaired", "flipped")
 _ENDS = ("low", "high")
@@ -173,13 +167,20 @@ class Group:
         return row | further | {"results": str(run.folder.results)}
 
 
-def group_runs(runs: Sequence[FinishedRun]) -> tuple[list[Group], dict[Path, str]]:
-    """Group runs, and list the files of which a newer one measured something again, and what."""
+def group_runs(
+    runs: Sequence[FinishedRun], fits: Mapping[str, Tuned] = MappingProxyType({})
+) -> tuple[list[Group], dict[Path, str]]:
+    """Group runs, and list the files of which a newer one measured something again, and what.
+
+    Args:
+        runs: In any order.
+        fits: Tuned encoders by SHA-256 of their weights, which are called after how they were tuned.
+    """
     by_images: dict[str, list[FinishedRun]] = {}
     for run in sorted(runs, key=lambda run: (-run.folder.results.stat().st_mtime_ns, str(run.folder.path))):
-        by_images.setdefault(_key(_images(run)), []).append(run)
+        by_images.setdefault(key_of(_images(run)), []).append(run)
     members = sorted(
-        by_images.values(), key=lambda one: (data_and_split(one[0]), -one[0].record.images, _key(_images(one[0])))
+        by_images.values(), key=lambda one: (data_and_split(one[0]), -one[0].record.images, key_of(_images(one[0])))
     )
     replaced: dict[Path, str] = {}
     groups = []
@@ -187,7 +188,7 @@ def group_runs(runs: Sequence[FinishedRun]) -> tuple[list[Group], dict[Path, str
         rivals = [other for other in members if _slug(other[0]) == _slug(same[0])]
         name = _slug(same[0]) + (f"-{rivals.index(same) + 1}" if len(rivals) > 1 else "")
         others = [other[0] for other in rivals if other is not same]
-        groups.append(_group(name, _title(same[0], others), same, replaced))
+        groups.append(_group(name, _title(same[0], others), same, fits, replaced))
     places = {label: place for place, label in enumerate(dict.fromkeys(e.label for g in groups for e in g.entries))}
     return [
         replace(group, entries=tuple(replace(entry, place=places[entry.label]) for entry in group.entries))
@@ -197,8 +198,8 @@ def group_runs(runs: Sequence[FinishedRun]) -> tuple[list[Group], dict[Path, str
 
 def subject(run: FinishedRun) -> str:
     """Equal for runs of one model on the same images, also where one of them adapted it while it was tested."""
-    model = {key: value for key, value in _model(run.record.model).items() if key != ADAPTATION}
-    return _key({"model": model, "images": _images(run)})
+    model = {key: value for key, value in identity(run.record.model).items() if key != ADAPTATION}
+    return key_of({"model": model, "images": _images(run)})
 
 
 def is_beside(entry: Entry, base: Entry, kind: str) -> bool:
@@ -206,7 +207,7 @@ def is_beside(entry: Entry, base: Entry, kind: str) -> bool:
     companion = entry.model.companion
     if companion is None or companion.kind != kind or base.model.companion is not None:
         return False
-    models = (_model(one.model).items() for one in (entry, base))
+    models = (identity(one.model).items() for one in (entry, base))
     alone, other = ({key: value for key, value in model if key not in companion.describe()} for model in models)
     return alone == other
 
@@ -227,20 +228,6 @@ def _images(run: FinishedRun) -> dict[str, Any]:
     return {**kept, "images": run.record.images, "skipped": sorted(image.index for image in run.record.skipped)}
 
 
-def _model(model: ModelRecord) -> dict[str, Any]:
-    identity = {key: value for key, value in model.to_json().items() if key not in _NOT_THE_MODEL}
-    if not model.weights_sha256:
-        identity["pretrained"] = model.pretrained
-    for kind, digest in COMPANION_HASHES.items():
-        if digest in identity:
-            identity.pop(kind, None)  # how its file is called
-    return {"encoder": canonical_encoder(model.encoder), **identity}
-
-
-def _key(value: Mapping[str, Any]) -> str:
-    return json.dumps(value, sort_keys=True, default=str)
-
-
 def _title(run: FinishedRun, rivals: Sequence[FinishedRun]) -> str:
     """Name, split and number of images, and whatever else tells a group from others of this name and split."""
     own, others = _images(run), [_images(rival) for rival in rivals]
@@ -251,42 +238,28 @@ def _title(run: FinishedRun, rivals: Sequence[FinishedRun]) -> str:
     return ", ".join([f"{data_and_split(run)}, {run.record.images} images", *told])
 
 
-def short(value: Any) -> str:
-    """A value of a record in at most one short line.
-
-    >>> short(["a {}."]), short(list(range(100))), short("sha256:" + 64 * "f"), short(None)
-    ('"a {}."', '100 values', 'sha256:ffffffff', 'none')
-    """
-    if value is None:
-        return "none"
-    if isinstance(value, str):
-        return value[: len("sha256:") + _HASH_DIGITS] if value.startswith("sha256:") else value
-    text = json.dumps(value, default=str, ensure_ascii=False)
-    if isinstance(value, list | tuple):
-        text = text[1:-1] if len(text) <= _LONGEST_VALUE else f"{len(value)} values"
-    return text
-
-
-def _group(name: str, title: str, runs: Sequence[FinishedRun], replaced: dict[Path, str]) -> Group:
+def _group(
+    name: str, title: str, runs: Sequence[FinishedRun], fits: Mapping[str, Tuned], replaced: dict[Path, str]
+) -> Group:
     """Group newest-first runs; what newer ones replace is added to `replaced`."""
     by_model: dict[str, list[FinishedRun]] = {}
     for run in runs:
-        by_model.setdefault(_key(_model(run.record.model)), []).append(run)
-    labels = dict(zip(by_model, _labels([same[0].record.model for same in by_model.values()]), strict=True))
+        by_model.setdefault(key_of(identity(run.record.model)), []).append(run)
+    names = dict(zip(by_model, labels([same[0].record.model for same in by_model.values()], fits), strict=True))
     entries = []
-    for key in sorted(by_model, key=lambda key: _rank(labels[key], by_model[key][0].record.model)):
+    for key in sorted(by_model, key=lambda key: _rank(names[key], by_model[key][0].record.model)):
         chosen: dict[str, FinishedRun] = {}
         for run in by_model[key]:
             again = [view for view in run.record.views if view in chosen]
             chosen |= {view: run for view in run.record.views if view not in chosen}
             if again and (again != [ORIGINAL] or len(run.record.views) == 1):
                 newer = chosen[again[-1]].folder.results
-                replaced[run.folder.results] = f"{labels[key]}, {', '.join(again)}: {newer} is newer"
-        entries.append(Entry(labels[key], by_model[key][0].record.model, chosen))
+                replaced[run.folder.results] = f"{names[key]}, {', '.join(again)}: {newer} is newer"
+        entries.append(Entry(names[key], by_model[key][0].record.model, chosen))
     return Group(
         name=name,
         title=title,
-        runs=tuple((labels[key], run) for key, same in by_model.items() for run in same),
+        runs=tuple((names[key], run) for key, same in by_model.items() for run in same),
         entries=tuple(entries),
         views=_view_order(view for entry in entries for view in entry.runs),
     )
@@ -306,28 +279,3 @@ def _view_order(views: Iterable[str]) -> tuple[str, ...]:
         first = min(places[view][0] for _, view in points)
         places |= {view: (first, -quality) for quality, view in points}
     return tuple(sorted(places, key=lambda view: (-1, 0.0) if view == ORIGINAL else places[view]))
-
-
-def _labels(models: Sequence[ModelRecord]) -> list[str]:
-    """A label per model: its encoder, its weights unless OpenAI's, and what else tells it from others of that label."""
-    labels = [model_name(model) for model in models]
-    for label, times in Counter(labels).items():
-        same = [index for index, other in enumerate(labels) if other == label] if times > 1 else []
-        identities = [_model(models[index]) for index in same]
-        keys = [k for k in sorted(set().union(*identities)) if len({_key({k: one.get(k)}) for one in identities}) > 1]
-        for index, identity in zip(same, identities, strict=True):
-            labels[index] = ", ".join([label, *(f"{key} {_brief(key, identity.get(key))}" for key in keys)])
-    return labels
-
-
-def _brief(key: str, value: Any) -> str:
-    return str(value)[:_HASH_DIGITS] if key in ("weights_sha256", *COMPANION_HASHES.values()) else short(value)
-
-
-def model_name(model: ModelRecord) -> str:
-    """Its encoder, its weights unless they are OpenAI's, and what restores images before it."""
-    encoder, weights = canonical_encoder(model.encoder), model.pretrained
-    stem = Path(weights).stem if "/" in weights else weights
-    name = encoder if stem in (PRETRAINED, encoder) or weights == model.encoder else f"{encoder} ({stem})"
-    companion = model.companion
-    return name if companion is None else replace(companion, name=Path(companion.name).stem).said_of(name)

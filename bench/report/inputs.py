@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.report.variants import Tuned
+from bench.report.tuned import Tuned
 from bench.runs.adaptation import AdaptationRecord
 from bench.runs.files import FileError
 from bench.runs.folder import FinishedRun, RunFolder, find_fits, find_runs

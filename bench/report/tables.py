@@ -219,11 +219,12 @@ def write(text: str, values: Mapping[str, Any], words: Mapping[float, str] | Non
 def listed(names: Sequence[str], most: int) -> str:
     """Names in a sentence, and how many more there are.
 
-    >>> listed(["a", "b", "c"], 3), listed(["a", "b", "c"], 2)
-    ('a, b and c', 'a, b and 1 more')
+    >>> listed(["a", "b", "c"], 3), listed(["a", "b", "c"], 2), listed(["a", "b, c", "d"], 3)
+    ('a, b and c', 'a, b and 1 more', 'a; b, c; and d')
     """
     shown = [*names[:most], *([f"{len(names) - most} more"] if len(names) > most else [])]
-    return " and ".join(", ".join(part) for part in (shown[:-1], shown[-1:]) if part)
+    between, last = ("; ", "; and ") if any("," in name for name in shown) else (", ", " and ")
+    return last.join(between.join(part) for part in (shown[:-1], shown[-1:]) if part)
 
 
 def number(value: float, form: str = ".4f") -> str:

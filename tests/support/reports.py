@@ -13,7 +13,8 @@ from bench.report.tables import Table, lay_out
 
 def groups_of(folder):
     """The groups of all runs in a folder."""
-    return group_runs(read_inputs([folder]).runs)[0]
+    inputs = read_inputs([folder])
+    return group_runs(inputs.runs, inputs.fits)[0]
 
 
 def choices(folder, **options):

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from bench.report.document import Block, Chapter, Section
-from bench.report.groups import Entry, Group, data_and_split, model_name, subject
+from bench.report.groups import Entry, Group, data_and_split, subject
+from bench.report.labels import model_name
 from bench.report.tables import Column, Table
 from bench.runs.adaptation import AdaptationRecord
 from bench.runs.folder import FinishedRun, mean_milliseconds

@@ -12,7 +12,7 @@ from bench.report.document import Plot, Section
 from bench.report.groups import Entry, Group
 from bench.report.inputs import Choices
 from bench.report.tables import Column, Table
-from bench.report.variants import sha256
+from bench.report.tuned import tuned_digest
 from bench.runs.folder import FinishedRun
 from bench.statistics.bootstrap import Floats, estimate, resampled_sums
 
@@ -24,9 +24,9 @@ def section(group: Group, choices: Choices) -> Section | None:
     """A table and a figure of all images that both an original and an encoder tuned from it were explained on."""
     changes: list[Change] = []
     rows: list[dict[str, Any]] = []
-    by_hash = {sha256(entry): entry for entry in group.entries}
+    by_hash = {tuned_digest(entry.model): entry for entry in group.entries}
     for entry in group.entries:
-        fit = choices.fits.get(sha256(entry))
+        fit = choices.fits.get(tuned_digest(entry.model))
         if fit is not None and not fit.is_control and fit.original in by_hash:
             for change in _changes(by_hash[fit.original], entry):
                 changes.append(change)

@@ -6,8 +6,9 @@ from typing import Any
 import pandas as pd
 
 from bench.report.document import Block, Gallery, Section
-from bench.report.groups import Group, short
+from bench.report.groups import Group
 from bench.report.inputs import Choices
+from bench.report.labels import short
 from bench.report.tables import Column, Table
 from bench.runs.folder import FinishedRun
 

@@ -16,7 +16,8 @@ from bench.report.inputs import Choices
 from bench.report.sections.classes import recall
 from bench.report.sections.tuning_scale import gaps, price
 from bench.report.tables import Column, Table
-from bench.report.variants import Variant, original_of, sha256, variants_of
+from bench.report.tuned import tuned_digest
+from bench.report.variants import Variant, original_of, variants_of
 from bench.runs.finetuning_record import in_words
 from bench.statistics.intervals import Estimate
 from bench.statistics.paired import drop_interval
@@ -36,10 +37,10 @@ def section(group: Group, choices: Choices) -> Section | None:
     blocks: list[Block] = []
     tuned: dict[str, list[str]] = {}
     for entry in group.entries:
-        if fit := choices.fits.get(sha256(entry)):
+        if fit := choices.fits.get(tuned_digest(entry.model)):
             tuned.setdefault(original_of(fit, entry), []).append(entry.label)
     for place, (original, labels) in enumerate(tuned.items(), 1):
-        base = next((entry for entry in group.entries if sha256(entry) == original), None)
+        base = next((entry for entry in group.entries if tuned_digest(entry.model) == original), None)
         if base is None:
             blocks.append(f"The encoder was not tested here that these were tuned from: {', '.join(labels)}.")
             continue

@@ -12,8 +12,9 @@ from bench.figures.style import codec_looks, look
 from bench.metrics import METRICS, NOISE
 from bench.report.answers import Answer, Setting, answers_of, limit_in_words, percent_saved
 from bench.report.document import Block, Plot, Section
-from bench.report.groups import Entry, Group, short
+from bench.report.groups import Entry, Group
 from bench.report.inputs import Choices
+from bench.report.labels import short
 from bench.report.rates import CodecCurve, CodecPair, bits_per_pixel, measure_rates
 from bench.report.sections.precision import precisions
 from bench.report.size_findings import size_findings

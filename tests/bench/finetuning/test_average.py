@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from bench import LinearCorrection, WeightAverage
 from bench.cli import main
 from bench.finetuning.interpolation import average
-from bench.report.variants import Tuned
+from bench.report.tuned import Tuned
 from bench.runs.folder import RunFolder
 from bench.runs.provenance import ModelRecord
 from callbacks import FineTuningWriter

@@ -9,7 +9,7 @@ from bench.attribution.quadrature import Trapezoid
 from bench.attribution.selection import First
 from bench.report.sections import attribution_change, robustness
 from bench.report.tables import lay_out
-from bench.report.variants import can_draw
+from bench.report.tuned import can_draw
 from bench.runs.finetuning_record import Export, FineTuningRecord, Training, TrainingViews
 from bench.runs.folder import load_run
 from bench.runs.json_values import plain
@@ -56,10 +56,10 @@ def fit(folder, name="augment", *, seed=0, clean=0.2, codecs=None, alpha=1.0, la
     return digest
 
 
-def measured(folder, digest, counts, *, seconds=None, **options):
+def measured(folder, digest, counts, *, seconds=None, file=None, **options):
     """A test run of an encoder; its first images are right."""
     predictions = made_up.nested(counts, IMAGES)
-    model = {"weights_sha256": digest, "pretrained": f"{digest}.safetensors"}
+    model = {"weights_sha256": digest, "pretrained": file or f"{digest}.safetensors"}
     record = replace(made_up.run_record(predictions, model=model, **options), run=RunInfo("test", seconds=seconds))
     return made_up.write_run(folder / f"test-{digest}-{options.get('data', '')}", record, predictions)
 
@@ -75,6 +75,27 @@ def section_of(folder):
 def rows(folder, **wanted):
     found = frame(section_of(folder), "robustness.csv")
     return [row for row in found if all(row[key] == value for key, value in wanted.items())]
+
+
+def test_files_of_one_name_are_called_after_how_they_were_tuned(tmp_path):
+    original(tmp_path)
+    fits = [{"seed": 0}, {"seed": 1}, {"epochs": 9}, {"clean": 1.0}, {"clean": 0.0, "codecs": {"jpeg-{}": (25, 25)}}]
+    for number, options in enumerate(fits):
+        digest = f"{number}"
+        fit(tmp_path / digest, exports=(Export(1.0, True, "encoder.safetensors", digest),), **options)
+        measured(tmp_path, digest, VIEWS, file="a/augment.safetensors")
+    measured(tmp_path, "of no fit", VIEWS, file="b/augment.safetensors")
+    measured(tmp_path, "of none, too", VIEWS, file="c/augment.safetensors")
+    assert [entry.label for entry in groups_of(tmp_path)[0].entries] == [
+        "RN50 (augment), clean-only control",
+        "RN50 (augment), epochs 3, seed 0",
+        "RN50 (augment), epochs 3, seed 1",
+        "RN50 (augment), epochs 9",
+        "RN50 (augment), only jpeg-25",
+        "RN50 (augment), weights_sha256 of no fi",
+        "RN50 (augment), weights_sha256 of none,",
+        "RN50 (hash of RN50.safetensors)",
+    ]
 
 
 def test_recovered_shares_are_those_worked_by_hand(tmp_path):
@@ -237,7 +258,7 @@ def test_no_more_settings_are_said_than_tell_variants_apart(tmp_path):
         fit(tmp_path / name, epochs=epochs, method=method, exports=exports)
         measured(tmp_path, f"{name}-{epochs}", VIEWS)
     assert {row["tuned"] for row in rows(tmp_path)} == {
-        "augment, LoRA, epochs 3", "augment, WholeTower, epochs 3", "augment, WholeTower, epochs 9",
+        "augment, LoRA", "augment, WholeTower, epochs 3", "augment, WholeTower, epochs 9",
     }  # fmt: skip
 
 

@@ -1,0 +1,158 @@
+"""What a fit exported: which recipe it was made by, and how it is told from others for readers."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from bench.runs.finetuning_record import FineTuningRecord, TrainingViews
+from bench.runs.provenance import DataRecord, ModelRecord
+from datamodules.degradations import quality_of
+
+_OF_THE_CODECS = ("codecs", "law", "clean", "curriculum")
+_HOLE = "{}"
+_TELLING = ("method", "training", "data")  # parts of a recipe, in the order in which titles are told apart by them
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """An exported encoder.
+
+    Attributes:
+        record: Of its fit.
+        alpha: Share of the tuned weights in it.
+    """
+
+    record: FineTuningRecord
+    alpha: float
+
+    @property
+    def views(self) -> TrainingViews:
+        """What random views were drawn from."""
+        return self.record.training.views
+
+    @property
+    def original(self) -> str:
+        """SHA-256 of the weights before."""
+        return str(self.record.original.weights_sha256)
+
+    @property
+    def is_control(self) -> bool:
+        """Whether nothing was degraded while it was tuned."""
+        return self.views.clean == 1
+
+    @property
+    def speciality(self) -> str | None:
+        """The one view that it was tuned on, if it was tuned on one only."""
+        if self.views.clean or len(self.views.codecs) != 1:
+            return None
+        ((codec, (lowest, highest)),) = self.views.codecs.items()
+        return codec.replace(_HOLE, str(lowest)) if lowest == highest else None
+
+    @property
+    def kind(self) -> str:
+        """What its random views make it, where that tells."""
+        if self.is_control:
+            return "clean-only control"
+        return f"only {self.speciality}" if self.speciality else ""
+
+    @property
+    def title(self) -> str:
+        """The fit's name, and what it is where that tells."""
+        name = self.record.averaged or self.record.name
+        name += "" if self.alpha == 1 else f", alpha {self.alpha:g}"
+        return f"{name} ({self.kind})" if self.kind else name
+
+    @cached_property
+    def recipe(self) -> dict[str, Any]:
+        """All that it was made by but for its seed, JSON-able."""
+        data = {key: value for key, value in self.record.data.to_json().items() if key != "views"}
+        training = asdict(self.record.training)
+        made_of = {"original": self.original, "templates": self.record.templates, "method": self.record.method}
+        return {**made_of, "training": training, "data": data, "alpha": self.alpha}
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What tells it from others of its title, by dotted name, what readers ask for first coming first."""
+        return dict(_leaves({key: self.recipe[key] for key in _TELLING}))
+
+    @property
+    def variant(self) -> str:
+        """Equal for encoders that differ in nothing but seeds."""
+        return json.dumps(self.recipe, sort_keys=True, default=str)
+
+    @property
+    def budget(self) -> str:
+        """Equal for an encoder and its clean-only control."""
+        training = self.recipe["training"]
+        views = {key: value for key, value in training["views"].items() if key not in _OF_THE_CODECS}
+        return json.dumps({**self.recipe, "training": {**training, "views": views}}, sort_keys=True, default=str)
+
+    def held_out(self, data: DataRecord, images: int) -> bool:
+        """Whether so many images of the split that it was tuned on are those that the fit held out, every n-th."""
+        own = self.record.data.every or 1
+        every = data.every or 1
+        return every > own and every % own == 0 and images == self.record.validation_images
+
+    def saw(self, view: str) -> bool:
+        """Whether tuning may have drawn this very view."""
+        return not self.is_control and can_draw(self.views.codecs, view)
+
+
+def can_draw(codecs: Mapping[str, Sequence[int]], view: str) -> bool:
+    """Whether a view is one that ranges of codecs hold, so that tuning on them may have seen it.
+
+    >>> can_draw({"jpeg-{}": [10, 95]}, "jpeg-25"), can_draw({"jpeg-{}": [30, 95]}, "jpeg-25")
+    (True, False)
+    """
+    qualities = ((quality_of(codec, view), bounds) for codec, bounds in codecs.items())
+    return any(quality is not None and bounds[0] <= quality <= bounds[1] for quality, bounds in qualities)
+
+
+def tuned_digest(model: ModelRecord) -> str:
+    """Hash of what a fit exported of a tested model: of the weights, or of what goes with them."""
+    companion = model.companion
+    return str(model.weights_sha256) if companion is None else companion.sha256 or companion.name
+
+
+def tell_apart(names: Sequence[str], settings: Sequence[Mapping[str, str]]) -> list[str]:
+    """Names, with as many settings as tell each from those that are equal to it.
+
+    Args:
+        names: Some of them equal.
+        settings: Of each, by dotted name.
+
+    >>> tell_apart(["a", "a", "a", "b"], [{"name": "x", "n": "1"}, {"name": "y"}, {"name": "y", "n": "2"}, {}])
+    ['a, x', 'a, y, n None', 'a, y, n 2', 'b']
+    """
+    told = list(names)
+    for key in dict.fromkeys(key for one in settings for key in one):
+        for name in set(told):
+            equal = [place for place, other in enumerate(told) if other == name]
+            longer = [f"{name}{_said(key, settings[place].get(key))}" for place in equal]
+            if len(set(longer)) > 1:
+                for place, text in zip(equal, longer, strict=True):
+                    told[place] = text
+    return told
+
+
+def _said(key: str, value: str | None) -> str:
+    """A setting for readers, after what it belongs to; a name speaks for itself."""
+    *_, last = key.split(".")
+    if value == "":
+        return ""
+    return f", {value}" if last == "name" else f", {last} {value}"
+
+
+def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """The leaves of nested mappings as text, by dotted name.
+
+    >>> list(_leaves({"a": {"b": 1}, "c": [2]}))
+    [('a.b', '1'), ('c', '[2]')]
+    """
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _leaves(inner, f"{name}.{key}" if name else str(key))
+    else:
+        yield name, str(value)
