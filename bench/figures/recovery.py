@@ -1,57 +1,74 @@
-"""How much of the drop tuning gives back, view by view."""
+"""How much of the drop tuning gives back: a row per encoder, a panel per view."""
 
 from collections.abc import Mapping, Sequence
 from math import isfinite
-from typing import TYPE_CHECKING
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
 
 from bench.figures.curves import Measured
 from bench.figures.lettering import plain
-from bench.figures.style import MOST_COLOURS, add_legend, finish, first_of, look, new_panels, nothing
+from bench.figures.style import COLOURS, finish, first_of, new_panels, nothing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MOST_VIEWS = 24
-_BARS = 0.8  # of the distance between two views
-_LEVEL_NAMES = 4
-_LOWEST = -1.0  # that is drawn: as much lost again as had been; a small drop makes shares of any size
-_ON_WHITE = {"facecolor": "white", "linewidth": 0, "pad": 0.5}
+MOST_VIEWS, MOST_ROWS = 24, 40
+_ACROSS = 8
+_PANEL_INCHES, _ROW_INCHES = 1.6, 0.24
+_LABEL_CHARACTERS = 44
+_LOWEST = -0.5  # that is drawn: half as much lost again as had been; a small drop makes shares of any size
 
 
 def recovered_shares(shares: Mapping[str, Mapping[str, Measured]], views: Sequence[str]) -> "Figure":
-    """The share of the drop that is recovered, a bar per encoder in each view, with its interval.
+    """The share of the drop that is recovered, a point with its interval for each encoder and view.
 
-    Bars that end below -1 are cut there, and their value is written at the cut.
+    Encoders that recover most on average come first. What lies below -0.5 is a triangle there beside its value.
 
     Args:
-        shares: By encoder and view, those that are known; the first `MOST_COLOURS` encoders are drawn.
+        shares: By encoder and view, those that are known; the first `MOST_ROWS` encoders are drawn.
         views: In order; the first `MOST_VIEWS` are drawn.
     """
-    shown, seen = dict(list(shares.items())[:MOST_COLOURS]), views[:MOST_VIEWS]
-    if not shown or not seen:
+    seen = views[:MOST_VIEWS]
+    known = {
+        encoder: {view: by_view[view] for view in seen if view in by_view and isfinite(by_view[view].value)}
+        for encoder, by_view in shares.items()
+    }
+    ranked = sorted((encoder for encoder in known if known[encoder]), key=lambda encoder: -_mean(known[encoder]))
+    shown = ranked[:MOST_ROWS]
+    if not shown:
         return nothing("no share was recovered")
-    figure, (axes,) = new_panels(1, 1, 2.5 + 1.3 * len(seen), 4.2)
-    width, bars = _BARS / len(shown), []
-    for place, by_view in enumerate(shown.values()):
-        shift = (place - (len(shown) - 1) / 2) * width
-        known = [(x + shift, by_view[view]) for x, view in enumerate(seen) if view in by_view]
-        known = [(x, share) for x, share in known if isfinite(share.value)]
-        x, values = [at for at, _ in known], [share.value for _, share in known]
-        bars.append(axes.bar(x, values, width, color=look(place)["color"]))
-        axes.vlines(
-            x, [share.low for _, share in known], [share.high for _, share in known], color="black", linewidth=1
-        )
-        for at, value in zip(x, values, strict=True):
-            if value < _LOWEST:
-                said = f"\N{MINUS SIGN}{-value:.1f}"
-                axes.text(at, _LOWEST, said, rotation=90, size="x-small", ha="center", va="bottom", bbox=_ON_WHITE)
-    axes.set_ylim(bottom=max(_LOWEST, axes.get_ylim()[0]))
-    axes.axhline(0, color="0.3", linewidth=0.8)
-    axes.set_xlim(-0.5, len(seen) - 0.5)
-    axes.set_xticks(range(len(seen)), [plain(view) for view in seen], rotation=30 if len(seen) > _LEVEL_NAMES else 0)
-    axes.set_ylabel("recovered share beyond the control")
-    axes.grid(axis="y", alpha=0.25)
-    axes.set_axisbelow(True)
-    add_legend(figure, bars, list(shown))
-    parts = (first_of(len(shown), len(shares), "encoders"), first_of(len(seen), len(views), "views"))
-    return finish(figure, " ".join(part for part in parts if part))
+    height = 0.6 + _ROW_INCHES * len(shown)
+    figure, panels = new_panels(len(seen), _ACROSS, _PANEL_INCHES, height, sharex=True, sharey=True)
+    for view, axes in zip(seen, panels, strict=True):
+        axes.set_title(plain(view), fontsize=9)
+        for row in range(0, len(shown), 2):
+            axes.axhspan(row - 0.5, row + 0.5, color="0.95", linewidth=0, zorder=0)
+        for mark, width in ((0, 1.0), (1, 0.6)):
+            axes.axvline(mark, color="0.4", linewidth=width, zorder=1)
+        for row, encoder in enumerate(shown):
+            if view in known[encoder]:
+                _draw(axes, row, known[encoder][view])
+    ends = [end for by_view in known.values() for share in by_view.values() for end in (share.value, share.low)]
+    panels[0].set_xlim(left=max(_LOWEST, min(0, *filter(isfinite, ends))) - 0.06)
+    panels[0].set_ylim(len(shown) - 0.5, -0.5)
+    panels[0].set_yticks(range(len(shown)), [plain(encoder, _LABEL_CHARACTERS) for encoder in shown], fontsize=8)
+    for axes in panels:
+        axes.tick_params(axis="x", labelsize=8)
+        axes.tick_params(axis="y", length=0)
+    parts = (first_of(len(shown), len(ranked), "encoders"), first_of(len(seen), len(views), "views"))
+    said = ("Share of the drop that is recovered beyond the control.", *parts)
+    return finish(figure, " ".join(part for part in said if part))
+
+
+def _mean(by_view: Mapping[str, Measured]) -> float:
+    return fmean(max(share.value, _LOWEST) for share in by_view.values())
+
+
+def _draw(axes: Any, row: int, share: Measured) -> None:
+    if share.value < _LOWEST:
+        axes.plot([_LOWEST], [row], "<", color=COLOURS[1], markersize=4, zorder=3)
+        said = f" \N{MINUS SIGN}{-share.value:.1f}"
+        axes.text(_LOWEST, row, said, size="x-small", va="center", color=COLOURS[1])
+        return
+    axes.hlines(row, max(share.low, _LOWEST), share.high, color=COLOURS[0], linewidth=1.2, zorder=2)
+    axes.plot([share.value], [row], "o", color=COLOURS[0], markersize=3.5, zorder=3)

@@ -15,7 +15,7 @@ from bench.report.groups import Entry, Group
 from bench.report.inputs import Choices
 from bench.report.sections.classes import recall
 from bench.report.sections.tuning_scale import gaps, price
-from bench.report.tables import Column, Table
+from bench.report.tables import Column, Table, listed
 from bench.report.tuned import tuned_digest
 from bench.report.variants import Variant, original_of, variants_of
 from bench.runs.finetuning_record import in_words
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _FEW_SEEDS = 3
+_MOST_NAMES = 6
 _NO_LABEL = "the original itself: without degradation nothing but weight decay would move it"
 _TUNED = Column("tuned")
 
@@ -42,7 +43,7 @@ def section(group: Group, choices: Choices) -> Section | None:
     for place, (original, labels) in enumerate(tuned.items(), 1):
         base = next((entry for entry in group.entries if tuned_digest(entry.model) == original), None)
         if base is None:
-            blocks.append(f"The encoder was not tested here that these were tuned from: {', '.join(labels)}.")
+            blocks.append(f"The encoder was not tested here that these were tuned from: {listed(labels, _MOST_NAMES)}.")
             continue
         try:
             variants = variants_of(group, base, choices.fits)
@@ -62,8 +63,8 @@ def _blocks(name: str, group: Group, base: Entry, variants: Sequence[Variant]) -
     if tuned and group.degraded:
         title = "Recovered share of the drop beyond the control"
         note = (
-            "Bars: 95% intervals, pointwise. 1 is all that the original model lost. What lies below \N{MINUS SIGN}1 is "
-            "cut off; such a bar says its value."
+            "Lines: 95% intervals, pointwise. 1 is all that the original model lost. Encoders that recover most on "
+            "average come first. What lies below \N{MINUS SIGN}0.5 is a triangle beside its value."
         )
         draw = partial(_draw_shares, frame[~frame["is_control"]], group.degraded)
         blocks.append(Plot(f"{name}-shares", title, draw, note))
