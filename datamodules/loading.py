@@ -6,6 +6,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Iterator
+from copy import copy
 from itertools import pairwise
 from multiprocessing import active_children
 from multiprocessing.process import BaseProcess
@@ -62,16 +63,16 @@ class WatchedLoader(DataLoader[Any]):
 
 class _Watch(Iterator[Any]):
     def __init__(self, loader: WatchedLoader) -> None:
-        self.loader = loader
+        self.loader = copy(loader)  # which keeps this very iterator: processes end with the last reference to it
         self.lost: dict[int, str] = {}
         self.said = False
         self.plain: DataLoader[Any] | None = None
         self.iterator: Iterator[Any] | None = None
-        self._rewind()
+        self._rewind(loader)
         self._start()
 
-    def _rewind(self) -> None:
-        self.batches = list(self.loader.batch_sampler or ())
+    def _rewind(self, loader: WatchedLoader) -> None:
+        self.batches = list(loader.batch_sampler or ())
         self.delivered = 0
         self.pieces: list[Any] = []
         self.cuts: deque[int] = deque()  # number of pieces of each batch on its way
@@ -79,7 +80,7 @@ class _Watch(Iterator[Any]):
     def _reset(self, loader: WatchedLoader) -> None:
         """Go through the images once more, which torch's loader asks of an iterator that it keeps."""
         under_way = bool(self.cuts)
-        self._rewind()
+        self._rewind(loader)
         if self.plain is not None and not under_way and not self._dead():
             try:
                 self.iterator = iter(self.plain)

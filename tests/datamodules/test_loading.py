@@ -1,3 +1,4 @@
+import gc
 import os
 import signal
 import sys
@@ -134,6 +135,18 @@ class TestSeveralPasses:
         next(iter(loader))
         disturb(loader)
         assert all(map(torch.equal, (batch.indices for batch in loader), whole))
+
+    def test_their_processes_end_with_the_last_reference(self):
+        before = active_children()
+        gc.disable()  # which would end them some time
+        try:
+            loader = opened("fit", **TRAINING).train_dataloader()
+            list(loader)
+            assert len(active_children()) == len(before) + 2
+            del loader
+            assert active_children() == before
+        finally:
+            gc.enable()
 
     def test_their_processes_end_with_the_fit(self, tmp_path):
         class Learner(LightningModule):
