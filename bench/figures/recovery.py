@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from math import isfinite
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from bench.figures.curves import Measured
 from bench.figures.lettering import plain
@@ -61,7 +62,7 @@ def recovered_shares(shares: Mapping[str, Mapping[str, Measured]], views: Sequen
 
 
 def _mean(by_view: Mapping[str, Measured]) -> float:
-    return fmean(max(share.value, _LOWEST) for share in by_view.values())
+    return float(np.mean([max(share.value, _LOWEST) for share in by_view.values()]))
 
 
 def _draw(axes: Any, row: int, share: Measured) -> None:

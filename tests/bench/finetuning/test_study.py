@@ -17,7 +17,7 @@ BESIDE = ["restoration-encoder", "restoration"]
 METHODS = {
     "robustness_study": ["linear", "consistency", "augment", "both", "tokens", "norms", "lora"],
     "robustness_study_small": [
-        *("linear", "consistency", "long", "norms", "frequency", "conditioned", "lora"),
+        *("linear", "consistency", "long", "norms", "frequency", "conditioned", "conditioned-long", "lora"),
         *BESIDE,
         "augment",
         "both",
@@ -75,7 +75,7 @@ def test_the_original_and_all_weights_of_the_fits_are_tested(cells, name):
 def test_soups_are_of_all_seeds_of_every_method_and_its_control(cells, name):
     soups = {tuple(cell.labels.values()): cell.weights for cell in cells if cell.step == "soups"}
     averaged = {*METHODS[name], *(SPECIALISTS[name] if name == "robustness_study_small" else [])}
-    assert {method for _, method, _ in soups} == averaged.difference([*BESIDE, "conditioned"])
+    assert {method for _, method, _ in soups} == averaged.difference([*BESIDE, "conditioned", "conditioned-long"])
     for (_, method, arm), members in soups.items():
         assert [weights.fit.name for weights in members] == [f"fits/seed-{seed}/{method}/{arm}" for seed in range(3)]
 
