@@ -109,11 +109,16 @@ class Contest:
             self.spent["fit", epoch].append(spent)
         return sum(seconds for seconds, _ in epochs.spent)
 
-    def bare(self) -> float:
-        """Take the steps of one epoch with and one without the frozen encoder; the seconds of both."""
+    def ready(self) -> tuple[RobustFineTuning, DegradedDataModule]:
+        """What a fit has when it begins."""
         module, data = self.module(), self.data()
         data.geometry = module.encoder.geometry
         data.setup("fit")
+        return module, data
+
+    def bare(self) -> float:
+        """Take the steps of one epoch with and one without the frozen encoder; the seconds of both."""
+        module, data = self.ready()
         batches = list(data.train_dataloader())
         for epoch, asking in _EPOCHS.items():
             self.spent["bare", epoch].append(_steps(module, batches, asking))
@@ -121,9 +126,7 @@ class Contest:
 
     def after_a_fork(self) -> tuple[float, float]:
         """Median seconds of the frozen encoder and a step, and of those that follow a fork, taken in turns."""
-        module, data = self.module(), self.data()
-        data.geometry = module.encoder.geometry
-        data.setup("fit")
+        module, data = self.ready()
         batch = [next(iter(data.train_dataloader()))]
         seconds: dict[bool, list[float]] = {False: [], True: []}
         for turn in range(2 * _TURNS):

@@ -220,8 +220,9 @@ class DegradedDataModule(LightningDataModule):
             raise UserError(
                 "one chosen image leaves none to fit on beside the held-out one: raise `limit`", option="data.limit"
             )
-        dataset, shuffled_by = self._dataset(source, kept), DistributedSampler[int]
-        if self.training_views is not None:
+        if self.training_views is None:
+            dataset, shuffled_by = self._dataset(source, kept), DistributedSampler[int]
+        else:
             dataset = RandomPairs(source, self.training_views, kept, self.seed, self.geometry)
             shuffled_by = EpochSampler
         sampler = shuffled_by(dataset, *self._place(), shuffle=True, seed=self.seed)

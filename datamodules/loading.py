@@ -74,14 +74,11 @@ class _Watch(Iterator[Any]):
     def _rewind(self, loader: WatchedLoader) -> None:
         self.batches = list(loader.batch_sampler or ())
         self.delivered = 0
-        self.pieces: list[Any] = []
-        self.cuts: deque[int] = deque()  # number of pieces of each batch on its way
 
     def _reset(self, loader: WatchedLoader) -> None:
         """Go through the images once more, which torch's loader asks of an iterator that it keeps."""
-        under_way = bool(self.cuts)
         self._rewind(loader)
-        if self.plain is not None and not under_way and not self._dead():
+        if self.plain is not None and not self.cuts and not self._dead():
             try:
                 self.iterator = iter(self.plain)
                 return
@@ -127,8 +124,8 @@ class _Watch(Iterator[Any]):
         loader = self.loader
         ahead = loader.num_workers * (loader.prefetch_factor or 1) + 2
         self.progress = Progress(loader.num_workers)
-        self.pieces.clear()
-        self.cuts.clear()
+        self.pieces: list[Any] = []
+        self.cuts: deque[int] = deque()  # number of pieces of each batch on its way
         room = shared_memory.room() / (ahead * loader.processes)
         images = ObservedImages(loader.dataset, self.progress, self.lost, room)
         others = active_children()

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.paper import ENCODERS, canonical_encoder
-from bench.report.labels import identity, key_of, labels, short
+from bench.report.labels import identity, key_of, labels
+from bench.report.tables import short
 from bench.report.tuned import Tuned
 from bench.runs.folder import FinishedRun
 from bench.runs.provenance import ADAPTATION, DataRecord, ModelRecord

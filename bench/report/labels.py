@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.paper import PRETRAINED, canonical_encoder
+from bench.report.tables import HASH_DIGITS, short
 from bench.report.tuned import Tuned, tell_apart, tuned_digest
 from bench.runs.provenance import COMPANION_HASHES, ModelRecord
 
@@ -16,8 +17,6 @@ _NOT_THE_MODEL = {
     *("compiled", "compile"),  # how fast
     "fidelity",  # of the views
 }
-_HASH_DIGITS = 8
-_LONGEST_VALUE = 60
 
 
 def identity(model: ModelRecord) -> dict[str, Any]:
@@ -34,22 +33,6 @@ def identity(model: ModelRecord) -> dict[str, Any]:
 def key_of(value: Mapping[str, Any]) -> str:
     """Equal for equal values, whatever the order of their keys."""
     return json.dumps(value, sort_keys=True, default=str)
-
-
-def short(value: Any) -> str:
-    """A value of a record in at most one short line.
-
-    >>> short(["a {}."]), short(list(range(100))), short("sha256:" + 64 * "f"), short(None)
-    ('"a {}."', '100 values', 'sha256:ffffffff', 'none')
-    """
-    if value is None:
-        return "none"
-    if isinstance(value, str):
-        return value[: len("sha256:") + _HASH_DIGITS] if value.startswith("sha256:") else value
-    text = json.dumps(value, default=str, ensure_ascii=False)
-    if isinstance(value, list | tuple):
-        text = text[1:-1] if len(text) <= _LONGEST_VALUE else f"{len(value)} values"
-    return text
 
 
 def labels(models: Sequence[ModelRecord], fits: Mapping[str, Tuned]) -> list[str]:
@@ -78,7 +61,7 @@ def labels(models: Sequence[ModelRecord], fits: Mapping[str, Tuned]) -> list[str
 
 
 def _brief(key: str, value: Any) -> str:
-    return str(value)[:_HASH_DIGITS] if key in ("weights_sha256", *COMPANION_HASHES.values()) else short(value)
+    return str(value)[:HASH_DIGITS] if key in ("weights_sha256", *COMPANION_HASHES.values()) else short(value)
 
 
 def model_name(model: ModelRecord) -> str:

@@ -1,5 +1,6 @@
 """Tables: one tidy frame, and a declaration of what readers see of it, from which every format follows."""
 
+import json
 import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
 
 MISSING = "\N{EN DASH}"
 
+HASH_DIGITS = 8
+"""Of a hash that are shown."""
+
+_LONGEST_VALUE = 60
 _MOST_ACROSS = 8  # have room on a page 1400 pixels wide
 
 Flags = Callable[["pd.DataFrame"], "pd.Series"]
@@ -225,6 +230,22 @@ def listed(names: Sequence[str], most: int) -> str:
     shown = [*names[:most], *([f"{len(names) - most} more"] if len(names) > most else [])]
     between, last = ("; ", "; and ") if any("," in name for name in shown) else (", ", " and ")
     return last.join(between.join(part) for part in (shown[:-1], shown[-1:]) if part)
+
+
+def short(value: Any) -> str:
+    """A value of a record in at most one short line.
+
+    >>> short(["a {}."]), short(list(range(100))), short("sha256:" + 64 * "f"), short(None)
+    ('"a {}."', '100 values', 'sha256:ffffffff', 'none')
+    """
+    if value is None:
+        return "none"
+    if isinstance(value, str):
+        return value[: len("sha256:") + HASH_DIGITS] if value.startswith("sha256:") else value
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    if isinstance(value, list | tuple):
+        text = text[1:-1] if len(text) <= _LONGEST_VALUE else f"{len(value)} values"
+    return text
 
 
 def number(value: float, form: str = ".4f") -> str:

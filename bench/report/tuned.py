@@ -1,17 +1,20 @@
 """What a fit exported: which recipe it was made by, and how it is told from others for readers."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
+from bench.report.tables import short
 from bench.runs.finetuning_record import FineTuningRecord, TrainingViews
 from bench.runs.provenance import DataRecord, ModelRecord
 from datamodules.degradations import quality_of
 
 _OF_THE_CODECS = ("codecs", "law", "clean", "curriculum")
 _HOLE = "{}"
+_LONGEST_SETTING = 60
 _TELLING = ("method", "training", "data")  # parts of a recipe, in the order in which titles are told apart by them
 
 
@@ -128,7 +131,7 @@ def tell_apart(names: Sequence[str], settings: Sequence[Mapping[str, str]]) -> l
     """
     told = list(names)
     for key in dict.fromkeys(key for one in settings for key in one):
-        for name in set(told):
+        for name in [name for name, times in Counter(told).items() if times > 1]:
             equal = [place for place, other in enumerate(told) if other == name]
             longer = [f"{name}{_said(key, settings[place].get(key))}" for place in equal]
             if len(set(longer)) > 1:
@@ -149,10 +152,10 @@ def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
     """The leaves of nested mappings as text, by dotted name.
 
     >>> list(_leaves({"a": {"b": 1}, "c": [2]}))
-    [('a.b', '1'), ('c', '[2]')]
+    [('a.b', '1'), ('c', '2')]
     """
     if isinstance(value, Mapping):
         for key, inner in value.items():
             yield from _leaves(inner, f"{name}.{key}" if name else str(key))
     else:
-        yield name, str(value)
+        yield name, short(value)[:_LONGEST_SETTING]

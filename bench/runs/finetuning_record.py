@@ -175,7 +175,11 @@ class FineTuningRecord:
         schema = value["schema"].whole()
         if schema != SCHEMA:
             value["schema"].fail(f"is {schema}, and this program reads {SCHEMA}")
-        value["method"]["objective"]["label_free"].flag()
+        method = value["method"]
+        method["objective"]["label_free"].flag()
+        _check_choice(method["objective"])
+        if method["trainable"].content is not None:
+            _check_choice(method["trainable"])
         points = value["interpolation"].elements()
         curve = {_share(point["alpha"]): _measures(point["metrics"]) for point in points}
         if not {0.0, 1.0} <= curve.keys():
@@ -186,7 +190,7 @@ class FineTuningRecord:
         seed_everything = value["seeds"].get("everything")
         return cls(
             name=value["name"].text(_LONGEST_NAME),
-            method=value["method"].mapping(),
+            method=method.mapping(),
             original=ModelRecord.from_json(value["original"]),
             templates=value["templates"].texts(),
             training=_training(value["training"]),
@@ -242,6 +246,13 @@ def in_words(described: Mapping[str, Any] | None) -> str:
         if name not in ("name", "label_free")
     )
     return f"{described['name']} ({inner})" if inner else str(described["name"])
+
+
+def _check_choice(value: Value) -> None:
+    """Whether `in_words` can tell it."""
+    value["name"].text(_LONGEST_NAME)
+    for term in value["terms"].elements() if "terms" in value else ():
+        _check_choice(term)
 
 
 def _training(value: Value) -> Training:

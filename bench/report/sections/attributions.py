@@ -8,8 +8,7 @@ import pandas as pd
 from bench.report.document import Block, Gallery, Section
 from bench.report.groups import Group
 from bench.report.inputs import Choices
-from bench.report.labels import short
-from bench.report.tables import Column, Table
+from bench.report.tables import Column, Table, short
 from bench.runs.folder import FinishedRun
 
 _MOST_ROWS = 30

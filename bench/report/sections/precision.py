@@ -11,9 +11,8 @@ from bench.references.comparison import published_curves
 from bench.report.document import Block, Plot, Section
 from bench.report.groups import Entry, Group
 from bench.report.inputs import Choices
-from bench.report.labels import short
 from bench.report.sections.references import outside_interval, published_lines, with_published
-from bench.report.tables import Column, Table
+from bench.report.tables import Column, Table, short
 from datamodules.degradations import ORIGINAL
 
 if TYPE_CHECKING:

@@ -14,11 +14,10 @@ from bench.report.answers import Answer, Setting, answers_of, limit_in_words, pe
 from bench.report.document import Block, Plot, Section
 from bench.report.groups import Entry, Group
 from bench.report.inputs import Choices
-from bench.report.labels import short
 from bench.report.rates import CodecCurve, CodecPair, bits_per_pixel, measure_rates
 from bench.report.sections.precision import precisions
 from bench.report.size_findings import size_findings
-from bench.report.tables import Column, Table, listed, metric_column
+from bench.report.tables import Column, Table, listed, metric_column, short
 from bench.statistics.bootstrap import IMAGE_RESAMPLES
 from bench.statistics.rate_curves import codec_curves, setting
 from datamodules.degradations import ORIGINAL

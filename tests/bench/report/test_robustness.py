@@ -18,7 +18,7 @@ from bench.runs.record import RunInfo
 from bench.statistics.paired import drop_interval
 from datamodules.degradations import parse
 from tests.support import made_up
-from tests.support.reports import choices, frame, groups_of, tables, terms, texts
+from tests.support.reports import Written, choices, frame, groups_of, tables, terms, texts
 
 IMAGES = 200
 VIEWS = {"original": 160, "jpeg-25": 100, "webp-25": 120}
@@ -96,6 +96,22 @@ def test_files_of_one_name_are_called_after_how_they_were_tuned(tmp_path):
         "RN50 (augment), weights_sha256 of none,",
         "RN50 (hash of RN50.safetensors)",
     ]
+
+
+def test_a_setting_of_any_length_makes_a_short_label_and_nothing_of_it_runs(tmp_path):
+    original(tmp_path / "runs")
+    for digest in ("1", "2"):
+        objective = {"name": "Augment", "label_free": False, "way": f"{digest}\x1b[2J<script>{'../' * 9999}"}
+        exports = (Export(1.0, True, "encoder.safetensors", digest),)
+        fit(tmp_path / "runs" / digest, method={"objective": objective, "trainable": {"name": "All"}}, exports=exports)
+        measured(tmp_path / "runs", digest, VIEWS, file="a/augment.safetensors")
+    labels = [entry.label for entry in groups_of(tmp_path / "runs")[0].entries]
+    assert [label.startswith("RN50 (augment), way ") for label in labels] == [True, True, False]
+    assert all(len(label) < 100 for label in labels)
+    written = Written(tmp_path / "report", tmp_path / "runs")
+    assert "\x1b" not in written.screen + written.page + written.markdown
+    assert "<script>../" not in written.page
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report", "runs"]
 
 
 def test_recovered_shares_are_those_worked_by_hand(tmp_path):

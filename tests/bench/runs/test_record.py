@@ -5,6 +5,7 @@ import json
 import math
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -258,6 +259,20 @@ def test_a_record_of_schema_1_is_refused_with_the_key(tmp_path, change, reason):
 )  # fmt: skip
 def test_what_is_no_json_is_refused_in_one_line(tmp_path, content, reason):
     assert reason in refusal(RunRecord, tmp_path, content)
+
+
+@pytest.mark.parametrize(
+    ("method", "key"),
+    [
+        ({"objective": {"label_free": True}, "trainable": None}, "objective/name"),
+        ({"objective": {"name": "Sum", "label_free": True, "terms": [{}]}, "trainable": None}, "terms/0/name"),
+        ({"objective": {"name": "Sum", "label_free": True}, "trainable": {"name": 5}}, "trainable/name"),
+        ({"objective": {"name": "Sum", "label_free": True}, "trainable": {"name": "x" * 9999}}, "trainable/name"),
+        ({"objective": {"name": "Sum", "label_free": True}}, "trainable"),
+    ],
+)  # fmt: skip
+def test_a_fit_whose_choices_cannot_be_told_is_refused_with_the_key(tmp_path, method, key):
+    assert key in refusal(FineTuningRecord, tmp_path, json.dumps(plain(replace(FIT, method=method).to_json())))
 
 
 @pytest.mark.parametrize(
