@@ -80,11 +80,16 @@ class TestNetwork:
         assert network(pixels).equal(pixels)
 
     def test_an_image_of_a_batch_is_restored_as_it_is_alone(self):
+        """But for the last digit of float32, which may round the other way where a value lies between two bytes."""
         network, batch = random_network(), images(5, 3, 12, 9)
-        whole = network.restore(batch)
+        whole, alone = network.restore(batch), torch.stack(network.restore(list(batch)))
         assert not whole.equal(batch)
-        assert torch.stack(network.restore(list(batch))).equal(whole)
-        assert whole.dtype == torch.uint8
+        assert whole.dtype == alone.dtype == torch.uint8
+        difference = (alone.int() - whole.int()).abs()
+        assert difference.max() <= 1
+        assert difference.sum() <= 0.01 * difference.numel()
+        pixels = batch / 255
+        assert torch.cat([network(image[None]) for image in pixels]).allclose(network(pixels), rtol=0, atol=1e-6)
 
     def test_a_shape_out_of_range_is_refused(self):
         with pytest.raises(UserError, match="`layers` 1 is out of range: choose from 2 to 32"):

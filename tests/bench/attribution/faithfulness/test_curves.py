@@ -71,7 +71,7 @@ def test_most_first_is_the_curve_of_quantus_pixel_flipping():
         return model(start[rows].flatten(1) * ~restored).select(1, 0)  # what is put back is black, label 0
 
     found = follow(losses, attributions().flatten(1), step_counts(16, 16)).most_first[:, 1:]
-    assert found.tolist() == [pytest.approx(curve, abs=1e-6) for curve in FLIPPED]
+    assert found.tolist() == [pytest.approx(curve, abs=1e-5) for curve in FLIPPED]  # float32: 1e-6 of what is summed
 
 
 @pytest.mark.parametrize(("units", "steps", "counts"), [(3, 16, [0, 1, 2, 3]), (36, 5, [0, 7, 14, 22, 29, 36])])
