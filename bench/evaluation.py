@@ -14,6 +14,7 @@ from torchmetrics.classification import MulticlassPrecision
 from bench.adapters.files import NamedAdapter, read_adapter
 from bench.classification import classify_views
 from bench.clip.encoders import load_encoder
+from bench.clip.float32 import convolve_as_products
 from bench.clip.run_classifier import classifier_of_the_run
 from bench.clip.templates import read_templates, templates_of
 from bench.clip.zero_shot import ZeroShotClassifier
@@ -143,6 +144,7 @@ class ZeroShotEvaluation(LightningModule):
     def setup(self, stage: str) -> None:
         """Build the text classifier for the data's class names, and a metric per view; forget earlier runs."""
         load_weights_only(self.trainer)
+        convolve_as_products()
         self.check_run(self.trainer, self.data)
         before_restoration = self.fidelity and self.restoration is None
         self.data.geometry, self.data.compare = self.encoder.geometry, fidelity if before_restoration else None

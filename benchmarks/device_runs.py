@@ -14,6 +14,7 @@ from lightning.pytorch import Callback, Trainer
 from PIL import Image
 from torch import Tensor
 
+from bench.clip.float32 import convolve_as_products
 from bench.evaluation import ZeroShotEvaluation
 from datamodules.base import DegradedDataModule
 from datamodules.sources import ArraySource, Source
@@ -112,7 +113,7 @@ def mode(name: str) -> Iterator[Literal["32-true", "bf16-mixed"]]:
     precision, matmul = MODES[name]
     before, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     torch.set_float32_matmul_precision(matmul)
-    torch.backends.cudnn.allow_tf32 = matmul == "high"
+    convolve_as_products()
     try:
         yield precision
     finally:

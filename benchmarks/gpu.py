@@ -29,11 +29,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from bench.attribution.explainer import for_gradients, full_float32
+from bench.attribution.explainer import for_gradients
 from bench.attribution.integrated_gradients import cross_entropy, integrated_gradients
 from bench.attribution.quadrature import GaussLegendre
 from bench.classification import classify_views
 from bench.clip.encoders import load_encoder
+from bench.clip.float32 import full_float32
 from bench.clip.preprocess import Preprocess
 from bench.clip.zero_shot import ZeroShotClassifier
 from benchmarks.checkpoints import random_checkpoint

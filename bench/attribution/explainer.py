@@ -2,8 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +16,7 @@ from bench.attribution.integrated_gradients import Attribution, cross_entropy, i
 from bench.attribution.quadrature import Quadrature
 from bench.attribution.spectra import PARTS, Spectrum
 from bench.attribution.statistics import attribution_statistics, codec_period
+from bench.clip.float32 import full_float32
 from bench.clip.towers import fold_batch_norms, folds_batch_norms, image_tower
 from bench.clip.zero_shot import ZeroShotClassifier
 from bench.outcomes import Outcomes
@@ -191,19 +191,6 @@ def for_gradients(classifier: ZeroShotClassifier) -> ZeroShotClassifier:
         classifier = copy.deepcopy(classifier).float()
         fold_batch_norms(image_tower(classifier.model))
     return classifier
-
-
-@contextmanager
-def full_float32() -> Iterator[None]:
-    """Keep TF32 out: torch allows it in convolutions by default, users in matrix products."""
-    products, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    torch.set_float32_matmul_precision("highest")
-    torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(products)
-        torch.backends.cudnn.allow_tf32 = convolutions
 
 
 def to_uint8(pixels: Tensor) -> npt.NDArray[np.uint8]:

@@ -8,11 +8,12 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from bench.attribution.explainer import for_gradients, full_float32, to_uint8
+from bench.attribution.explainer import for_gradients, to_uint8
 from bench.attribution.integrated_gradients import cross_entropy, integrated_gradients
 from bench.attribution.overlay import Overlay, SignedOverlay
 from bench.attribution.quadrature import Quadrature
 from bench.clip.encoders import Encoder
+from bench.clip.float32 import full_float32
 from bench.clip.images import AnyImage, to_images
 from bench.clip.zero_shot import ZeroShotClassifier
 from datamodules.degradations import degrade, framing, parse

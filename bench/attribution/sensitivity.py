@@ -9,8 +9,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from bench.attribution.block_dct import block_dct
-from bench.attribution.explainer import for_gradients, full_float32
+from bench.attribution.explainer import for_gradients
 from bench.attribution.jpeg_planes import gradient_in_halves, gradient_in_ycbcr, to_ycbcr
+from bench.clip.float32 import full_float32
 from bench.clip.linear_resize import gradient_at_own_size
 from bench.clip.zero_shot import ZeroShotClassifier
 from datamodules.errors import UserError

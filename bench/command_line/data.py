@@ -102,29 +102,13 @@ def built(class_path: str, arguments: Mapping[str, Any]) -> "DegradedDataModule"
     Raises:
         UserError: There is no such class, or it takes no such arguments.
     """
-    import jsonargparse
-
     import datamodules
+    from bench.command_line.instances import instance
     from datamodules.base import DegradedDataModule
 
     for name in datamodules.__all__:
         getattr(datamodules, name)  # short names of classes are those of imported ones
-    parser = jsonargparse.ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(DegradedDataModule, "data")
-    try:
-        parsed = parser.parse_object({"data": {"class_path": class_path, "init_args": dict(arguments)}})
-        data: DegradedDataModule = parser.instantiate_classes(parsed).data
-    except UserError:
-        raise
-    except Exception as error:
-        raise _refusal(error) from error
+    data: DegradedDataModule = instance(
+        DegradedDataModule, "data", {"class_path": class_path, "init_args": dict(arguments)}
+    )
     return data
-
-
-def _refusal(error: Exception) -> UserError:
-    """What of an error of the parser can be mended."""
-    from bench.command_line.ending import causes
-    from bench.command_line.parser import deepest_reason
-
-    mistakes = [cause for cause in causes(error) if isinstance(cause, UserError)]
-    return mistakes[-1] if mistakes else UserError(f"the data cannot be built: {deepest_reason(error)}")

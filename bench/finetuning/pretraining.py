@@ -13,6 +13,7 @@ from torch.nn import functional
 from torchmetrics.classification import MulticlassPrecision
 
 from bench.clip.encoders import load_encoder, new_encoder
+from bench.clip.float32 import convolve_as_products
 from bench.clip.preprocess import Preprocess
 from bench.clip.text_classifier import check_templates
 from bench.finetuning.continuation import data_settings, label, require_same
@@ -91,6 +92,7 @@ class ClipPretraining(LightningModule):
     def setup(self, stage: str) -> None:
         """Tokenise the prompts of the data's classes and make a metric per view."""
         load_weights_only(self.trainer)
+        convolve_as_products()
         data = self._data
         self.check_run(self.trainer, data)
         data.geometry = self.encoder.geometry

@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 
 from bench.clip.encoders import Encoder, load_encoder
+from bench.clip.float32 import convolve_as_products
 from bench.clip.preprocess import Preprocess
 from bench.clip.run_classifier import classifier_of_the_run
 from bench.clip.templates import read_templates, templates_of
@@ -127,6 +128,7 @@ class EncoderTuning(LightningModule):
     def setup(self, stage: str) -> None:
         """Build the text classifier for the data's class names."""
         load_weights_only(self.trainer)
+        convolve_as_products()
         self.data.geometry = self.encoder.geometry
         if stage == "fit":
             self.check_run(self.trainer, self.data)

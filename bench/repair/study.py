@@ -26,6 +26,7 @@ _CLOSED_FORM = "LinearCorrection"  # which makes no steps
 _ADAPTS = "TestTimeAdaptation"  # whose tests depend on neighbours and order
 _LEAST_STEPS = 200
 _SUBTRACTED = "control: the same fit on the same images without compression, whose gain is subtracted"
+_UNMOVED = "control: the encoder before the fit, since one without labels that sees no compressed image learns nothing"
 
 
 @dataclass(frozen=True)
@@ -92,14 +93,35 @@ def plan(config: str, fit: str | None, options: Mapping[str, Any], seeds: int, o
     tests = with_options(tests, own[TESTS], config)
     epochs, more = _epochs(fits, images, fixed="trainer.max_epochs" in own[FITS] | shared)
     fits["trainer"]["max_epochs"] = epochs
-    study = {"output": str(output), "steps": _steps(seeds)}
-    said = [f"{fitted_file.stem} of {_budget(fits, seeds)}", images.sentence, *more, _SUBTRACTED]
-    return Repair({_STUDY: study, _FIT: fits, _CONTROL: _control(fits), _TEST: tests}, said)
+    arms = {TUNED: _FIT}
+    files = {_FIT: fits, _TEST: tests}
+    if controlled := _learns_from_originals(fits["model"]):
+        arms["control"] = _CONTROL
+        files[_CONTROL] = _control(fits)
+    study = {"output": str(output), "steps": _steps(seeds, arms)}
+    said = [f"{fitted_file.stem} of {_budget(fits, seeds)}", images.sentence, *more]
+    return Repair({_STUDY: study, **files}, [*said, _SUBTRACTED if controlled else _UNMOVED])
 
 
-def _steps(seeds: int) -> dict[str, Any]:
-    arms = {TUNED: {"config": _FIT}, "control": {"config": _CONTROL}}
-    grid = {"seed": {seed: {"seed_everything": seed, "data.seed": seed} for seed in range(seeds)}, "arm": arms}
+def _learns_from_originals(model: dict[str, Any]) -> bool:
+    """Whether a fit that sees no compressed image may change the encoder: see `Objective.label_free`."""
+    from bench.command_line.instances import instance
+    from bench.finetuning.objectives import Objective
+
+    arguments = _arguments(model)
+    if _class(model) == _CLOSED_FORM:
+        return False
+    if arguments.get("weight_decay") != 0 or "objective" not in arguments:
+        return True
+    objective: Objective = instance(Objective, "objective", arguments["objective"])
+    return not objective.label_free
+
+
+def _steps(seeds: int, arms: Mapping[str, str]) -> dict[str, Any]:
+    grid = {
+        "seed": {seed: {"seed_everything": seed, "data.seed": seed} for seed in range(seeds)},
+        "arm": {arm: {"config": file} for arm, file in arms.items()},
+    }
     return {
         FITS: {"command": "fit", "options": {"ckpt_path": "last"}, "grid": grid},
         TESTS: {"options": {"config": _TEST}, "grid": {"tuned": {"weights_of": FITS, "shares": [1]}}},

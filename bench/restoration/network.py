@@ -8,6 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from bench.clip.float32 import full_float32
 from datamodules.errors import UserError
 from datamodules.views import Images
 
@@ -83,7 +84,7 @@ class Restoration(nn.Module):
         return torch.cat([self._bytes(piece) for piece in torch.split(images, at_once)]) if len(images) else images
 
     def _bytes(self, images: Tensor) -> Tensor:
-        with torch.autocast(images.device.type, enabled=False):
+        with torch.autocast(images.device.type, enabled=False), full_float32():
             restored: Tensor = self(images / _PEAK) * _PEAK
             return restored.round_().clamp_(0, _PEAK).to(torch.uint8)
 

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bench.attribution.explainer import for_gradients, full_float32
+from bench.attribution.explainer import for_gradients
 from bench.attribution.faithfulness.grad_eclip import grad_eclip
 from bench.attribution.faithfulness.repair import Units
 from bench.attribution.integrated_gradients import cross_entropy, integrated_gradients
 from bench.attribution.quadrature import Quadrature
+from bench.clip.float32 import full_float32
 from bench.clip.linear_resize import gradient_at_own_size
 from bench.clip.zero_shot import ZeroShotClassifier
 

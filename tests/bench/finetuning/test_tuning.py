@@ -14,8 +14,10 @@ from bench.clip.zero_shot import ZeroShotClassifier
 from bench.finetuning import (
     Augment,
     Consistency,
+    FrequencyConsistency,
     LastBlocks,
     LinearCorrection,
+    LogitDistillation,
     LoRA,
     Norms,
     Sum,
@@ -171,10 +173,15 @@ class TestTraining:
     def test_accumulated_batches_are_one_step(self, tuning, fit):
         assert fit(tuning(), accumulate_grad_batches=2).global_step == 2
 
-    def test_the_clean_only_control_of_a_label_free_objective_is_the_original_itself(self, tuning, fit, data):
+    @pytest.mark.parametrize(
+        "objective", [Consistency(), FrequencyConsistency(), LogitDistillation(), TokenConsistency()], ids=repr
+    )
+    def test_the_clean_only_control_of_a_label_free_objective_is_the_original_itself(
+        self, tuning, fit, data, objective
+    ):
         views = data().training_views
         control = data(training_views=type(views)(views.codecs, clean=1.0))
-        module = tuning(objective=Consistency(), weight_decay=0.0)
+        module = tuning(objective=objective, weight_decay=0.0)
         fit(module, control)
         assert moved(module) == set()
 

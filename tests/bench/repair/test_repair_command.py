@@ -46,7 +46,7 @@ def test_a_fit_that_fails_ends_in_its_reason_and_is_tried_again(tmp_path, monkey
     for _ in range(2):
         assert ended("--config", "demo", *QUICK) == 1
         assert "fits/seed-0/tuned: out of memory; see" in capsys.readouterr().out
-    assert ran == ["fits/seed-0/tuned", "fits/seed-0/control", "tests/original"] * 2
+    assert ran == ["fits/seed-0/tuned", "tests/original"] * 2
     assert not (tmp_path / "runs/repair/demo/report").exists()
 
 

@@ -21,24 +21,50 @@ def cells(tmp_path, monkeypatch):
     return cells
 
 
-def test_the_demo_is_a_fit_without_labels_its_control_and_tests_before_and_after(cells):
+def test_the_demo_is_a_fit_without_labels_and_tests_before_and_after(cells):
     repair, found = cells("demo")
-    assert list(found) == [
-        "fits/seed-0/tuned", "fits/seed-0/control",
-        "tests/original", "tests/seed-0/tuned/share-1", "tests/seed-0/control/share-1",
-    ]  # fmt: skip
-    fit, control, before, after, _ = (cell.expected() for cell in found.values())
-    clean = [one["data"]["init_args"]["training_views"].pop("clean") for one in (fit, control)]
-    assert clean == [0.0, 1.0]
-    names = [one["trainer"]["callbacks"][1]["init_args"].pop("name") for one in (fit, control)]
-    assert names == ["demo-rn-tuned", "demo-rn-tuned-control"]
-    assert fit == control
+    assert list(found) == ["fits/seed-0/tuned", "tests/original", "tests/seed-0/tuned/share-1"]
+    fit, before, after = (cell.expected() for cell in found.values())
     assert fit["model"]["init_args"]["objective"]["class_path"] == "bench.finetuning.Consistency"
     assert fit["data"]["init_args"]["limit"] == 6000
     assert (before["data"]["init_args"]["split"], before["data"]["init_args"]["limit"]) == ("test", 1000)
     assert before["model"] == after["model"]
     assert repair.sentences[0].startswith("demo_finetune of demo-rn: 5 epochs, 1 seed, learning rate 0.002")
+    assert repair.sentences[-1].startswith("control: the encoder before the fit")
+
+
+@pytest.mark.parametrize(
+    ("fit", "options"),
+    [
+        ("finetune/augment", {}),
+        ("finetune/consistency", {"fits__model__weight_decay": 0.01}),
+        ("finetune/consistency", {"fits__model__objective": "bench.finetuning.Augment"}),
+    ],
+)
+def test_what_learns_without_compression_has_a_control_that_differs_in_nothing_else(cells, fit, options):
+    repair, found = cells("demo", fit, **options)
+    assert list(found) == [
+        "fits/seed-0/tuned", "fits/seed-0/control",
+        "tests/original", "tests/seed-0/tuned/share-1", "tests/seed-0/control/share-1",
+    ]  # fmt: skip
+    tuned, control = (cell.expected() for cell in found.values() if cell.command == "fit")
+    drawn = [one["data"]["init_args"]["training_views"].pop("clean") for one in (tuned, control)]
+    assert drawn[0] < drawn[1] == 1.0
+    written = [one["trainer"]["callbacks"][-1]["init_args"].pop("name") for one in (tuned, control)]
+    assert written[1] == f"{written[0]}-control"
+    assert tuned == control
     assert "whose gain is subtracted" in repair.sentences[-1]
+
+
+@pytest.mark.parametrize("fit", ["consistency", "distillation", "linear", "tokens", "restoration", "conditioned"])
+def test_what_learns_nothing_without_compression_has_none(cells, fit):
+    _, found = cells("demo", f"finetune/{fit}")
+    assert [name for name, cell in found.items() if cell.command == "fit"] == ["fits/seed-0/tuned"]
+
+
+def test_an_objective_that_is_none_is_refused(cells):
+    with pytest.raises(UserError, match="the objective cannot be built"):
+        cells("demo", fits__model__objective="bench.finetuning.Nothing")
 
 
 def test_another_method_and_more_seeds_are_an_option_each(cells):
@@ -58,7 +84,7 @@ def test_a_folder_of_ones_own_is_fitted_with_the_methods_settings_and_tested_wit
         "tests__data__patience": 9,
     }
     _, found = cells("image_folder", **options)
-    fit, _, before, *_ = (cell.expected() for cell in found.values())
+    fit, before, *_ = (cell.expected() for cell in found.values())
     data, tested = fit["data"]["init_args"], before["data"]["init_args"]
     assert fit["data"]["class_path"] == "datamodules.ImageFolder"
     assert data["root"] == tested["root"] == str(root)
@@ -90,12 +116,7 @@ def test_few_images_are_seen_more_often_unless_epochs_are_asked_for(cells, folde
 
 def test_what_is_written_is_a_study_that_a_sweep_takes(cells, tmp_path):
     cells("demo")
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "control.yaml",
-        "fit.yaml",
-        "study.yaml",
-        "test.yaml",
-    ]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["fit.yaml", "study.yaml", "test.yaml"]
     assert read_yaml(tmp_path / "out/study.yaml")["output"] == "out"
 
 
