@@ -49,8 +49,8 @@ class DegradedDataModule(LightningDataModule):
         patience: Seconds after which a loader process that is still at one image is given up as if it had died, which
             is what `on_error` decides about, too.
         validation_every: Fitting holds out every n-th image of the train split, at least 2.
-        training_views: What each training image is degraded with at random; without, fitting sees the same views as
-            validation.
+        training_views: What each training image is degraded with at random (`codecs`, `law`, `clean`, `flip` and
+            `curriculum` of `datamodules.training.TrainingViews`); without, fitting sees the same views as validation.
         seed: Seed of the shuffling of training images and of their random views, which also depend on the epoch.
 
     Attributes:

@@ -21,6 +21,14 @@ PAGES = pages(ROOT)
 LINES = {page: [words_of(line) for line in shell_lines(page)] for page in PAGES}
 COMMAND_LINES = sorted({tuple(words) for lines in LINES.values() for words in lines})
 LIGHTNING = [words[1:] for words in COMMAND_LINES if words[0] == "lightning"]
+OF_TODAY = [page for page in PAGES if page.name not in ("CHANGELOG.md", "options.md")]
+"""All that is written by hand and says what there is."""
+DEEP = {
+    options
+    for page in OF_TODAY
+    for options in re.findall(r"`(--(?:model|data|trainer)[^`]*)`", page.read_text(encoding="utf-8"))
+    if re.search(r"--\w+\.\w+\.\w", options)
+}
 OF_THE_README = [tuple(words[1:]) for words in LINES[ROOT / "README.md"]]
 
 
@@ -100,10 +108,15 @@ class TestCommands:
     def test_options_in_running_text_exist(self):
         known = {name for command in LIGHTNING_COMMANDS for name in option_names(command, [])}
         known |= set(re.findall(r"`(--[\w.]+)`", (ROOT / "docs/options.md").read_text()))  # of all classes
-        for page in PAGES:
-            if page.name not in ("CHANGELOG.md", "options.md"):  # says what there was, too; is made of what there is
-                named = set(re.findall(r"--(?:model|data|trainer)\.[a-z_]+", page.read_text(encoding="utf-8")))
-                assert named <= known, page
+        for page in OF_TODAY:
+            named = set(re.findall(r"--(?:model|data|trainer)\.[a-z_]+", page.read_text(encoding="utf-8")))
+            assert named <= known, page
+
+    @pytest.mark.parametrize("options", sorted(DEEP))
+    def test_options_of_parts_in_running_text_are_parsed(self, options, folder, capsys):
+        with pytest.raises(SystemExit) as ending:
+            main(["test", "--config", "demo", *options.split(), "--print_config"])
+        assert ending.value.code in (None, 0), capsys.readouterr().err
 
 
 class TestLinks:
