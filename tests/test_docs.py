@@ -115,7 +115,7 @@ class TestCommands:
     @pytest.mark.parametrize("options", sorted(DEEP))
     def test_options_of_parts_in_running_text_are_parsed(self, options, folder, capsys):
         with pytest.raises(SystemExit) as ending:
-            main(["test", "--config", "demo", *options.split(), "--print_config"])
+            main(["test", "--config", "demo", *words_of(options), "--print_config"])
         assert ending.value.code in (None, 0), capsys.readouterr().err
 
 

@@ -9,6 +9,7 @@ from bench.command_line.yaml_text import read_yaml
 from datamodules.errors import UserError
 
 SUFFIX = ".yaml"
+CONFIG_OPTIONS = ("-c", "--config")
 _PACKAGE = Path(__file__).parents[1]
 _OUTPUTS = ("output", "root", "save_dir", "default_root_dir", "dirpath")
 """Options whose paths stay relative to the working directory: folders of data, and what a run writes."""
@@ -55,6 +56,11 @@ def read_config(file: Path) -> dict[str, Any]:
     """
     content: dict[str, Any] = resolved(read_yaml(file), file.parent)
     return content
+
+
+def is_written_out(name: str) -> bool:
+    """Whether what is given as a configuration is its content, not its name."""
+    return name.lstrip().startswith("{") or "\n" in name
 
 
 def resolved(content: Any, base: Path) -> Any:

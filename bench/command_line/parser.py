@@ -11,14 +11,14 @@ import yaml
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
-from bench.command_line.configs import find_config, read_config
+from bench.command_line.config_options import reaching_callbacks
+from bench.command_line.configs import CONFIG_OPTIONS, find_config, is_written_out, read_config
 from bench.command_line.ending import causes, fail
 from bench.command_line.help import option_names
 from bench.command_line.yaml_text import check
 from datamodules.errors import UserError
 
 _UNION = re.compile(r"Subtypes: \[(.*)\]\nErrors:.*Given value: (.*)", re.DOTALL)
-_CONFIG_OPTIONS = ("-c", "--config")
 _TOP_LEVEL = (
     "config", "seed_everything", "ckpt_path", "print_config", "model", "data", "trainer", "verbose", "weights_only",
     "return_predictions", "version",
@@ -100,6 +100,8 @@ def _kind(subtype: str) -> str:
 def prepared(words: Sequence[str]) -> list[str]:
     """A command line whose values are within bounds, with the files that the names of configurations stand for.
 
+    Options of callbacks reach the one that takes them: see `reaching_callbacks`.
+
     Raises:
         UserError: A value is out of bounds, or there is no such configuration.
     """
@@ -112,14 +114,14 @@ def prepared(words: Sequence[str]) -> list[str]:
         check(value if option.startswith("--") and equals else word, f"the value of {option}" if equals else "a value")
         if names_config:
             found.append(_file(word))
-        elif equals and option in _CONFIG_OPTIONS:
+        elif equals and option in CONFIG_OPTIONS:
             found.append(f"{option}={_file(value)}")
         else:
             found.append(word)
-        names_config = not names_config and word in _CONFIG_OPTIONS
-    return found
+        names_config = not names_config and word in CONFIG_OPTIONS
+    return reaching_callbacks(found)
 
 
 def _file(name: str) -> str:
     """The path of a configuration; one that is written out on the command line stays as it is."""
-    return name if name.lstrip().startswith("{") or "\n" in name else str(find_config(name))
+    return name if is_written_out(name) else str(find_config(name))

@@ -8,10 +8,10 @@ from typing import Any
 
 import yaml
 
+from bench.command_line.config_options import callback_arguments, with_options
 from bench.command_line.configs import SUFFIX, find_config, read_config
 from bench.repair.held_out import HeldOut, held_out
 from bench.runs.files import write_atomically
-from bench.sweep.cells import callback_arguments, with_options
 from datamodules.errors import UserError
 
 FITS, TESTS = "fits", "tests"

@@ -1,6 +1,5 @@
 """One run of a sweep: what it is asked to do, and whether a folder holds that."""
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -9,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from bench.command_line.config_options import with_options
 from bench.command_line.configs import read_config
 from bench.command_line.yaml_text import read_yaml
 from bench.runs.finetuning_record import Export
@@ -171,47 +171,6 @@ class TunedWeights:
     def file(self) -> Path:
         """Where they lie; raises what `export` does."""
         return self.fit.folder / self.export.file
-
-
-def with_options(config: Mapping[str, Any], options: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """A configuration in which some options are set as the command line would set them; the given one stays as it is.
-
-    Args:
-        config: As it is read.
-        options: By dotted name, without the `init_args` of configurations.
-        name: Of the configuration, for messages.
-
-    Raises:
-        UserError: An option lies below something that has none.
-
-    >>> with_options({"model": {"init_args": {"encoder": "RN50"}}}, {"model.encoder": "RN101"}, "x.yaml")
-    {'model': {'init_args': {'encoder': 'RN101'}}}
-    """
-    changed = copy.deepcopy(dict(config))
-    for key, value in options.items():
-        *path, last = key.split(".")
-        inner = changed
-        for part in path:
-            inner = inner.setdefault(part, {})
-            if not isinstance(inner, dict):
-                raise UserError(f"option {key} cannot be set: {part} is no group of options in {name}")
-            inner = inner.get("init_args", inner)
-        inner[last] = value
-    return changed
-
-
-def callback_arguments(config: Mapping[str, Any], name: str) -> dict[str, Any] | None:
-    """What a configuration tells a callback, to be read or changed; None where it has no such callback.
-
-    >>> callback_arguments({"trainer": {"callbacks": [{"class_path": "callbacks.A", "init_args": {"n": 1}}]}}, "A")
-    {'n': 1}
-    """
-    callbacks = _mapping(config.get("trainer")).get("callbacks")
-    for callback in callbacks if isinstance(callbacks, list) else []:
-        if isinstance(callback, dict) and str(callback.get("class_path")).rpartition(".")[2] == name:
-            callback["init_args"] = callback.get("init_args") or {}
-            return _mapping(callback["init_args"])
-    return None
 
 
 def names_class(name: Any, whole: Any) -> bool:

@@ -68,8 +68,8 @@ def _sweep(cells: Sequence[Any], options: argparse.Namespace) -> int:
 def _parse(args: Sequence[str]) -> tuple[argparse.Namespace, dict[str, Any]]:
     parser = OneLineParser(
         prog="lightning sweep",
-        description="Run a grid of `lightning test` or `fit` runs. The same command again goes on where it stopped; several may "
-        "share one grid.",
+        description="Run a grid of `lightning test` or `fit` runs. The same command again goes on where it stopped; "
+        "several may share one grid.",
         epilog="Other options, such as --data.limit 100 or --trainer.devices 8, are set in every cell; behind the name "
         "of a step, such as --fits.trainer.max_epochs 5, in those of that step.",
         allow_abbrev=False,

@@ -6,10 +6,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from bench.command_line.config_options import callback_arguments
 from bench.finetuning.interpolation import BEST
 from bench.runs.provenance import COMPANION_MAKERS
 from bench.sweep.axes import AxisValue, agrees, entry_of_labels, label_of, labels_by_axis, short
-from bench.sweep.cells import PRETRAINED, Cell, TunedWeights, callback_arguments, names_class
+from bench.sweep.cells import PRETRAINED, Cell, TunedWeights, names_class
 from datamodules.errors import UserError
 
 SHARE = "share"
