@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from bench.report.groups import Entry, Group
-from bench.report.tuned import Tuned, tuned_digest
-from bench.report.variants import Variant, variants_of
+from bench.report.tuned import Tuned
+from bench.report.variants import Variant, originals_of, variants_of
 from bench.runs.table import align
 from bench.statistics.intervals import Estimate
 from datamodules.degradations import ORIGINAL
@@ -26,12 +26,11 @@ def result(group: Group, fits: Mapping[str, Tuned], weights: Sequence[Path]) -> 
         ValueError: The tests are not of an encoder and what was tuned from it.
         OSError: A table of images cannot be read.
     """
-    originals = {fit.original for fit in fits.values()}
-    base = next((entry for entry in group.entries if tuned_digest(entry.model) in originals), None)
-    tuned = [] if base is None else [one for one in variants_of(group, base, fits) if not one.first.is_control]
-    if base is None or len(tuned) != 1:
+    bases = originals_of(group, fits)
+    tuned = [one for base in bases for one in variants_of(group, base, fits) if not one.first.is_control]
+    if (len(bases), len(tuned)) != (1, 1):
         raise ValueError("these are not the tests of one encoder and of what was tuned from it")
-    (variant,) = tuned
+    (base,), (variant,) = bases, tuned
     views = [view for view in group.views if view in variant.recoveries]
     rows = [
         ["", *views],

@@ -12,7 +12,7 @@ from bench.report.document import Plot, Section
 from bench.report.groups import Entry, Group
 from bench.report.inputs import Choices
 from bench.report.tables import Column, Table
-from bench.report.tuned import tuned_digest
+from bench.report.variants import originals_of, tuned_from
 from bench.runs.folder import FinishedRun
 from bench.statistics.bootstrap import Floats, estimate, resampled_sums
 
@@ -24,13 +24,11 @@ def section(group: Group, choices: Choices) -> Section | None:
     """A table and a figure of all images that both an original and an encoder tuned from it were explained on."""
     changes: list[Change] = []
     rows: list[dict[str, Any]] = []
-    by_hash = {tuned_digest(entry.model): entry for entry in group.entries}
-    for entry in group.entries:
-        fit = choices.fits.get(tuned_digest(entry.model))
-        if fit is not None and not fit.is_control and fit.original in by_hash:
-            for change in _changes(by_hash[fit.original], entry):
-                changes.append(change)
-                rows.append(_row(change))
+    for base in originals_of(group, choices.fits):
+        for fit, entry in tuned_from(group, base, choices.fits):
+            found = [] if fit.is_control else _changes(base, entry)
+            changes += found
+            rows += map(_row, found)
     if not changes:
         return None
     columns = (

@@ -17,7 +17,7 @@ from bench.report.sections.classes import recall
 from bench.report.sections.tuning_scale import gaps, price
 from bench.report.tables import Column, Table, listed
 from bench.report.tuned import tuned_digest
-from bench.report.variants import Variant, original_of, variants_of
+from bench.report.variants import Seeds, Variant, originals_of, tuned_from, variants_of
 from bench.runs.finetuning_record import in_words
 from bench.statistics.intervals import Estimate
 from bench.statistics.paired import drop_interval
@@ -36,22 +36,21 @@ _TUNED = Column("tuned")
 def section(group: Group, choices: Choices) -> Section | None:
     """All about the group's tuned encoders; None where none of its encoders is one."""
     blocks: list[Block] = []
-    tuned: dict[str, list[str]] = {}
-    for entry in group.entries:
-        if fit := choices.fits.get(tuned_digest(entry.model)):
-            tuned.setdefault(original_of(fit, entry), []).append(entry.label)
-    for place, (original, labels) in enumerate(tuned.items(), 1):
-        base = next((entry for entry in group.entries if tuned_digest(entry.model) == original), None)
-        if base is None:
-            blocks.append(f"The encoder was not tested here that these were tuned from: {listed(labels, _MOST_NAMES)}.")
-            continue
+    alone = [entry.label for entry in group.entries if tuned_digest(entry.model) in choices.fits]
+    bases = originals_of(group, choices.fits)
+    for place, base in enumerate(bases, 1):
+        compared = {entry.label for _, entry in tuned_from(group, base, choices.fits)}
+        alone = [label for label in alone if label not in compared]
         try:
             variants = variants_of(group, base, choices.fits)
         except (OSError, ValueError) as error:
             blocks.append(f"{base.label} and what was tuned from it cannot be compared: {error}.")
             continue
-        name = f"{group.name}-robustness" + (f"-{place}" if len(tuned) > 1 else "")
+        name = f"{group.name}-robustness" + (f"-{place}" if len(bases) > 1 else "")
         blocks += _blocks(name, group, base, variants)
+    if alone:
+        missing = "The encoder was not tested here that these were tuned from, with the same prompts and arithmetic"
+        blocks.append(f"{missing}: {listed(alone, _MOST_NAMES)}.")
     return Section("Robustness by fine-tuning", tuple(blocks)) if blocks else None
 
 
@@ -81,9 +80,16 @@ def _blocks(name: str, group: Group, base: Entry, variants: Sequence[Variant]) -
     return blocks
 
 
-def seeds(by_seed: Mapping[int, object]) -> str:
-    """Seeds as text."""
-    return ", ".join(map(str, sorted(by_seed)))
+def seeds(by_seeds: Mapping[Seeds, object]) -> str:
+    """Seeds as text: those of the data, and where fits have these in common, what else tells them apart."""
+    if len({one.data for one in by_seeds}) == len(by_seeds):
+        return ", ".join(str(one.data) for one in by_seeds)
+    return ", ".join(_seeds_in_full(one) for one in by_seeds)
+
+
+def _seeds_in_full(one: Seeds) -> str:
+    again = f", fit {one.number}" if one.number > 1 else ""
+    return f"{one.data} (seed_everything {one.everything or 'not set'}{again})"
 
 
 def _protocol(group: Group, base: Entry, variants: Sequence[Variant]) -> Terms:

@@ -17,13 +17,14 @@ VIEWS = {"original": 160, "jpeg-25": 100, "webp-25": 160}
 def runs(tmp_path):
     """Writes tests of the original and of weights by arm, whose images right on jpeg-25 are given, and their fits."""
 
-    def write(name, digest, right, clean=VIEWS["original"]):
+    def write(name, digest, right, clean=VIEWS["original"], **model):
         predictions = nested({**VIEWS, "original": clean, "jpeg-25": right}, IMAGES)
-        model = {"weights_sha256": digest, "pretrained": f"{digest}.safetensors"}
+        model = {"weights_sha256": digest, "pretrained": f"{digest}.safetensors", **model}
         write_run(tmp_path / "tests" / name, run_record(predictions, model=model), predictions)
 
     def runs(label_free=False, clean=VIEWS["original"], **arms):
         write("original", "hash of RN50", 100)
+        write("with other prompts", "hash of RN50", 90, templates=["A {}"])
         for arm, right in arms.items():
             write(arm, arm, right, clean)
             (tmp_path / "fits" / arm).mkdir(parents=True)

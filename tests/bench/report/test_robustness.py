@@ -59,7 +59,7 @@ def fit(folder, name="augment", *, seed=0, clean=0.2, codecs=None, alpha=1.0, la
 def measured(folder, digest, counts, *, seconds=None, file=None, **options):
     """A test run of an encoder; its first images are right."""
     predictions = made_up.nested(counts, IMAGES)
-    model = {"weights_sha256": digest, "pretrained": file or f"{digest}.safetensors"}
+    model = {"weights_sha256": digest, "pretrained": file or f"{digest}.safetensors", **options.pop("model", {})}
     record = replace(made_up.run_record(predictions, model=model, **options), run=RunInfo("test", seconds=seconds))
     return made_up.write_run(folder / f"test-{digest}-{options.get('data', '')}", record, predictions)
 
@@ -112,6 +112,64 @@ def test_a_setting_of_any_length_makes_a_short_label_and_nothing_of_it_runs(tmp_
     assert "\x1b" not in written.screen + written.page + written.markdown
     assert "<script>../" not in written.page
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report", "runs"]
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"templates": ["A {}"]}, {"precision": "bf16-mixed"}, {"mean": [0.5, 0.5, 0.5]}],
+    ids=["prompts", "arithmetic", "normalisation"],
+)
+def test_what_was_tuned_is_held_against_an_original_that_was_tested_alike(tmp_path, setting):
+    digest = fit(tmp_path)
+    for place, model, before, after in [("usual", {}, 100, 130), ("other", setting, 90, 150)]:
+        measured(tmp_path / place, "hash of RN50", {**VIEWS, "jpeg-25": before}, model=model)
+        measured(tmp_path / place, digest, {**VIEWS, "jpeg-25": after}, model=model)
+    section, (group,) = section_of(tmp_path), groups_of(tmp_path)
+    shares = {
+        row["original"]: row["share"]
+        for table in tables(section).values()
+        if table.data == "robustness.csv"
+        for row in table.frame.to_dict("records")
+        if row["view"] == "jpeg-25"
+    }
+    assert sorted(shares.values()) == pytest.approx([30 / 60, 60 / 70])
+    assert shares.keys() == {entry.label for entry in group.entries if "hash of RN50" in entry.label}
+
+
+def test_what_was_tuned_is_not_held_against_an_original_with_other_prompts(tmp_path):
+    original(tmp_path, model={"templates": ["A {}"]})
+    measured(tmp_path, fit(tmp_path), VIEWS)
+    [said] = section_of(tmp_path).blocks
+    assert said.startswith("The encoder was not tested here that these were tuned from, with the same prompts")
+
+
+@pytest.mark.parametrize(
+    ("everything", "said"),
+    [
+        (["0", "1", "2"], "0 (seed_everything 0), 0 (seed_everything 1), 0 (seed_everything 2)"),
+        (["7", None, "7"], "0 (seed_everything not set), 0 (seed_everything 7), 0 (seed_everything 7, fit 2)"),
+    ],
+)
+def test_fits_of_one_seed_of_the_data_are_all_counted(tmp_path, everything, said):
+    original(tmp_path)
+    for number, (one, right) in enumerate(zip(everything, (112, 130, 142), strict=True)):
+        exports = (Export(1.0, True, "encoder.safetensors", f"{number}"),)
+        fit(tmp_path / f"{number}", seed_everything=one, exports=exports)
+        measured(tmp_path, f"{number}", {**VIEWS, "jpeg-25": right})
+    (row,) = rows(tmp_path, view="jpeg-25")
+    assert row["share"] == pytest.approx((12 + 30 + 42) / 3 / 60)
+    assert row["tuned_seeds"] == said
+    assert "fewer than three seeds" not in terms(section_of(tmp_path))["augment"]
+
+
+def test_labels_tell_fits_of_one_seed_of_the_data_apart(tmp_path):
+    original(tmp_path)
+    for one in ("0", "1"):
+        exports = (Export(1.0, True, "encoder.safetensors", one),)
+        fit(tmp_path / one, seed_everything=one, exports=exports)
+        measured(tmp_path, one, VIEWS, file="a/augment.safetensors")
+    labels = [entry.label for entry in groups_of(tmp_path)[0].entries]
+    assert labels[:2] == ["RN50 (augment), seed_everything 0", "RN50 (augment), seed_everything 1"]
 
 
 def test_recovered_shares_are_those_worked_by_hand(tmp_path):
