@@ -6,12 +6,11 @@ import re
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
-from shutil import copyfile
 from typing import TYPE_CHECKING, Any
 
-from bench.report.document import Gallery, Plot, Report
+from bench.report.document import MOST_PICTURE_BYTES, Gallery, Plot, Report
 from bench.report.tables import Cell, Table, lay_out
-from bench.runs.files import write_atomically
+from bench.runs.files import read_bounded, write_atomically
 from datamodules.errors import UserError
 from datamodules.text import printable
 
@@ -59,7 +58,7 @@ def write_report(report: Report, folder: Path) -> None:
                 _draw(block, folder / _FIGURES)
             elif isinstance(block, Gallery):
                 for _, path, copy in block.copies():
-                    copyfile(path, folder / _FIGURES / copy)
+                    (folder / _FIGURES / copy).write_bytes(read_bounded(path, MOST_PICTURE_BYTES, follow=False))
         for name, parts in frames.items():
             write_atomically(folder / _TABLES / name, to_csv(parts))
         write_atomically(folder / "report.md", to_markdown(report))
@@ -102,7 +101,7 @@ def to_html(report: Report, figures: Path) -> Iterable[str]:
 
     Args:
         report: What to show.
-        figures: Folder that has the SVG files of the plots.
+        figures: Folder that has the SVG files of the plots and the copies of the pictures.
     """
     texts = {name: (_TEMPLATES / f"page.{name}").read_text(encoding="utf-8") for name in ("css", "js")}
     hashes = {name: base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for name, text in texts.items()}

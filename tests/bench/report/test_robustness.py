@@ -379,16 +379,18 @@ def test_runs_without_fits_have_no_such_section(tmp_path):
     assert section_of(tmp_path) is None
 
 
-def test_the_attribution_of_the_same_images_is_compared_before_and_after(tmp_path):
-    def explain(results, indices, totals, masses, rule="Adaptive"):
-        images = [
-            Explanation(index, 0, {}, {}, {"jpeg-25": ViewExplanation(total, total, 0.0, 9, 0.0, True, {"mass": mass})})
-            for index, total, mass in zip(indices, totals, masses, strict=True)
-        ]
-        summary = AttributionRecord.of(images, "original", Trapezoid(50), First(len(images)))
-        attribution = plain({**summary.to_json(), "rule": {"name": rule}})
-        replace(load_run(results).record, attribution=attribution).write(results.parent)
+def explain(results, indices, totals, masses, rule="Adaptive"):
+    """Give a run attributions of some images."""
+    images = [
+        Explanation(index, 0, {}, {}, {"jpeg-25": ViewExplanation(total, total, 0.0, 9, 0.0, True, {"mass": mass})})
+        for index, total, mass in zip(indices, totals, masses, strict=True)
+    ]
+    summary = AttributionRecord.of(images, "original", Trapezoid(50), First(len(images)))
+    attribution = plain({**summary.to_json(), "rule": {"name": rule}})
+    replace(load_run(results).record, attribution=attribution).write(results.parent)
 
+
+def test_the_attribution_of_the_same_images_is_compared_before_and_after(tmp_path):
     explain(original(tmp_path), [3, 1, 2], [3.0, 1.0, 9.0], [4.0, 2.0, 9.0])
     for name, rule in (("augment", "Adaptive"), ("other", "Trapezoid")):
         digest = fit(tmp_path, name, codecs={"jpeg-{}": (10 if name == "augment" else 20, 95)})
@@ -403,6 +405,53 @@ def test_the_attribution_of_the_same_images_is_compared_before_and_after(tmp_pat
     (plot,) = [block for block in section.blocks if hasattr(block, "draw")]
     points = plot.draw().axes[0].collections[0].get_offsets()
     assert points.tolist() == [[3, 3.5], [1, 0.5]]
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        {"indices": 1},
+        {"views": 1},
+        {"views": {"jpeg-25": {"per_image": {"ig": [1.0]}}}},
+        {"views": {"jpeg-25": {"per_image": {"ig": [[1.0, 2.0], [1.0, 2.0]]}}}},
+        {"views": {"jpeg-25": {"per_image": {"ig": ["x" * 999, 1.0]}}}},
+        {"views": {"jpeg-25": {"per_image": {"ig": [10**400, 1.0]}}}},
+    ],
+    ids=["indices", "views", "too few", "lists", "texts", "too many digits"],
+)
+def test_a_damaged_attribution_is_named_and_costs_its_own_comparison_only(tmp_path, harm):
+    explain(original(tmp_path), [3, 1], [3.0, 1.0], [4.0, 2.0])
+    for name in ("augment", "other"):
+        results = measured(tmp_path, fit(tmp_path, name), {**VIEWS, "jpeg-25": 130})
+        explain(results, [3, 1], [1.0, 1.0], [1.0, 1.0])
+    record = load_run(results).record
+    replace(record, attribution={**record.attribution, **harm}).write(results.parent)
+    section = attribution_change.section(groups_of(tmp_path)[0], choices(tmp_path))
+    assert {row[0] for row in texts(tables(section)["attribution-change"])} == {"RN50 (augment-0-1.0-3.safetensors)"}
+    [said] = [block for block in section.blocks if isinstance(block, str)]
+    assert said.startswith(
+        "RN50 (other-0-1.0-3.safetensors) or RN50 (hash of RN50.safetensors): its attribution cannot"
+    )
+    assert len(said) < 400
+
+
+def test_attributions_of_which_nothing_is_left_are_named(tmp_path):
+    for results in (original(tmp_path), measured(tmp_path, fit(tmp_path), VIEWS)):
+        replace(load_run(results).record, attribution={"rule": 1}).write(results.parent)
+    section = attribution_change.section(groups_of(tmp_path)[0], choices(tmp_path))
+    [said] = section.blocks
+    assert said.endswith("its attribution cannot be read (KeyError('indices')).")
+
+
+def test_attributions_of_an_original_with_other_prompts_are_not_compared(tmp_path):
+    for prompts in ("A {}", made_up.TEMPLATE):
+        explain(original(tmp_path / prompts, model={"templates": [prompts]}), [3], [float(len(prompts))], [4.0])
+    explain(measured(tmp_path, fit(tmp_path), VIEWS), [3], [1.0], [1.0])
+    section = attribution_change.section(groups_of(tmp_path)[0], choices(tmp_path))
+    assert {row[4] for row in texts(tables(section)["attribution-change"])} == {
+        f"{len(made_up.TEMPLATE)}.0000",
+        "4.0000",
+    }
 
 
 def test_figures_show_shares_and_the_way_between_the_weights(tmp_path):
