@@ -12,6 +12,11 @@ from bench.statistics.intervals import Estimate
 from datamodules.degradations import ORIGINAL
 
 _NONE = "-"
+_FITTED_TO = {
+    True: "that were not fitted to",
+    False: "SOME OR ALL OF WHICH WERE FITTED TO",
+    None: "that may have been fitted to",
+}
 
 
 def result(group: Group, fits: Mapping[str, Tuned], weights: Sequence[Path]) -> list[str]:
@@ -52,8 +57,8 @@ def result(group: Group, fits: Mapping[str, Tuned], weights: Sequence[Path]) -> 
         ]
     rows.append(["drawn by the fit", *("" if view == ORIGINAL else _said(variant.first.saw(view)) for view in views)])
     note = (
-        f"precision on {group.images:,} images that were not fitted to; share of the drop that was recovered, with "
-        "bootstrap intervals, pointwise (-: no drop, as far as these images tell)"
+        f"precision on {group.images:,} images {_FITTED_TO[variant.first.held_out(group.data)]}; share of the drop "
+        "that was recovered, with bootstrap intervals, pointwise (-: no drop, as far as these images tell)"
     )
     return [*align(rows).splitlines(), "", note, *_harm(variant), _line(base, variant, views, weights)]
 

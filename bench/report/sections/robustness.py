@@ -16,9 +16,10 @@ from bench.report.inputs import Choices
 from bench.report.sections.classes import recall
 from bench.report.sections.tuning_scale import gaps, price
 from bench.report.tables import Column, Table, listed
-from bench.report.tuned import tuned_digest
+from bench.report.tuned import Tuned, tuned_digest
 from bench.report.variants import Seeds, Variant, originals_of, tuned_from, variants_of
-from bench.runs.finetuning_record import in_words
+from bench.runs.method_text import in_words
+from bench.runs.provenance import DataRecord
 from bench.statistics.intervals import Estimate
 from bench.statistics.paired import drop_interval
 from bench.statistics.recovery import Recovery
@@ -96,17 +97,25 @@ def _protocol(group: Group, base: Entry, variants: Sequence[Variant]) -> Terms:
     terms = {base.label: "the original, frozen."}
     for variant in variants:
         record = variant.first.record
-        same = (record.data.name, record.data.split) == (group.data.name, group.data.split)
-        held_out = same and variant.first.held_out(group.data, group.images)
         where = f"{sum(record.images_per_class.values()):,} images of {record.data.name}/{record.data.split}"
         remarks = [f"{in_words(record.method['objective'])}, trained: {in_words(record.method['trainable'])}"]
         remarks += [f"told the {told} of each view, as others are not"] if (told := record.method.get("told")) else []
         remarks += [f"tuned on {where}", f"seeds {seeds(variant.fits)}", f"control: {_control(variant)}"]
-        remarks += ["tested on the images of that split that were held out"] if held_out else []
-        remarks += ["TESTED ON THE SPLIT IT WAS TUNED ON"] if same and not held_out else []
+        remarks += _tested_on(variant.first, group.data)
         remarks += ["fewer than three seeds"] if len(variant.fits) < _FEW_SEEDS else []
         terms[variant.title] = "; ".join(remarks) + "."
     return terms
+
+
+def _tested_on(fit: Tuned, data: DataRecord) -> list[str]:
+    """What a reader has to know where the images of a test are of the split that was tuned on."""
+    held_out = fit.held_out(data)
+    if held_out is None:
+        return ["TESTED ON THE SPLIT IT WAS TUNED ON, on images that may have been fitted to"]
+    if not held_out:
+        return ["TESTED ON IMAGES THAT IT WAS TUNED ON"]
+    same = (fit.record.data.name, fit.record.data.split) == (data.name, data.split)
+    return ["tested on images of that split that were not fitted to"] if same else []
 
 
 def _control(variant: Variant) -> str:

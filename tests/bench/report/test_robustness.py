@@ -234,6 +234,47 @@ def test_a_missing_control_few_seeds_and_the_split_tuned_on_are_said(tmp_path):
     assert lay_out(shares).rows[0][1].details[-2:] == ("0.00, NO CONTROL", "seen")
 
 
+HELD_OUT = "tested on images of that split that were not fitted to"
+FITTED = "TESTED ON IMAGES THAT IT WAS TUNED ON"
+UNKNOWN = "TESTED ON THE SPLIT IT WAS TUNED ON, on images that may have been fitted to"
+
+
+@pytest.mark.parametrize(
+    ("fitted", "every", "tested", "said"),
+    [
+        ({"limit": 1000}, 10, {"every": 5, "limit": 100}, FITTED),  # half of them, 5, 15, ...
+        ({"limit": 1000}, 10, {"every": 10, "limit": 100}, HELD_OUT),
+        ({"limit": 1000}, 10, {"every": 20}, HELD_OUT),  # from 1000 on none was chosen
+        ({"every": 2, "limit": 20}, 3, {"every": 6, "limit": 7}, HELD_OUT),
+        ({"indices": (9, 3, 8, 1, 7, 5)}, 3, {"indices": [9, 1]}, HELD_OUT),
+        ({"indices": (9, 3, 8, 1, 7, 5)}, 3, {"indices": [9, 3]}, FITTED),
+        ({"indices": (9, 3, 8, 1, 7, 5)}, 3, {"every": 4}, FITTED),  # 8
+        ({"limit": 1000}, 10, {"indices": [20, 10, 1001]}, HELD_OUT),
+        ({"images_in_split": 10**15}, 10, {"images_in_split": 10**15, "every": 30}, HELD_OUT),
+        ({"limit": 1000}, None, {"every": 10, "limit": 100}, UNKNOWN),
+        ({"images_in_split": None}, 10, {"every": 10}, UNKNOWN),
+        ({"content": "of other files"}, 10, {"every": 10}, UNKNOWN),
+        ({"name": "copy", "content": "sha256:cifar10-train"}, 10, {"every": 5}, FITTED),
+        ({"split": "test", "content": "of another split"}, 10, {"every": 5}, ""),
+    ],
+)  # fmt: skip
+def test_whether_images_were_fitted_to_is_told_by_their_positions(tmp_path, fitted, every, tested, said):
+    tested = {"images_in_split": 12_000, **tested}
+    data = replace(DataRecord("cifar10", "train", CLASSES, images_in_split=12_000), **fitted)
+    original(tmp_path, split="train", **tested)
+    measured(tmp_path, fit(tmp_path, data=data, validation_every=every), VIEWS, split="train", **tested)
+    remarks = terms(section_of(tmp_path))["augment"].removesuffix(".").split("; ")
+    assert [one for one in remarks if one.lower().startswith("tested on")] == ([said] if said else [])
+
+
+def test_which_images_a_mean_of_weights_was_fitted_to_is_not_known(tmp_path):
+    original(tmp_path, split="train", every=10)
+    data = DataRecord("cifar10", "train", CLASSES, images_in_split=IMAGES)
+    digest = fit(tmp_path, data=data, validation_every=10, members=("one", "other"))
+    measured(tmp_path, digest, VIEWS, split="train", every=10)
+    assert UNKNOWN in terms(section_of(tmp_path))["augment"]
+
+
 def test_a_method_that_is_told_what_a_view_is_is_said_to_be(tmp_path):
     original(tmp_path)
     choices = {"objective": {"name": "Consistency", "label_free": True}, "trainable": {"name": "ConditionedLoRA"}}
