@@ -121,8 +121,8 @@ def _in_common(one: Sequence[int], other: Sequence[int]) -> int:
     """
     if isinstance(one, range) and isinstance(other, range):
         return len(range(0, min(one.stop, other.stop), math.lcm(one.step, other.step)))
-    listed, among = (other, one) if isinstance(one, range) else (one, other)
-    among = among if isinstance(among, range) else frozenset(among)
+    listed, others = (other, one) if isinstance(one, range) else (one, other)
+    among = others if isinstance(others, range) else frozenset(others)
     return sum(position in among for position in listed)
 
 

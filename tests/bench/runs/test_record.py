@@ -223,7 +223,7 @@ def test_a_record_that_contradicts_itself_is_refused_with_the_key(tmp_path, keys
         ("seeds", 0, "seeds is int instead of a mapping"),
         ("interpolation", [], "interpolation lacks the original"),
         ("schema", 7, "schema is 7"),
-        ("validation_every", 0, "validation_every is 0"),
+        ("validation_every", 0, "validation_every is out of range: 0"),
     ],
 )
 def test_a_record_of_a_fit_is_refused_with_the_key(tmp_path, keys, value, reason):
