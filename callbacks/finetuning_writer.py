@@ -144,6 +144,7 @@ class FineTuningWriter(Callback):
             run=RunInfo("fit", trainer.world_size, module.device.type, round(time.time() - self._started, 3)),
             skipped=skipped,
             members=module.members,
+            validation_every=module.data.validation_every,
         )
         card = model_card(record, module.card, with_configuration=configuration(encoder) is not None)
         for logger in tensorboard_loggers(trainer):

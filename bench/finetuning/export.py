@@ -15,7 +15,8 @@ from bench.clip.encoders import Encoder
 from bench.clip.weights import ACTIVATION_KEY, PREPROCESSING_KEY, Activation
 from bench.finetuning.interpolation import interpolate
 from bench.runs.files import write_atomically
-from bench.runs.finetuning_record import FineTuningRecord, in_words
+from bench.runs.finetuning_record import FineTuningRecord
+from bench.runs.method_text import in_words
 from datamodules.text import printable
 
 CHECKPOINT_SUFFIX = ".safetensors"

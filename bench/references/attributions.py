@@ -9,6 +9,7 @@ import numpy as np
 
 from bench.paper import PRETRAINED, VIEWS, canonical_encoder
 from bench.references.sources import read_data
+from bench.runs.attributions import UNREADABLE, read_attribution_table
 from bench.runs.folder import FinishedRun
 
 if TYPE_CHECKING:
@@ -108,11 +109,9 @@ def compare_attributions(label: str, run: FinishedRun) -> "pd.DataFrame":
     rows: list[dict[str, Any]] = []
     if run.record.attribution is None or run.record.model.pretrained != PRETRAINED or not lines:
         return pd.DataFrame(rows)
-    if not run.folder.attribution_table.is_file():  # to open a pipe may take for ever
-        return pd.DataFrame(rows)
     try:
-        wide = pd.read_csv(run.folder.attribution_table, dtype={"label": str})
-    except (OSError, ValueError):
+        wide = read_attribution_table(run.folder.attribution_table, label="str")
+    except UNREADABLE:
         return pd.DataFrame(rows)
     differs = settings(run)
     for _, table in groupby(lines, key=lambda line: line.where):

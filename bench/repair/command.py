@@ -1,7 +1,6 @@
 """The `lightning repair` command."""
 
 import argparse
-import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -82,8 +81,6 @@ def _report(cells: Sequence["Cell"], output: Path, name: str) -> None:
     from bench.report.writer import PAGE
 
     place = output / "report"
-    if not (place / PAGE).exists():
-        shutil.rmtree(place, ignore_errors=True)  # one that was killed while it was written
     with pd.option_context("mode.string_storage", "python"):  # pyarrow's strings cannot hold every name of a file
         made = make_report([output], place, f"Repair of {name}")
         weights = [cell.weights[0].file for cell in cells if cell.weights and cell.labels.get("arm") == TUNED]

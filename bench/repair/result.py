@@ -5,13 +5,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from bench.report.groups import Entry, Group
-from bench.report.tuned import Tuned, tuned_digest
-from bench.report.variants import Variant, variants_of
+from bench.report.tuned import Tuned
+from bench.report.variants import Variant, originals_of, variants_of
 from bench.runs.table import align
 from bench.statistics.intervals import Estimate
 from datamodules.degradations import ORIGINAL
 
 _NONE = "-"
+_FITTED_TO = {
+    True: "that were not fitted to",
+    False: "SOME OR ALL OF WHICH WERE FITTED TO",
+    None: "that may have been fitted to",
+}
 
 
 def result(group: Group, fits: Mapping[str, Tuned], weights: Sequence[Path]) -> list[str]:
@@ -26,12 +31,11 @@ def result(group: Group, fits: Mapping[str, Tuned], weights: Sequence[Path]) -> 
         ValueError: The tests are not of an encoder and what was tuned from it.
         OSError: A table of images cannot be read.
     """
-    originals = {fit.original for fit in fits.values()}
-    base = next((entry for entry in group.entries if tuned_digest(entry.model) in originals), None)
-    tuned = [] if base is None else [one for one in variants_of(group, base, fits) if not one.first.is_control]
-    if base is None or len(tuned) != 1:
+    bases = originals_of(group, fits)
+    tuned = [one for base in bases for one in variants_of(group, base, fits) if not one.first.is_control]
+    if (len(bases), len(tuned)) != (1, 1):
         raise ValueError("these are not the tests of one encoder and of what was tuned from it")
-    (variant,) = tuned
+    (base,), (variant,) = bases, tuned
     views = [view for view in group.views if view in variant.recoveries]
     rows = [
         ["", *views],
@@ -53,8 +57,8 @@ def result(group: Group, fits: Mapping[str, Tuned], weights: Sequence[Path]) -> 
         ]
     rows.append(["drawn by the fit", *("" if view == ORIGINAL else _said(variant.first.saw(view)) for view in views)])
     note = (
-        f"precision on {group.images:,} images that were not fitted to; share of the drop that was recovered, with "
-        "bootstrap intervals, pointwise (-: no drop, as far as these images tell)"
+        f"precision on {group.images:,} images {_FITTED_TO[variant.first.held_out(group.data)]}; share of the drop "
+        "that was recovered, with bootstrap intervals, pointwise (-: no drop, as far as these images tell)"
     )
     return [*align(rows).splitlines(), "", note, *_harm(variant), _line(base, variant, views, weights)]
 

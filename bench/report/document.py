@@ -11,6 +11,9 @@ from bench.report.tables import Table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+MOST_PICTURE_BYTES = 2**26
+"""Of a file that a gallery shows."""
+
 
 @dataclass(frozen=True)
 class Plot:
@@ -34,6 +37,11 @@ class Gallery:
     def copies(self) -> list[tuple[str, Path, str]]:
         """Caption, file, and name of the copy of each."""
         return [(caption, path, f"{self.name}-{n}.png") for n, (caption, path) in enumerate(self.pictures.items(), 1)]
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a gallery can show a file: a regular one, no link to one, of a bearable size."""
+    return path.is_file() and not path.is_symlink() and path.stat().st_size <= MOST_PICTURE_BYTES
 
 
 Terms = Mapping[str, str]

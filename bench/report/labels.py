@@ -48,7 +48,15 @@ def labels(models: Sequence[ModelRecord], fits: Mapping[str, Tuned]) -> list[str
     told = [model_name(model) for model in models]
     tuned = [place for place, model in enumerate(models) if tuned_digest(model) in fits]
     kept = [fits[tuned_digest(models[place])] for place in tuned]
-    settings = [{"kind.name": fit.kind, **fit.settings, "seed": str(fit.record.seed)} for fit in kept]
+    settings = [
+        {
+            "kind.name": fit.kind,
+            **fit.settings,
+            "seed": str(fit.record.seed),
+            "seed_everything": str(fit.record.seed_everything),
+        }
+        for fit in kept
+    ]
     for place, label in zip(tuned, tell_apart([told[place] for place in tuned], settings), strict=True):
         told[place] = label
     for label, times in Counter(told).items():

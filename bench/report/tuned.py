@@ -1,6 +1,7 @@
 """What a fit exported: which recipe it was made by, and how it is told from others for readers."""
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -92,15 +93,37 @@ class Tuned:
         views = {key: value for key, value in training["views"].items() if key not in _OF_THE_CODECS}
         return json.dumps({**self.recipe, "training": {**training, "views": views}}, sort_keys=True, default=str)
 
-    def held_out(self, data: DataRecord, images: int) -> bool:
-        """Whether so many images of the split that it was tuned on are those that the fit held out, every n-th."""
-        own = self.record.data.every or 1
-        every = data.every or 1
-        return every > own and every % own == 0 and images == self.record.validation_images
+    def held_out(self, data: DataRecord) -> bool | None:
+        """Whether it was fitted to none of the images of a test; None where the records do not say it.
+
+        Images are those of one split if its content is the same, or where a record does not say that, its name.
+        """
+        record, own = self.record, self.record.data
+        named_alike = (own.name, own.split) == (data.name, data.split)
+        same = own.content == data.content if own.content and data.content else named_alike
+        if not same:
+            return None if named_alike else True
+        chosen, tested, every = own.positions, data.positions, record.validation_every
+        if chosen is None or tested is None or every is None or record.members:
+            return None
+        return _in_common(tested, chosen) == _in_common(tested, chosen[::every])
 
     def saw(self, view: str) -> bool:
         """Whether tuning may have drawn this very view."""
         return not self.is_control and can_draw(self.views.codecs, view)
+
+
+def _in_common(one: Sequence[int], other: Sequence[int]) -> int:
+    """Number of positions that two choices have in common; a range, which may be of any length, is not gone through.
+
+    >>> _in_common(range(0, 1000, 5)[:100], range(0, 1000, 10)), _in_common([3, 4], range(0, 10**15, 2))
+    (50, 1)
+    """
+    if isinstance(one, range) and isinstance(other, range):
+        return len(range(0, min(one.stop, other.stop), math.lcm(one.step, other.step)))
+    listed, others = (other, one) if isinstance(one, range) else (one, other)
+    among = others if isinstance(others, range) else frozenset(others)
+    return sum(position in among for position in listed)
 
 
 def can_draw(codecs: Mapping[str, Sequence[int]], view: str) -> bool:

@@ -1,15 +1,33 @@
 """Tested encoders that were tuned from another one: brought together by seed, with their controls, image by image."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench.report.groups import Entry, Group
+from bench.report.groups import Entry, Group, is_beside
+from bench.report.labels import identity
 from bench.report.tuned import Tuned, tell_apart, tuned_digest
 from bench.statistics.bootstrap import Floats, resampled_sums
 from bench.statistics.recovery import Recovery, recover
 from datamodules.degradations import ORIGINAL
+
+_OF_THE_WEIGHTS = ("encoder", "weights_sha256", "pretrained")  # an encoder may be called as a file that a fit left
+
+
+class Seeds(NamedTuple):
+    """What tells the fits of one variant apart.
+
+    Attributes:
+        data: Seed of the data.
+        everything: Of everything else, as text; empty where none was set.
+        number: From 1, among the fits that have both in common.
+    """
+
+    data: int
+    everything: str = ""
+    number: int = 1
 
 
 @dataclass(frozen=True)
@@ -18,17 +36,17 @@ class Variant:
 
     Attributes:
         title: For readers.
-        fits: By seed.
-        entries: What was tested, by seed.
-        controls: Entries of its clean-only control by seed. Where a label-free method was tested without, it is held
-            against the original itself, which without degradation nothing but weight decay would move.
+        fits: By their seeds.
+        entries: What was tested, by the seeds of its fit.
+        controls: Entries of its clean-only control by their seeds. Where a label-free method was tested without, it is
+            held against the original itself, which without degradation nothing but weight decay would move.
         recoveries: By view, the original among them, where its gain is that in clean precision.
     """
 
     title: str
-    fits: Mapping[int, Tuned]
-    entries: Mapping[int, Entry]
-    controls: Mapping[int, Entry]
+    fits: Mapping[Seeds, Tuned]
+    entries: Mapping[Seeds, Entry]
+    controls: Mapping[Seeds, Entry]
     recoveries: Mapping[str, Recovery]
 
     @property
@@ -42,6 +60,30 @@ class Variant:
         return bool(self.controls) or self.first.record.label_free
 
 
+def originals_of(group: Group, fits: Mapping[str, Tuned]) -> list[Entry]:
+    """The entries that others of the group were tuned from."""
+    return [entry for entry in group.entries if tuned_from(group, entry, fits)]
+
+
+def tuned_from(group: Group, base: Entry, fits: Mapping[str, Tuned]) -> list[tuple[Tuned, Entry]]:
+    """What was tuned from an encoder and tested as that was, with the same prompts and arithmetic: each fit once."""
+    tested = {tuned_digest(entry.model): entry for entry in group.entries if _is_tuned_from(base, entry, fits)}
+    return [(fits[digest], entry) for digest, entry in tested.items()]
+
+
+def _is_tuned_from(base: Entry, entry: Entry, fits: Mapping[str, Tuned]) -> bool:
+    fit, companion = fits.get(tuned_digest(entry.model)), entry.model.companion
+    if fit is None:
+        return False
+    if companion is not None:
+        return is_beside(entry, base, companion.kind)
+    return fit.original == tuned_digest(base.model) and _tested_as(entry) == _tested_as(base)
+
+
+def _tested_as(entry: Entry) -> dict[str, Any]:
+    return {key: value for key, value in identity(entry.model).items() if key not in _OF_THE_WEIGHTS}
+
+
 def variants_of(group: Group, base: Entry, fits: Mapping[str, Tuned]) -> list[Variant]:
     """Every variant that was tuned from an encoder, with its control, on the same images; controls come last.
 
@@ -49,40 +91,45 @@ def variants_of(group: Group, base: Entry, fits: Mapping[str, Tuned]) -> list[Va
         ValueError: Per-image tables are of other images, or contradict their result files.
         OSError: One cannot be read.
     """
-    tested = [(fits[digest], entry) for entry in group.entries if (digest := tuned_digest(entry.model)) in fits]
-    tested = [(fit, entry) for fit, entry in tested if original_of(fit, entry) == tuned_digest(base.model)]
+    tested = tuned_from(group, base, fits)
     sums = resampled([base, *(entry for _, entry in tested)])
-    budgets: dict[str, dict[int, Entry]] = {}
-    members: dict[str, dict[int, tuple[Tuned, Entry]]] = {}
-    for fit, entry in sorted(tested, key=lambda one: one[0].record.seed):
-        members.setdefault(fit.variant, {})[fit.record.seed] = (fit, entry)
-        if fit.is_control:
-            budgets.setdefault(fit.budget, {})[fit.record.seed] = entry
-    variants = []
-    firsts = [next(iter(one.values()))[0] for one in members.values()]
+    members: dict[str, list[tuple[Tuned, Entry]]] = {}
+    for fit, entry in tested:
+        members.setdefault(fit.variant, []).append((fit, entry))
+    firsts = [same[0][0] for same in members.values()]
     titles = tell_apart([fit.title for fit in firsts], [fit.settings for fit in firsts])
-    for title, same in zip(titles, members.values(), strict=True):
-        fit = next(iter(same.values()))[0]
-        controls = {} if fit.is_control else budgets.get(fit.budget, {})
-        entries = {seed: entry for seed, (_, entry) in same.items()}
+    variants = []
+    for title, first, same in zip(titles, firsts, members.values(), strict=True):
+        alike = (
+            [] if first.is_control else [one for one in tested if one[0].is_control and one[0].budget == first.budget]
+        )
+        of_fits = _by_seeds(same)
+        entries = {seeds: entry for seeds, (_, entry) in of_fits.items()}
+        controls = {seeds: entry for seeds, (_, entry) in _by_seeds(alike).items()}
         recoveries = {
             view: recover(
                 original=sums[base.label, view],
                 clean=sums[base.label, ORIGINAL],
-                tuned={seed: sums[entry.label, view] for seed, entry in entries.items()},
-                controls={seed: sums[entry.label, view] for seed, entry in controls.items()},
+                tuned={seeds: sums[entry.label, view] for seeds, entry in entries.items()},
+                controls={seeds: sums[entry.label, view] for seeds, entry in controls.items()},
                 images=group.images,
             )
             for view in group.views
             if all(view in entry.runs for entry in (base, *entries.values(), *controls.values()))
         }
-        variants.append(Variant(title, {seed: fit for seed, (fit, _) in same.items()}, entries, controls, recoveries))
+        fits_alone = {seeds: fit for seeds, (fit, _) in of_fits.items()}
+        variants.append(Variant(title, fits_alone, entries, controls, recoveries))
     return sorted(variants, key=lambda variant: (variant.first.is_control, variant.title))
 
 
-def original_of(fit: Tuned, entry: Entry) -> str:
-    """Hash of the weights that a tested entry is held against: those before, or its own without what goes with them."""
-    return fit.original if entry.model.companion is None else str(entry.model.weights_sha256)
+def _by_seeds(tested: Iterable[tuple[Tuned, Entry]]) -> dict[Seeds, tuple[Tuned, Entry]]:
+    found: dict[Seeds, tuple[Tuned, Entry]] = {}
+    for fit, entry in tested:
+        seeds = Seeds(fit.record.seed, fit.record.seed_everything or "")
+        while seeds in found:
+            seeds = seeds._replace(number=seeds.number + 1)
+        found[seeds] = fit, entry
+    return dict(sorted(found.items(), key=lambda item: item[0]))
 
 
 def resampled(entries: Sequence[Entry]) -> dict[tuple[str, str], Floats]:

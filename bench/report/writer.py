@@ -6,12 +6,11 @@ import re
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
-from shutil import copyfile
 from typing import TYPE_CHECKING, Any
 
-from bench.report.document import Gallery, Plot, Report
+from bench.report.document import MOST_PICTURE_BYTES, Gallery, Plot, Report
 from bench.report.tables import Cell, Table, lay_out
-from bench.runs.files import write_atomically
+from bench.runs.files import read_bounded, write_atomically
 from datamodules.errors import UserError
 from datamodules.text import printable
 
@@ -23,7 +22,12 @@ if TYPE_CHECKING:
 GENERATOR = "clip-compression-bench report"
 PAGE = "index.html"
 _FIGURES, _TABLES = "figures", "tables"
-_OWN = (f"{_FIGURES}/*.png", f"{_FIGURES}/*.svg", f"{_TABLES}/*.csv", f"{_TABLES}/*.tex")
+_UNFINISHED = f".{PAGE}.*"  # what a kill leaves of a page, see `write_atomically`
+_OWN = (f"{_FIGURES}/*.png", f"{_FIGURES}/*.svg", f"{_TABLES}/*.csv", f"{_TABLES}/*.tex", _UNFINISHED)
+_INTERRUPTED = (
+    f'<!doctype html>\n<meta name="generator" content="{GENERATOR}">\n'
+    "<p>The report was interrupted while it was written: run the same command again.</p>\n"
+)
 _TEMPLATES = Path(__file__).parent / "templates"
 _LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "^": r"\textasciicircum{}",
@@ -59,7 +63,7 @@ def write_report(report: Report, folder: Path) -> None:
                 _draw(block, folder / _FIGURES)
             elif isinstance(block, Gallery):
                 for _, path, copy in block.copies():
-                    copyfile(path, folder / _FIGURES / copy)
+                    (folder / _FIGURES / copy).write_bytes(read_bounded(path, MOST_PICTURE_BYTES, follow=False))
         for name, parts in frames.items():
             write_atomically(folder / _TABLES / name, to_csv(parts))
         write_atomically(folder / "report.md", to_markdown(report))
@@ -69,9 +73,16 @@ def write_report(report: Report, folder: Path) -> None:
 
 
 def _prepare(folder: Path) -> None:
-    """Make the folders; what an older report left in them goes, so that no stale table stays."""
-    if folder.is_dir() and any(folder.iterdir()) and not _is_report(folder / PAGE):
+    """Make the folders; what an older report left in them goes, so that no stale table stays.
+
+    The page comes first, without the report, so that the folder of one that was interrupted is known for what it is.
+    """
+    page = folder / PAGE
+    there = [path for path in folder.iterdir() if not path.match(_UNFINISHED)] if folder.is_dir() else []
+    if there and not _is_report(page):
         raise UserError(f"{str(folder)!r} holds something else than a report: choose another folder with --output")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(page, _INTERRUPTED)
     for name in (_FIGURES, _TABLES):
         (folder / name).mkdir(parents=True, exist_ok=True)
     for stale in (path for pattern in _OWN for path in folder.glob(pattern)):
@@ -102,7 +113,7 @@ def to_html(report: Report, figures: Path) -> Iterable[str]:
 
     Args:
         report: What to show.
-        figures: Folder that has the SVG files of the plots.
+        figures: Folder that has the SVG files of the plots and the copies of the pictures.
     """
     texts = {name: (_TEMPLATES / f"page.{name}").read_text(encoding="utf-8") for name in ("css", "js")}
     hashes = {name: base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for name, text in texts.items()}

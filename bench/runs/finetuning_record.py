@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from bench.runs.files import write_atomically
 from bench.runs.json_values import Value, as_text, read_json, sealed
+from bench.runs.method_text import LONGEST_NAME, check_choice
 from bench.runs.provenance import DataRecord, ModelRecord, SoftwareRecord
 from bench.runs.record import RunInfo, Skipped
 from datamodules.degradations import ORIGINAL
@@ -14,7 +15,6 @@ from datamodules.degradations import ORIGINAL
 SCHEMA = 1
 FINETUNING = "finetuning.json"
 _MOST_BYTES = 2**24
-_LONGEST_NAME = 255  # as in file systems
 
 Measures = Mapping[str, Mapping[str, float]]
 """Scalars by view and name."""
@@ -90,6 +90,7 @@ class FineTuningRecord:
         data: On which images.
         images_per_class: Number of images that were tuned on, by class name.
         validation_images: Number of images that were held out.
+        validation_every: Step between them among the chosen images; None where an older record does not say it.
         skipped: Images of either kind that could not be read; neither number counts them.
         members: SHA-256 of the weights that it is the mean of, where it is one.
         seed: Of the data.
@@ -118,6 +119,7 @@ class FineTuningRecord:
     run: RunInfo
     skipped: tuple[Skipped, ...] = ()
     members: tuple[str, ...] = ()
+    validation_every: int | None = None
 
     @property
     def before(self) -> Measures:
@@ -135,7 +137,7 @@ class FineTuningRecord:
         average = self.method.get("average")
         if not self.members or not isinstance(average, Mapping):
             return None
-        return f"{average.get('name')}, mean of {len(self.members)} seeds"[:_LONGEST_NAME]
+        return f"{average.get('name')}, mean of {len(self.members)} seeds"[:LONGEST_NAME]
 
     @property
     def label_free(self) -> bool:
@@ -154,6 +156,7 @@ class FineTuningRecord:
             "data": self.data.to_json(),
             "images_per_class": self.images_per_class,
             "validation_images": self.validation_images,
+            "validation_every": self.validation_every,
             "skipped": [vars(image) for image in self.skipped],
             "seeds": {"data": self.seed, "everything": self.seed_everything},
             "frozen": {"sha256": self.frozen_sha256, "unchanged": True},
@@ -177,9 +180,9 @@ class FineTuningRecord:
             value["schema"].fail(f"is {schema}, and this program reads {SCHEMA}")
         method = value["method"]
         method["objective"]["label_free"].flag()
-        _check_choice(method["objective"])
+        check_choice(method["objective"])
         if method["trainable"].content is not None:
-            _check_choice(method["trainable"])
+            check_choice(method["trainable"])
         points = value["interpolation"].elements()
         curve = {_share(point["alpha"]): _measures(point["metrics"]) for point in points}
         if not {0.0, 1.0} <= curve.keys():
@@ -189,7 +192,7 @@ class FineTuningRecord:
             value["exports"].fail("is empty: nothing was exported")
         seed_everything = value["seeds"].get("everything")
         return cls(
-            name=value["name"].text(_LONGEST_NAME),
+            name=value["name"].text(LONGEST_NAME),
             method=method.mapping(),
             original=ModelRecord.from_json(value["original"]),
             templates=value["templates"].texts(),
@@ -198,7 +201,7 @@ class FineTuningRecord:
             images_per_class={name: count.whole() for name, count in value["images_per_class"].items()},
             validation_images=value["validation_images"].whole(),
             seed=value["seeds"]["data"].whole(-(2**63), 2**64),
-            seed_everything=None if seed_everything is None else str(seed_everything.content)[:_LONGEST_NAME],
+            seed_everything=None if seed_everything is None else str(seed_everything.content)[:LONGEST_NAME],
             frozen_sha256=value["frozen"]["sha256"].text(),
             interpolation=curve,
             exports=exports,
@@ -206,6 +209,7 @@ class FineTuningRecord:
             run=RunInfo.from_json(value["run"]),
             skipped=tuple(Skipped.from_json(one) for one in value["skipped"].elements()) if "skipped" in value else (),
             members=value["members"].texts() if "members" in value else (),
+            validation_every=every.whole(2) if (every := value.get("validation_every")) else None,
         )
 
     def write(self, folder: Path) -> None:
@@ -230,29 +234,6 @@ class FineTuningRecord:
         if "checksum" in value:  # older ones have none
             value.check_seal()
         return record
-
-
-def in_words(described: Mapping[str, Any] | None) -> str:
-    """A choice, as a record describes it, in one line.
-
-    >>> in_words({"name": "LoRA", "rank": 8}), in_words(None)
-    ('LoRA (rank 8)', 'the last projection')
-    """
-    if described is None:
-        return "the last projection"
-    inner = ", ".join(
-        " + ".join(in_words(term) for term in value) if name == "terms" else f"{name} {value}"
-        for name, value in described.items()
-        if name not in ("name", "label_free")
-    )
-    return f"{described['name']} ({inner})" if inner else str(described["name"])
-
-
-def _check_choice(value: Value) -> None:
-    """Whether `in_words` can tell it."""
-    value["name"].text(_LONGEST_NAME)
-    for term in value["terms"].elements() if "terms" in value else ():
-        _check_choice(term)
 
 
 def _training(value: Value) -> Training:
@@ -287,7 +268,7 @@ def _measures(value: Value) -> dict[str, dict[str, float]]:
 
 
 def _export(value: Value) -> Export:
-    file = value["file"].text(_LONGEST_NAME)
+    file = value["file"].text(LONGEST_NAME)
     if not file or Path(file).name != file:
         value["file"].fail("is no file name")
     return Export(_share(value["alpha"]), value["best"].flag(), file, value["sha256"].text())

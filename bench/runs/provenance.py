@@ -2,7 +2,7 @@
 
 import platform
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
 from importlib.metadata import version
@@ -173,6 +173,15 @@ class DataRecord:
     def to_json(self) -> dict[str, Any]:
         """JSON-able, all keys on one level."""
         return _flat(self)
+
+    @property
+    def positions(self) -> Sequence[int] | None:
+        """Positions in the split of the images that were chosen; None where the record does not say it."""
+        if self.indices is not None:
+            return self.indices[: self.limit]
+        if self.images_in_split is None:
+            return None
+        return range(0, self.images_in_split, self.every or 1)[: self.limit]
 
 
 @dataclass(frozen=True)

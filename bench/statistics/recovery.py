@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,8 +40,8 @@ class Recovery:
 def recover(
     original: Floats,
     clean: Floats,
-    tuned: Mapping[int, Floats],
-    controls: Mapping[int, Floats],
+    tuned: Mapping[Any, Floats],
+    controls: Mapping[Any, Floats],
     images: int,
     seed: int = 0,
 ) -> Recovery:
@@ -54,7 +55,8 @@ def recover(
         original: Images that the frozen encoder has right on the view, float64 [1 + R] whole numbers: of all images,
             then of R bootstrap samples of them, see `bench.statistics.bootstrap.resampled_sums`.
         clean: Images that the frozen encoder has right as originals, float64 [1 + R] of the same samples.
-        tuned: Images that the tuned encoders have right on the view, by seed; at least one.
+        tuned: Images that the tuned encoders have right on the view, by seed, which is
+            whatever can be sorted; at least one.
         controls: Images that the clean-only controls have right on it, by seed; empty where there are none.
         images: Number of images.
         seed: Seed of the bootstrap's draws of tuning seeds.
@@ -94,6 +96,6 @@ def _choices(count: int, rows: int, draws: np.random.Generator) -> npt.NDArray[n
     return np.concatenate([np.arange(count)[None], draws.integers(count, size=(rows, count))])
 
 
-def _mean(by_seed: Mapping[int, Floats], chosen: npt.NDArray[np.int64]) -> Floats:
+def _mean(by_seed: Mapping[Any, Floats], chosen: npt.NDArray[np.int64]) -> Floats:
     values = np.stack([by_seed[seed] for seed in sorted(by_seed)], axis=1)
     return np.asarray(np.take_along_axis(values, chosen, axis=1).mean(1), dtype=np.float64)

@@ -177,6 +177,7 @@ class TestRecord:
         assert (record.training.epochs, record.training.steps) == (2, 4)
         assert record.original.weights_sha256 == module.encoder.provenance()["weights_sha256"]
         assert (sum(record.images_per_class.values()), record.validation_images, record.skipped) == (16, 8, ())
+        assert record.validation_every == 3
         assert (record.seed, record.seed_everything) == (0, "0")
         assert not (folder / "unfinished").exists()
 

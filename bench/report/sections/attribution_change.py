@@ -12,11 +12,13 @@ from bench.report.document import Plot, Section
 from bench.report.groups import Entry, Group
 from bench.report.inputs import Choices
 from bench.report.tables import Column, Table
-from bench.report.tuned import tuned_digest
+from bench.report.variants import originals_of, tuned_from
+from bench.runs.attributions import UNREADABLE, why
 from bench.runs.folder import FinishedRun
 from bench.statistics.bootstrap import Floats, estimate, resampled_sums
 
 _QUANTITIES = {"ig": "IG", "mass": "mass"}
+_TITLE = "Attributions before and after tuning"
 _SETTINGS = ("baseline", "rule")
 
 
@@ -24,15 +26,18 @@ def section(group: Group, choices: Choices) -> Section | None:
     """A table and a figure of all images that both an original and an encoder tuned from it were explained on."""
     changes: list[Change] = []
     rows: list[dict[str, Any]] = []
-    by_hash = {tuned_digest(entry.model): entry for entry in group.entries}
-    for entry in group.entries:
-        fit = choices.fits.get(tuned_digest(entry.model))
-        if fit is not None and not fit.is_control and fit.original in by_hash:
-            for change in _changes(by_hash[fit.original], entry):
-                changes.append(change)
-                rows.append(_row(change))
+    problems: list[str] = []
+    for base in originals_of(group, choices.fits):
+        for fit, entry in tuned_from(group, base, choices.fits):
+            try:
+                found = [] if fit.is_control else _changes(base, entry)
+                rows += [_row(change) for change in found]
+            except UNREADABLE as error:
+                problems.append(f"{entry.label} or {base.label}: its attribution cannot be read ({why(error)}).")
+                continue
+            changes += found
     if not changes:
-        return None
+        return Section(_TITLE, tuple(problems)) if problems else None
     columns = (
         *(Column("tuned"), Column("view"), Column("quantity"), Column("images", form=",.0f")),
         *(Column("before", form=".4f"), Column("after", form=".4f")),
@@ -46,7 +51,7 @@ def section(group: Group, choices: Choices) -> Section | None:
     name, title = f"{group.name}-attribution-change", "Attribution of the compression error before and after tuning"
     table = Table(name, title, pd.DataFrame(rows), columns, note=note, data="attribution_change.csv")
     plot = Plot(name, title, partial(change_scatter, changes), "A point per image; below the line: it shrank.")
-    return Section("Attributions before and after tuning", (table, plot))
+    return Section(_TITLE, (table, plot, *problems))
 
 
 def _row(change: Change) -> dict[str, Any]:
@@ -92,4 +97,4 @@ def _values(record: Mapping[str, Any], view: str, quantity: str, indices: list[i
     if column is None:
         return None
     by_index = dict(zip(record["indices"], column, strict=True))
-    return np.array([by_index[index] for index in indices], dtype=np.float64)
+    return np.array([by_index[index] for index in indices], dtype=np.float64).reshape(len(indices))

@@ -5,15 +5,16 @@ from typing import Any
 
 import pandas as pd
 
-from bench.report.document import Block, Gallery, Section
+from bench.report.document import Block, Gallery, Section, is_picture
 from bench.report.groups import Group
 from bench.report.inputs import Choices
-from bench.report.tables import Column, Table, short
+from bench.report.tables import Column, Table, listed, short
+from bench.runs.attributions import UNREADABLE, read_attribution_table, why
 from bench.runs.folder import FinishedRun
 
 _MOST_ROWS = 30
 _MOST_PICTURES = 12
-_UNREADABLE = (KeyError, TypeError, AttributeError, ValueError, IndexError)
+_MOST_NAMES = 6
 _MEANS = {
     "ig": "mean IG",
     "loss_difference": "mean loss difference",
@@ -32,8 +33,8 @@ def section(group: Group, choices: Choices) -> Section | None:
     for label, run in explained:
         try:
             rows += _rows(label, run)
-        except _UNREADABLE as error:
-            blocks.append(f"{run.folder.results}: its attribution cannot be read ({error!r}).")
+        except UNREADABLE as error:
+            blocks.append(f"{run.folder.results}: its attribution cannot be read ({why(error)}).")
     if rows:
         blocks.insert(0, _means(group, pd.DataFrame(rows)))
     for place, (label, run) in enumerate(explained, 1):
@@ -78,21 +79,23 @@ def _of_run(name: str, label: str, run: FinishedRun) -> list[Block]:
         f"{key}: {_options(attribution[key])}" for key in ("baseline", "rule", "selection") if key in attribution
     ]
     blocks: list[Block] = [f"{label}: {'; '.join(choices)}."]
-    if not run.folder.attribution_table.is_file():
-        return blocks
     try:
-        frame = pd.read_csv(run.folder.attribution_table)
-        images = _images(name, label, frame)
-    except (OSError, *_UNREADABLE):
-        return blocks  # the summary in the result file is what counts
-    blocks.append(images)
-    paths = [run.folder.attributions / f"{index}.png" for index in frame["index"].dropna().astype(str)]
-    pictures = {f"image {path.stem}": path for path in paths if path.is_file()}
+        frame = read_attribution_table(run.folder.attribution_table, index="int64")
+        blocks.append(_images(name, label, frame))
+    except FileNotFoundError:
+        return blocks
+    except UNREADABLE as error:
+        return [*blocks, f"{run.folder.attribution_table}: it cannot be read ({why(error)})."]
+    paths = {f"image {index}": run.folder.attribution_picture(index) for index in frame["index"].tolist()}
+    there = {caption: path for caption, path in paths.items() if path.is_symlink() or path.exists()}
+    pictures = {caption: path for caption, path in there.items() if is_picture(path)}
     if pictures:
         note = f"{min(len(pictures), _MOST_PICTURES)} of the run's {len(pictures)} pictures. Each says itself what its "
         note += "colours mean."
         shown = dict(list(pictures.items())[:_MOST_PICTURES])
         blocks.append(Gallery(name, f"Attributions of {label}", shown, note))
+    if odd := [path.name for caption, path in there.items() if caption not in pictures]:
+        blocks.append(f"{run.folder.attributions}: no regular files, or too large: {listed(odd, _MOST_NAMES)}.")
     return blocks
 
 

@@ -15,17 +15,16 @@ from bench.report.document import Block, Plot, Section
 from bench.report.groups import Group
 from bench.report.inputs import Choices
 from bench.report.tables import Column, Table
+from bench.runs.attributions import UNREADABLE, read_attribution_table, why
 from bench.runs.folder import FinishedRun
 from bench.statistics.intervals import Estimate, Interval
 from bench.statistics.means import mean_estimate, ratio_of_means
 
 _MOST_PICTURES = 6
 _MOST_BLOCKS = 5
-_MOST_ROWS = 50_000  # more than the views of a run can have
 _SHARE = "{share:.0%} [{share_low:.0%}, {share_high:.0%}]"
 _ALL = "all together"
 _UNKNOWN = Estimate(np.nan, Interval(np.nan, np.nan))
-_UNREADABLE = (KeyError, TypeError, AttributeError, ValueError, IndexError)
 
 
 def section(group: Group, choices: Choices) -> Section | None:
@@ -35,9 +34,12 @@ def section(group: Group, choices: Choices) -> Section | None:
     for place, (label, run) in enumerate(group.runs, 1):
         try:
             rows += _parts(label, run)
-            others += _of_run(f"{group.name}-frequencies-{place}", label, run)
-        except (OSError, *_UNREADABLE):
+        except UNREADABLE:
             continue  # of an older version, or damaged: `bench.report.sections.attributions` says which
+        try:
+            others += _of_run(f"{group.name}-frequencies-{place}", label, run)
+        except UNREADABLE as error:
+            others.append(f"{run.folder.attributions}: its frequencies or blocks cannot be read ({why(error)}).")
     if not rows:
         return None
     return Section("Which frequencies hurt", (_parts_table(group, pd.DataFrame(rows)), *others))
@@ -90,14 +92,14 @@ def _parts_table(group: Group, frame: pd.DataFrame) -> Table:
 
 
 def _of_run(name: str, label: str, run: FinishedRun) -> Iterator[Block]:
-    if not run.folder.attribution_frequencies.is_file():
+    if not run.folder.attribution_frequencies.exists():
         return
-    means = read_spectra(pd.read_csv(run.folder.attribution_frequencies, nrows=_MOST_ROWS))
+    means = read_spectra(read_attribution_table(run.folder.attribution_frequencies))
     more = first_of(min(len(means), _MOST_PICTURES), len(means), "views")
     for place, mean in enumerate(means[:_MOST_PICTURES], 1):
         title = f"Frequencies of {mean.view}, {label}"
         yield Plot(f"{name}-{place}", title, partial(frequency_maps, mean), _say(mean, more))
-    blocks = pd.read_csv(run.folder.attribution_blocks, nrows=_MOST_ROWS)
+    blocks = read_attribution_table(run.folder.attribution_blocks)
     blocks = blocks.astype({"index": "int64", "x": "int64", "y": "int64", "nats": "float64", "image_nats": "float64"})
     if len(blocks):
         yield _blocks_table(name, label, blocks)

@@ -1,10 +1,8 @@
 """What images pass through before the encoder: whether better pixels are better for it."""
 
-from collections.abc import Sequence
-
 import pandas as pd
 
-from bench.report.document import Section
+from bench.report.document import Block, Section
 from bench.report.groups import Entry, Group, is_beside
 from bench.report.inputs import Choices
 from bench.report.tables import Column, Table, listed
@@ -13,14 +11,24 @@ from bench.statistics.recovery import recover
 from datamodules.degradations import ORIGINAL
 
 _KIND = "restoration"
+_TITLE = "Before the encoder"
 _MOST_NAMES = 6
 
 
 def section(group: Group, choices: Choices) -> Section | None:
     """Every front end beside the same encoder without one; None where none was tested, or only without the encoder."""
-    frame = _frame(group)
-    if frame.empty:
-        return None
+    rows: list[dict[str, object]] = []
+    problems: list[Block] = []
+    for base in group.entries:
+        for entry in (entry for entry in group.entries if is_beside(entry, base, _KIND)):
+            try:
+                rows += _rows(group, base, entry)
+            except (OSError, ValueError) as error:
+                problems.append(f"{entry.label} and {base.label} cannot be compared: {error}.")
+    if not rows:
+        return Section(_TITLE, tuple(problems)) if problems else None
+    frame = pd.DataFrame(rows)
+    frame["view"] = group.as_views(frame["view"])
     precision = Column(
         "precision",
         form=".4f",
@@ -42,47 +50,35 @@ def section(group: Group, choices: Choices) -> Section | None:
         f"{group.name}-front-ends", title, frame, (Column("front_end", "before the encoder"), precision), "view",
         note=note, data="front_ends.csv",
     )  # fmt: skip
-    return Section("Before the encoder", (table,), tuple(_findings(frame)))
+    return Section(_TITLE, (table, *problems), tuple(_findings(frame)))
 
 
-def _frame(group: Group) -> pd.DataFrame:
-    rows = []
-    for base in group.entries:
-        behind = [entry for entry in group.entries if is_beside(entry, base, _KIND)]
-        rows += _rows(group, base, behind) if behind else []
-    frame = pd.DataFrame(rows)
-    if rows:
-        frame["view"] = group.as_views(frame["view"])
-    return frame
-
-
-def _rows(group: Group, base: Entry, behind: Sequence[Entry]) -> list[dict[str, object]]:
-    sums = resampled([base, *behind])
+def _rows(group: Group, base: Entry, entry: Entry) -> list[dict[str, object]]:
+    sums = resampled([base, entry])
     rows: list[dict[str, object]] = []
-    for entry in behind:
-        for view in (view for view in group.views if view in entry.runs and view in base.runs):
-            found = recover(
-                original=sums[base.label, view],
-                clean=sums[base.label, ORIGINAL],
-                tuned={0: sums[entry.label, view]},
-                controls={},
-                images=group.images,
-            )
-            with_it, without = entry.view(view), base.view(view)
-            rows.append(
-                {
-                    "original": base.label,
-                    "front_end": entry.label,
-                    "view": view,
-                    "images": group.images,
-                    "precision": (with_it.correct or 0) / group.images,
-                    "before": (without.correct or 0) / group.images,
-                    **found.gain.scaled(100).columns("gain_points"),
-                    **found.share.columns("share"),
-                    "psnr": with_it.metrics.get("psnr"),
-                    "psnr_before": without.metrics.get("psnr"),
-                }
-            )
+    for view in (view for view in group.views if view in entry.runs and view in base.runs):
+        found = recover(
+            original=sums[base.label, view],
+            clean=sums[base.label, ORIGINAL],
+            tuned={0: sums[entry.label, view]},
+            controls={},
+            images=group.images,
+        )
+        with_it, without = entry.view(view), base.view(view)
+        rows.append(
+            {
+                "original": base.label,
+                "front_end": entry.label,
+                "view": view,
+                "images": group.images,
+                "precision": (with_it.correct or 0) / group.images,
+                "before": (without.correct or 0) / group.images,
+                **found.gain.scaled(100).columns("gain_points"),
+                **found.share.columns("share"),
+                "psnr": with_it.metrics.get("psnr"),
+                "psnr_before": without.metrics.get("psnr"),
+            }
+        )
     return rows
 
 

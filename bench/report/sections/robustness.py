@@ -16,9 +16,10 @@ from bench.report.inputs import Choices
 from bench.report.sections.classes import recall
 from bench.report.sections.tuning_scale import gaps, price
 from bench.report.tables import Column, Table, listed
-from bench.report.tuned import tuned_digest
-from bench.report.variants import Variant, original_of, variants_of
-from bench.runs.finetuning_record import in_words
+from bench.report.tuned import Tuned, tuned_digest
+from bench.report.variants import Seeds, Variant, originals_of, tuned_from, variants_of
+from bench.runs.method_text import in_words
+from bench.runs.provenance import DataRecord
 from bench.statistics.intervals import Estimate
 from bench.statistics.paired import drop_interval
 from bench.statistics.recovery import Recovery
@@ -36,22 +37,21 @@ _TUNED = Column("tuned")
 def section(group: Group, choices: Choices) -> Section | None:
     """All about the group's tuned encoders; None where none of its encoders is one."""
     blocks: list[Block] = []
-    tuned: dict[str, list[str]] = {}
-    for entry in group.entries:
-        if fit := choices.fits.get(tuned_digest(entry.model)):
-            tuned.setdefault(original_of(fit, entry), []).append(entry.label)
-    for place, (original, labels) in enumerate(tuned.items(), 1):
-        base = next((entry for entry in group.entries if tuned_digest(entry.model) == original), None)
-        if base is None:
-            blocks.append(f"The encoder was not tested here that these were tuned from: {listed(labels, _MOST_NAMES)}.")
-            continue
+    alone = [entry.label for entry in group.entries if tuned_digest(entry.model) in choices.fits]
+    bases = originals_of(group, choices.fits)
+    for place, base in enumerate(bases, 1):
+        compared = {entry.label for _, entry in tuned_from(group, base, choices.fits)}
+        alone = [label for label in alone if label not in compared]
         try:
             variants = variants_of(group, base, choices.fits)
         except (OSError, ValueError) as error:
             blocks.append(f"{base.label} and what was tuned from it cannot be compared: {error}.")
             continue
-        name = f"{group.name}-robustness" + (f"-{place}" if len(tuned) > 1 else "")
+        name = f"{group.name}-robustness" + (f"-{place}" if len(bases) > 1 else "")
         blocks += _blocks(name, group, base, variants)
+    if alone:
+        missing = "The encoder was not tested here that these were tuned from, with the same prompts and arithmetic"
+        blocks.append(f"{missing}: {listed(alone, _MOST_NAMES)}.")
     return Section("Robustness by fine-tuning", tuple(blocks)) if blocks else None
 
 
@@ -81,26 +81,41 @@ def _blocks(name: str, group: Group, base: Entry, variants: Sequence[Variant]) -
     return blocks
 
 
-def seeds(by_seed: Mapping[int, object]) -> str:
-    """Seeds as text."""
-    return ", ".join(map(str, sorted(by_seed)))
+def seeds(by_seeds: Mapping[Seeds, object]) -> str:
+    """Seeds as text: those of the data, and where fits have these in common, what else tells them apart."""
+    if len({one.data for one in by_seeds}) == len(by_seeds):
+        return ", ".join(str(one.data) for one in by_seeds)
+    return ", ".join(_seeds_in_full(one) for one in by_seeds)
+
+
+def _seeds_in_full(one: Seeds) -> str:
+    again = f", fit {one.number}" if one.number > 1 else ""
+    return f"{one.data} (seed_everything {one.everything or 'not set'}{again})"
 
 
 def _protocol(group: Group, base: Entry, variants: Sequence[Variant]) -> Terms:
     terms = {base.label: "the original, frozen."}
     for variant in variants:
         record = variant.first.record
-        same = (record.data.name, record.data.split) == (group.data.name, group.data.split)
-        held_out = same and variant.first.held_out(group.data, group.images)
         where = f"{sum(record.images_per_class.values()):,} images of {record.data.name}/{record.data.split}"
         remarks = [f"{in_words(record.method['objective'])}, trained: {in_words(record.method['trainable'])}"]
         remarks += [f"told the {told} of each view, as others are not"] if (told := record.method.get("told")) else []
         remarks += [f"tuned on {where}", f"seeds {seeds(variant.fits)}", f"control: {_control(variant)}"]
-        remarks += ["tested on the images of that split that were held out"] if held_out else []
-        remarks += ["TESTED ON THE SPLIT IT WAS TUNED ON"] if same and not held_out else []
+        remarks += _tested_on(variant.first, group.data)
         remarks += ["fewer than three seeds"] if len(variant.fits) < _FEW_SEEDS else []
         terms[variant.title] = "; ".join(remarks) + "."
     return terms
+
+
+def _tested_on(fit: Tuned, data: DataRecord) -> list[str]:
+    """What a reader has to know where the images of a test are of the split that was tuned on."""
+    held_out = fit.held_out(data)
+    if held_out is None:
+        return ["TESTED ON THE SPLIT IT WAS TUNED ON, on images that may have been fitted to"]
+    if not held_out:
+        return ["TESTED ON IMAGES THAT IT WAS TUNED ON"]
+    same = (fit.record.data.name, fit.record.data.split) == (data.name, data.split)
+    return ["tested on images of that split that were not fitted to"] if same else []
 
 
 def _control(variant: Variant) -> str:

@@ -17,13 +17,14 @@ VIEWS = {"original": 160, "jpeg-25": 100, "webp-25": 160}
 def runs(tmp_path):
     """Writes tests of the original and of weights by arm, whose images right on jpeg-25 are given, and their fits."""
 
-    def write(name, digest, right, clean=VIEWS["original"]):
+    def write(name, digest, right, clean=VIEWS["original"], **model):
         predictions = nested({**VIEWS, "original": clean, "jpeg-25": right}, IMAGES)
-        model = {"weights_sha256": digest, "pretrained": f"{digest}.safetensors"}
+        model = {"weights_sha256": digest, "pretrained": f"{digest}.safetensors", **model}
         write_run(tmp_path / "tests" / name, run_record(predictions, model=model), predictions)
 
-    def runs(label_free=False, clean=VIEWS["original"], **arms):
+    def runs(label_free=False, clean=VIEWS["original"], split="train", **arms):
         write("original", "hash of RN50", 100)
+        write("with other prompts", "hash of RN50", 90, templates=["A {}"])
         for arm, right in arms.items():
             write(arm, arm, right, clean)
             (tmp_path / "fits" / arm).mkdir(parents=True)
@@ -31,6 +32,8 @@ def runs(tmp_path):
             fit_record(
                 method={"objective": {"name": "A", "label_free": label_free}, "trainable": {"name": "WholeTower"}},
                 training=Training(views, 1, 3, 8, 1, "32-true"),
+                data=run_record(nested({"original": 20}, 20), split=split).data,
+                validation_every=10,
                 exports=(Export(1.0, True, "encoder.safetensors", arm),),
             ).write(tmp_path / "fits" / arm)
         (group,) = groups_of(tmp_path)
@@ -80,6 +83,10 @@ def test_a_fit_that_does_harm_is_said_to_recover_less_than_nothing(runs):
     last = runs(tuned=94, control=70)[-1]
     assert "0.5000 before, 0.4700 after, -0.10 of the drop recovered" in last
     assert ", 0.40 beyond the control" in last
+
+
+def test_images_that_were_fitted_to_are_not_said_to_be_others(runs):
+    assert "precision on 200 images SOME OR ALL OF WHICH WERE FITTED TO; " in runs(split="test", tuned=130)[-2]
 
 
 def test_what_the_originals_lose_beyond_chance_is_said(runs):

@@ -1,5 +1,6 @@
 """Integrated Gradients in a report: from what the callback writes."""
 
+import base64
 from dataclasses import replace
 
 import pytest
@@ -13,7 +14,7 @@ from bench.report.inputs import Choices
 from bench.report.sections import attributions
 from bench.runs.json_values import plain
 from tests.support import made_up
-from tests.support.reports import frame, groups_of, tables
+from tests.support.reports import Written, frame, groups_of, tables
 
 VIEWS = {"original": 90, "jpeg-50": 70}
 
@@ -75,3 +76,56 @@ def test_runs_with_attributions_that_newer_ones_replace_keep_them(run, tmp_path)
     folder = run(1)
     made_up.write_run(tmp_path / "run" / "newer", made_up.run_record(made_up.nested(VIEWS, 100)))
     assert len(frame(section_of(folder), "attributions.csv")) == 1
+
+
+def renamed(folder, index):
+    """The table with another index of its first image."""
+    table = folder / "attributions/table.csv"
+    head, first, *others = table.read_text().splitlines()
+    table.write_text("\n".join([head, f"{index},{first.partition(',')[2]}", *others]))
+
+
+def linked(folder, name):
+    """A file or folder of a run that is a link to one elsewhere."""
+    there = folder.parent / f"elsewhere-{name.replace('/', '-')}"
+    (folder / name).rename(there)
+    (folder / name).symlink_to(there)
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda folder: renamed(folder, "../../private"), "table.csv: it cannot be read"),
+        (lambda folder: renamed(folder, "x" * 300), "table.csv: it cannot be read"),
+        (lambda folder: renamed(folder, "7" * 300), "table.csv: it cannot be read"),
+        (lambda folder: renamed(folder, ""), "table.csv: it cannot be read"),
+        (lambda folder: linked(folder, "attributions"), "its folder is a link"),
+        (lambda folder: linked(folder, "attributions/table.csv"), "not a regular file but a link"),
+        (lambda folder: linked(folder, "attributions/0.png"), "no regular files, or too large: 0.png."),
+    ],
+    ids=["a path", "letters", "digits", "nothing", "a linked folder", "a linked table", "a linked picture"],
+)
+def test_nothing_that_lies_elsewhere_is_shown_or_copied(run, tmp_path, harm, said):
+    folder = run(2)
+    private = tmp_path / "private.png"
+    Image.new("RGB", (4, 4), (200, 100, 50)).save(private)
+    (folder / "attributions/0.png").write_bytes(private.read_bytes())
+    harm(folder)
+    written = Written(tmp_path / "report", folder)
+    [line] = [line for line in written.markdown.splitlines() if said in line.replace("\\", "")]
+    assert len(line) < 500
+    assert base64.b64encode(private.read_bytes()).decode() not in written.page
+    copies = [path.read_bytes() for path in (tmp_path / "report/figures").glob("*-attribution-*.png")]
+    assert private.read_bytes() not in copies
+    assert len(copies) == ("0.png" in said)
+    assert len(frame(section_of(folder), "attributions.csv")) == 1
+
+
+def test_a_picture_that_is_too_large_is_named_and_not_shown(run):
+    folder = run(2)
+    with (folder / "attributions/1.png").open("ab") as file:
+        file.truncate(2**27)
+    section = section_of(folder)
+    (gallery,) = [block for block in section.blocks if isinstance(block, Gallery)]
+    assert [*gallery.pictures] == ["image 0"]
+    assert any("too large: 1.png." in block for block in section.blocks if isinstance(block, str))

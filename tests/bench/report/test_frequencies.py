@@ -97,6 +97,18 @@ def test_a_damaged_file_costs_only_what_it_holds(run, file, before, after):
     assert frame(section, "attribution_parts.csv")
     assert "frequencies-1-blocks" not in tables(section)
     assert any(isinstance(block, Plot) for block in section.blocks) == (file == "blocks.csv")
+    assert any(
+        "its frequencies or blocks cannot be read" in block for block in section.blocks if isinstance(block, str)
+    )
+
+
+@pytest.mark.parametrize("file", ["frequencies.csv", "blocks.csv"])
+def test_a_table_that_is_a_link_is_not_followed(run, tmp_path, file):
+    folder = run(40)
+    (folder / "attributions" / file).rename(tmp_path / "elsewhere.csv")
+    (folder / "attributions" / file).symlink_to(tmp_path / "elsewhere.csv")
+    said = [block for block in section_of(folder).blocks if isinstance(block, str)]
+    assert [block.endswith("(it is not a regular file but a link).") for block in said] == [True]
 
 
 def test_a_views_name_does_not_become_a_files(run):

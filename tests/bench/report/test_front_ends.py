@@ -47,6 +47,29 @@ def test_pixels_and_precision_that_contradict_each_other_are_a_finding(tmp_path)
 
 
 @pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda table: table.unlink(), "No such file"),
+        (lambda table: table.write_text("index\n"), "Usecols do not match"),
+        (lambda table: table.write_text(table.read_text().replace("\n0,", "\n999,")), "other indices or labels"),
+    ],
+    ids=["missing", "of another kind", "other images"],
+)
+def test_a_front_end_whose_table_cannot_be_used_is_named_and_the_others_stay(tmp_path, harm, said):
+    measured(tmp_path, BEFORE, {})
+    for name in ("deblock-25", "deblock-50"):
+        measured(tmp_path, {"original": 150, "jpeg-25": 130}, {}, restoration=name)
+    harm(tmp_path / "2" / "images.csv")
+    section = section_of(tmp_path)
+    assert {row["front_end"] for row in frame(section, "front_ends.csv")} == {"RN50 behind deblock-25"}
+    [problem] = [block for block in section.blocks if isinstance(block, str)]
+    assert problem.startswith("RN50 behind deblock-50 and RN50 cannot be compared: ")
+    assert said in problem
+    harm(tmp_path / "1" / "images.csv")
+    assert all(isinstance(block, str) for block in section_of(tmp_path).blocks)
+
+
+@pytest.mark.parametrize(
     "model",
     [
         {"adapter": "a.safetensors", "adapter_sha256": "a"},

@@ -59,7 +59,7 @@ def fit(folder, name="augment", *, seed=0, clean=0.2, codecs=None, alpha=1.0, la
 def measured(folder, digest, counts, *, seconds=None, file=None, **options):
     """A test run of an encoder; its first images are right."""
     predictions = made_up.nested(counts, IMAGES)
-    model = {"weights_sha256": digest, "pretrained": file or f"{digest}.safetensors"}
+    model = {"weights_sha256": digest, "pretrained": file or f"{digest}.safetensors", **options.pop("model", {})}
     record = replace(made_up.run_record(predictions, model=model, **options), run=RunInfo("test", seconds=seconds))
     return made_up.write_run(folder / f"test-{digest}-{options.get('data', '')}", record, predictions)
 
@@ -112,6 +112,64 @@ def test_a_setting_of_any_length_makes_a_short_label_and_nothing_of_it_runs(tmp_
     assert "\x1b" not in written.screen + written.page + written.markdown
     assert "<script>../" not in written.page
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report", "runs"]
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"templates": ["A {}"]}, {"precision": "bf16-mixed"}, {"mean": [0.5, 0.5, 0.5]}],
+    ids=["prompts", "arithmetic", "normalisation"],
+)
+def test_what_was_tuned_is_held_against_an_original_that_was_tested_alike(tmp_path, setting):
+    digest = fit(tmp_path)
+    for place, model, before, after in [("usual", {}, 100, 130), ("other", setting, 90, 150)]:
+        measured(tmp_path / place, "hash of RN50", {**VIEWS, "jpeg-25": before}, model=model)
+        measured(tmp_path / place, digest, {**VIEWS, "jpeg-25": after}, model=model)
+    section, (group,) = section_of(tmp_path), groups_of(tmp_path)
+    shares = {
+        row["original"]: row["share"]
+        for table in tables(section).values()
+        if table.data == "robustness.csv"
+        for row in table.frame.to_dict("records")
+        if row["view"] == "jpeg-25"
+    }
+    assert sorted(shares.values()) == pytest.approx([30 / 60, 60 / 70])
+    assert shares.keys() == {entry.label for entry in group.entries if "hash of RN50" in entry.label}
+
+
+def test_what_was_tuned_is_not_held_against_an_original_with_other_prompts(tmp_path):
+    original(tmp_path, model={"templates": ["A {}"]})
+    measured(tmp_path, fit(tmp_path), VIEWS)
+    [said] = section_of(tmp_path).blocks
+    assert said.startswith("The encoder was not tested here that these were tuned from, with the same prompts")
+
+
+@pytest.mark.parametrize(
+    ("everything", "said"),
+    [
+        (["0", "1", "2"], "0 (seed_everything 0), 0 (seed_everything 1), 0 (seed_everything 2)"),
+        (["7", None, "7"], "0 (seed_everything not set), 0 (seed_everything 7), 0 (seed_everything 7, fit 2)"),
+    ],
+)
+def test_fits_of_one_seed_of_the_data_are_all_counted(tmp_path, everything, said):
+    original(tmp_path)
+    for number, (one, right) in enumerate(zip(everything, (112, 130, 142), strict=True)):
+        exports = (Export(1.0, True, "encoder.safetensors", f"{number}"),)
+        fit(tmp_path / f"{number}", seed_everything=one, exports=exports)
+        measured(tmp_path, f"{number}", {**VIEWS, "jpeg-25": right})
+    (row,) = rows(tmp_path, view="jpeg-25")
+    assert row["share"] == pytest.approx((12 + 30 + 42) / 3 / 60)
+    assert row["tuned_seeds"] == said
+    assert "fewer than three seeds" not in terms(section_of(tmp_path))["augment"]
+
+
+def test_labels_tell_fits_of_one_seed_of_the_data_apart(tmp_path):
+    original(tmp_path)
+    for one in ("0", "1"):
+        exports = (Export(1.0, True, "encoder.safetensors", one),)
+        fit(tmp_path / one, seed_everything=one, exports=exports)
+        measured(tmp_path, one, VIEWS, file="a/augment.safetensors")
+    labels = [entry.label for entry in groups_of(tmp_path)[0].entries]
+    assert labels[:2] == ["RN50 (augment), seed_everything 0", "RN50 (augment), seed_everything 1"]
 
 
 def test_recovered_shares_are_those_worked_by_hand(tmp_path):
@@ -174,6 +232,47 @@ def test_a_missing_control_few_seeds_and_the_split_tuned_on_are_said(tmp_path):
         assert warning in terms(section)["augment"]
     shares = next(table for name, table in tables(section).items() if name.endswith("recovered"))
     assert lay_out(shares).rows[0][1].details[-2:] == ("0.00, NO CONTROL", "seen")
+
+
+HELD_OUT = "tested on images of that split that were not fitted to"
+FITTED = "TESTED ON IMAGES THAT IT WAS TUNED ON"
+UNKNOWN = "TESTED ON THE SPLIT IT WAS TUNED ON, on images that may have been fitted to"
+
+
+@pytest.mark.parametrize(
+    ("fitted", "every", "tested", "said"),
+    [
+        ({"limit": 1000}, 10, {"every": 5, "limit": 100}, FITTED),  # half of them, 5, 15, ...
+        ({"limit": 1000}, 10, {"every": 10, "limit": 100}, HELD_OUT),
+        ({"limit": 1000}, 10, {"every": 20}, HELD_OUT),  # from 1000 on none was chosen
+        ({"every": 2, "limit": 20}, 3, {"every": 6, "limit": 7}, HELD_OUT),
+        ({"indices": (9, 3, 8, 1, 7, 5)}, 3, {"indices": [9, 1]}, HELD_OUT),
+        ({"indices": (9, 3, 8, 1, 7, 5)}, 3, {"indices": [9, 3]}, FITTED),
+        ({"indices": (9, 3, 8, 1, 7, 5)}, 3, {"every": 4}, FITTED),  # 8
+        ({"limit": 1000}, 10, {"indices": [20, 10, 1001]}, HELD_OUT),
+        ({"images_in_split": 10**15}, 10, {"images_in_split": 10**15, "every": 30}, HELD_OUT),
+        ({"limit": 1000}, None, {"every": 10, "limit": 100}, UNKNOWN),
+        ({"images_in_split": None}, 10, {"every": 10}, UNKNOWN),
+        ({"content": "of other files"}, 10, {"every": 10}, UNKNOWN),
+        ({"name": "copy", "content": "sha256:cifar10-train"}, 10, {"every": 5}, FITTED),
+        ({"split": "test", "content": "of another split"}, 10, {"every": 5}, ""),
+    ],
+)  # fmt: skip
+def test_whether_images_were_fitted_to_is_told_by_their_positions(tmp_path, fitted, every, tested, said):
+    tested = {"images_in_split": 12_000, **tested}
+    data = replace(DataRecord("cifar10", "train", CLASSES, images_in_split=12_000), **fitted)
+    original(tmp_path, split="train", **tested)
+    measured(tmp_path, fit(tmp_path, data=data, validation_every=every), VIEWS, split="train", **tested)
+    remarks = terms(section_of(tmp_path))["augment"].removesuffix(".").split("; ")
+    assert [one for one in remarks if one.lower().startswith("tested on")] == ([said] if said else [])
+
+
+def test_which_images_a_mean_of_weights_was_fitted_to_is_not_known(tmp_path):
+    original(tmp_path, split="train", every=10)
+    data = DataRecord("cifar10", "train", CLASSES, images_in_split=IMAGES)
+    digest = fit(tmp_path, data=data, validation_every=10, members=("one", "other"))
+    measured(tmp_path, digest, VIEWS, split="train", every=10)
+    assert UNKNOWN in terms(section_of(tmp_path))["augment"]
 
 
 def test_a_method_that_is_told_what_a_view_is_is_said_to_be(tmp_path):
@@ -321,16 +420,18 @@ def test_runs_without_fits_have_no_such_section(tmp_path):
     assert section_of(tmp_path) is None
 
 
-def test_the_attribution_of_the_same_images_is_compared_before_and_after(tmp_path):
-    def explain(results, indices, totals, masses, rule="Adaptive"):
-        images = [
-            Explanation(index, 0, {}, {}, {"jpeg-25": ViewExplanation(total, total, 0.0, 9, 0.0, True, {"mass": mass})})
-            for index, total, mass in zip(indices, totals, masses, strict=True)
-        ]
-        summary = AttributionRecord.of(images, "original", Trapezoid(50), First(len(images)))
-        attribution = plain({**summary.to_json(), "rule": {"name": rule}})
-        replace(load_run(results).record, attribution=attribution).write(results.parent)
+def explain(results, indices, totals, masses, rule="Adaptive"):
+    """Give a run attributions of some images."""
+    images = [
+        Explanation(index, 0, {}, {}, {"jpeg-25": ViewExplanation(total, total, 0.0, 9, 0.0, True, {"mass": mass})})
+        for index, total, mass in zip(indices, totals, masses, strict=True)
+    ]
+    summary = AttributionRecord.of(images, "original", Trapezoid(50), First(len(images)))
+    attribution = plain({**summary.to_json(), "rule": {"name": rule}})
+    replace(load_run(results).record, attribution=attribution).write(results.parent)
 
+
+def test_the_attribution_of_the_same_images_is_compared_before_and_after(tmp_path):
     explain(original(tmp_path), [3, 1, 2], [3.0, 1.0, 9.0], [4.0, 2.0, 9.0])
     for name, rule in (("augment", "Adaptive"), ("other", "Trapezoid")):
         digest = fit(tmp_path, name, codecs={"jpeg-{}": (10 if name == "augment" else 20, 95)})
@@ -345,6 +446,53 @@ def test_the_attribution_of_the_same_images_is_compared_before_and_after(tmp_pat
     (plot,) = [block for block in section.blocks if hasattr(block, "draw")]
     points = plot.draw().axes[0].collections[0].get_offsets()
     assert points.tolist() == [[3, 3.5], [1, 0.5]]
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        {"indices": 1},
+        {"views": 1},
+        {"views": {"jpeg-25": {"per_image": {"ig": [1.0]}}}},
+        {"views": {"jpeg-25": {"per_image": {"ig": [[1.0, 2.0], [1.0, 2.0]]}}}},
+        {"views": {"jpeg-25": {"per_image": {"ig": ["x" * 999, 1.0]}}}},
+        {"views": {"jpeg-25": {"per_image": {"ig": [10**400, 1.0]}}}},
+    ],
+    ids=["indices", "views", "too few", "lists", "texts", "too many digits"],
+)
+def test_a_damaged_attribution_is_named_and_costs_its_own_comparison_only(tmp_path, harm):
+    explain(original(tmp_path), [3, 1], [3.0, 1.0], [4.0, 2.0])
+    for name in ("augment", "other"):
+        results = measured(tmp_path, fit(tmp_path, name), {**VIEWS, "jpeg-25": 130})
+        explain(results, [3, 1], [1.0, 1.0], [1.0, 1.0])
+    record = load_run(results).record
+    replace(record, attribution={**record.attribution, **harm}).write(results.parent)
+    section = attribution_change.section(groups_of(tmp_path)[0], choices(tmp_path))
+    assert {row[0] for row in texts(tables(section)["attribution-change"])} == {"RN50 (augment-0-1.0-3.safetensors)"}
+    [said] = [block for block in section.blocks if isinstance(block, str)]
+    assert said.startswith(
+        "RN50 (other-0-1.0-3.safetensors) or RN50 (hash of RN50.safetensors): its attribution cannot"
+    )
+    assert len(said) < 400
+
+
+def test_attributions_of_which_nothing_is_left_are_named(tmp_path):
+    for results in (original(tmp_path), measured(tmp_path, fit(tmp_path), VIEWS)):
+        replace(load_run(results).record, attribution={"rule": 1}).write(results.parent)
+    section = attribution_change.section(groups_of(tmp_path)[0], choices(tmp_path))
+    [said] = section.blocks
+    assert said.endswith("its attribution cannot be read (KeyError('indices')).")
+
+
+def test_attributions_of_an_original_with_other_prompts_are_not_compared(tmp_path):
+    for prompts in ("A {}", made_up.TEMPLATE):
+        explain(original(tmp_path / prompts, model={"templates": [prompts]}), [3], [float(len(prompts))], [4.0])
+    explain(measured(tmp_path, fit(tmp_path), VIEWS), [3], [1.0], [1.0])
+    section = attribution_change.section(groups_of(tmp_path)[0], choices(tmp_path))
+    assert {row[4] for row in texts(tables(section)["attribution-change"])} == {
+        f"{len(made_up.TEMPLATE)}.0000",
+        "4.0000",
+    }
 
 
 def test_figures_show_shares_and_the_way_between_the_weights(tmp_path):

@@ -1,6 +1,7 @@
 """What is written: complete, escaped, self-contained, and the same bytes twice."""
 
 import base64
+import errno
 import hashlib
 import re
 import subprocess
@@ -163,6 +164,34 @@ def test_a_folder_that_holds_something_else_is_left_alone(runs, tmp_path):
     with pytest.raises(UserError, match="holds something else than a report: choose another folder"):
         Written(tmp_path / "thesis", runs)
     assert [path.name for path in (tmp_path / "thesis").iterdir()] == ["index.html"]
+
+
+@pytest.mark.parametrize("files", [0, 1, 12])
+def test_a_report_that_was_cut_off_at_any_file_is_written_by_the_same_command(runs, tmp_path, monkeypatch, files):
+    written, replace = [], Path.replace
+
+    def full(path, target):
+        written.append(target)
+        if len(written) > files:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return replace(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", full)
+        with pytest.raises(UserError, match="cannot be written"):
+            Written(tmp_path / "report", runs / "run0")
+    page = tmp_path / "report" / "index.html"
+    assert not files or "was interrupted while it was written: run the same command again" in page.read_text()
+    Written(tmp_path / "report", runs / "run0")
+    assert "was interrupted" not in page.read_text()
+
+
+def test_what_a_kill_leaves_of_the_very_first_file_is_no_obstacle_and_goes(runs, tmp_path):
+    (tmp_path / "report").mkdir()
+    left = tmp_path / "report" / ".index.html.123"
+    left.write_text("<!doc")
+    Written(tmp_path / "report", runs / "run0")
+    assert not left.exists()
 
 
 def test_a_folder_that_cannot_be_written_is_the_users_mistake(runs, tmp_path):

@@ -40,6 +40,7 @@ FIT = FineTuningRecord(
     exports=(Export(1.0, True, "encoder.safetensors", "e"),),
     software=SoftwareRecord(),
     run=RunInfo("fit", processes=1, seconds=1.5),
+    validation_every=2,
 )
 
 FIRST_SCHEMA = """{
@@ -145,6 +146,11 @@ def changed(content, keys, value):
     return json.dumps(content)
 
 
+def test_an_older_record_of_a_fit_does_not_say_which_images_it_held_out(tmp_path):
+    (tmp_path / "finetuning.json").write_text(changed(plain(FIT.to_json()), "validation_every", None))
+    assert FineTuningRecord.read(tmp_path) == replace(FIT, validation_every=None)
+
+
 def refusal(kind, folder, text):
     path = folder / ("results.json" if kind is RunRecord else "finetuning.json")
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -217,6 +223,7 @@ def test_a_record_that_contradicts_itself_is_refused_with_the_key(tmp_path, keys
         ("seeds", 0, "seeds is int instead of a mapping"),
         ("interpolation", [], "interpolation lacks the original"),
         ("schema", 7, "schema is 7"),
+        ("validation_every", 0, "validation_every is out of range: 0"),
     ],
 )
 def test_a_record_of_a_fit_is_refused_with_the_key(tmp_path, keys, value, reason):
