@@ -260,7 +260,8 @@ def _range(value: Value) -> tuple[int, int]:
 
 
 def _measures(value: Value) -> dict[str, dict[str, float]]:
-    value[ORIGINAL]["precision"].real()
+    for metrics in (value[ORIGINAL], *(one for _, one in value.items())):
+        metrics["precision"].real()
     return {
         view: {name: one.real() for name, one in metrics.items() if one.content is not None}
         for view, metrics in value.items()

@@ -222,6 +222,7 @@ def test_a_record_that_contradicts_itself_is_refused_with_the_key(tmp_path, keys
         ("training/views/codecs", {"jpeg-{}": 3}, "training/views/codecs/jpeg-{} is int instead of a list"),
         ("seeds", 0, "seeds is int instead of a mapping"),
         ("interpolation", [], "interpolation lacks the original"),
+        ("interpolation/0/metrics/jpeg-50", {"loss": 1.0}, "interpolation/0/metrics/jpeg-50/precision is missing"),
         ("schema", 7, "schema is 7"),
         ("validation_every", 0, "validation_every is out of range: 0"),
     ],
