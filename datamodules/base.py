@@ -152,16 +152,21 @@ class DegradedDataModule(LightningDataModule):
         """Whether every image has a label."""
         return self._sources[self._current].labelled
 
+    @property
+    def content(self) -> str:
+        """Digest of the images and labels of the split in use; see `datamodules.sources.Source.content`."""
+        if self._current not in self._contents:
+            self._contents[self._current] = self._sources[self._current].content()
+        return self._contents[self._current]
+
     def describe(self) -> dict[str, Any]:
         """What a result record says about the data: JSON-able."""
         source = self._sources[self._current]
-        if self._current not in self._contents:
-            self._contents[self._current] = source.content()
         tables = table_hashes(self.degradations)
         return {
             "name": self.dataset_name,
             "split": self._current,
-            "content": self._contents[self._current],
+            "content": self.content,
             "images_in_split": len(source),
             "images_selected": len(self.selection.of(len(source))),
             **self.selection.describe(),
