@@ -64,8 +64,8 @@ def require_same(
         before, now = dict(_leaves(found.get(part))), dict(_leaves(_plain(asked)))
         for name in dict.fromkeys([*before, *now]):
             theirs, ours = before.get(name, _MISSING), now.get(name, _MISSING)
-            older = name == f"data.{_CONTENT}" and theirs is _MISSING
-            if theirs != ours and not older:
+            unsaid = name == f"data.{_CONTENT}" and theirs is _MISSING  # by earlier versions
+            if theirs != ours and not unsaid:
                 raise UserError(
                     f"`ckpt_path` is of a fit with {name} {_say(theirs)}, not {_say(ours)}: ask for what it was begun "
                     "with, or begin a fit of its own without `ckpt_path`",
