@@ -10,6 +10,7 @@ from torch import nn
 from bench.clip.encoders import load_encoder
 from bench.clip.towers import image_tower
 from bench.finetuning.interpolation import average
+from bench.finetuning.optimisation import refuse_running_average
 from bench.finetuning.tuning import EncoderTuning
 from bench.paper import TEMPLATE
 from bench.report.tuned import Tuned
@@ -112,7 +113,8 @@ class WeightAverage(EncoderTuning):
         return tuple(export.sha256 for export in self._exports)
 
     def check_run(self, trainer: Trainer, data: DegradedDataModule) -> None:
-        """Refuse to train."""
+        """Refuse to train, and callbacks that average the weights of steps."""
+        refuse_running_average(trainer)
         if trainer.max_epochs != 0:
             raise UserError(
                 "weights that are averaged are not trained: set `max_epochs` to 0", option="trainer.max_epochs"

@@ -18,7 +18,7 @@ from bench.finetuning.interpolation import average
 from bench.report.tuned import Tuned
 from bench.runs.folder import RunFolder
 from bench.runs.provenance import ModelRecord
-from callbacks import FineTuningWriter
+from callbacks import ExponentialAverage, FineTuningWriter
 from datamodules.errors import UserError
 from tests.support.archives import write_cifar10
 from tests.support.fits import few
@@ -47,12 +47,12 @@ def test_equal_tensors_and_integers_stay_as_they_are_bit_for_bit():
 def fit(tmp_path):
     """Runs a module in a folder of a name; gives the folder."""
 
-    def run(module, name, epochs, seed=0):
+    def run(module, name, epochs, seed=0, callbacks=()):
         folder = RunFolder(tmp_path / name)
         trainer = Trainer(
             accelerator="cpu", max_epochs=epochs, logger=False, enable_progress_bar=False, enable_checkpointing=False,
             enable_model_summary=False, num_sanity_val_steps=0, default_root_dir=folder.path,
-            callbacks=[FineTuningWriter("linear", alphas=[])],
+            callbacks=[FineTuningWriter("linear", alphas=[]), *callbacks],
         )  # fmt: skip
         trainer.fit(module, datamodule=few(seed=seed))
         return folder
@@ -104,8 +104,11 @@ def test_what_has_no_mean_is_refused_in_a_line(clip, fit, left, tmp_path):
     with pytest.raises(UserError, match=r"was tuned from openai and not from .*: name what all members"):
         WeightAverage([left(seed=0), left(seed=1)], **clip["vit"])
     original = ModelRecord("vit", "x", weights_sha256=_sha256(clip["vit"]["pretrained"]))
+    module = WeightAverage([left(original=original, seed=seed) for seed in (0, 1)], **clip["vit"])
     with pytest.raises(UserError, match="set `max_epochs` to 0"):
-        fit(WeightAverage([left(original=original, seed=seed) for seed in (0, 1)], **clip["vit"]), "mean", 1)
+        fit(module, "mean", 1)
+    with pytest.raises(UserError, match=r"has ExponentialAverage, .* this fit makes none: leave it out"):
+        fit(module, "mean", 0, callbacks=[ExponentialAverage()])
 
 
 def _changed(part, **changes):
