@@ -51,7 +51,8 @@ class DegradedDataModule(LightningDataModule):
         validation_every: Fitting holds out every n-th image of the train split, at least 2.
         training_views: What each training image is degraded with at random; without, fitting sees the same views as
             validation.
-        seed: Seed of the shuffling of training images and of their random views, which also depend on the epoch.
+        seed: Seed of the shuffling of training images and of their random views, which also depend on the epoch; at
+            least 0.
 
     Attributes:
         selection: Which images of a split are used.
@@ -105,6 +106,8 @@ class DegradedDataModule(LightningDataModule):
         require_at_least(0, num_workers=num_workers)
         require_at_least(1, batch_size=batch_size, prefetch=prefetch, patience=patience)
         require_at_least(2, validation_every=validation_every)
+        if not 0 <= seed < 2**63:  # as torch has them, with room for the epoch
+            raise UserError(f"`seed` {seed} is out of range: choose 0 to 2**63 - 1", option="data.seed")
         for name, word, choices in [("split", split, self.splits), ("on_error", on_error, ("raise", "skip"))]:
             if word not in choices:
                 raise UserError(f"`{name}` {word!r} is unknown: choose {' or '.join(choices)}", option=f"data.{name}")
