@@ -20,16 +20,20 @@ from bench.finetuning.optimisation import nothing_learnt
 from bench.finetuning.tuning import EncoderTuning, Ends
 from bench.finetuning.validation import Measures, validate
 from bench.runs.files import write_atomically
-from bench.runs.finetuning_record import Export, FineTuningRecord
+from bench.runs.finetuning_record import FINETUNING, Export, FineTuningRecord
 from bench.runs.folder import RunFolder
 from bench.runs.gathering import gather
 from bench.runs.provenance import DataRecord, ModelRecord, software
-from bench.runs.record import RunInfo, Skipped
+from bench.runs.record import RESULTS, RunInfo, Skipped
 from bench.runs.table import align
+from bench.sweep.attempts import FAILED
 from callbacks.outcome_callback import run_folder, tensorboard_loggers
 from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
 from datamodules.text import printable
+
+_LONGEST_NAME = 200  # bytes, of 255 that files can have: a share, an ending and more for a moment are added
+_RECORDS = (FINETUNING, RESULTS, FAILED)
 
 
 class FineTuningWriter(Callback):
@@ -59,8 +63,7 @@ class FineTuningWriter(Callback):
     ) -> None:
         check_alphas("FineTuningWriter.alphas", alphas)
         check_alphas("FineTuningWriter.export", export)
-        if not name or Path(name).name != name:
-            raise UserError(f"FineTuningWriter.name {name!r} is no file name: leave out folders")
+        _check_name(name)
         shares = {float(alpha) for alpha in export if alpha != BEST}
         self.name, self.alphas = name, sorted({0.0, *map(float, alphas), *shares, 1.0})
         self.export, self.with_best = sorted(shares - {1.0}), BEST in export
@@ -168,6 +171,17 @@ class FineTuningWriter(Callback):
         write_figure(writer, "interpolation/curve", figure)
         writer.add_text("model_card", card)
         writer.flush()  # what its thread could not write is raised here
+
+
+def _check_name(name: str) -> None:
+    if not name or Path(name).name != name or not name.isprintable() or name.startswith("."):
+        raise UserError(
+            f"FineTuningWriter.name {name!r} is no file name: leave out folders, a leading dot, what does not print"
+        )
+    if (size := len(name.encode())) > _LONGEST_NAME:
+        raise UserError(f"FineTuningWriter.name {name[:20]!r}... has {size} bytes: choose at most {_LONGEST_NAME}")
+    if f"{name}.json".lower() in _RECORDS:
+        raise UserError(f"FineTuningWriter.name {name!r} is that of a record, {name}.json: choose another")
 
 
 def _trial(trainer: Trainer) -> bool:

@@ -51,7 +51,8 @@ class DegradedDataModule(LightningDataModule):
         validation_every: Fitting holds out every n-th image of the train split, at least 2.
         training_views: What each training image is degraded with at random (`codecs`, `law`, `clean`, `flip` and
             `curriculum` of `datamodules.training.TrainingViews`); without, fitting sees the same views as validation.
-        seed: Seed of the shuffling of training images and of their random views, which also depend on the epoch.
+        seed: Seed of the shuffling of training images and of their random views, which also depend on the epoch; at
+            least 0.
 
     Attributes:
         selection: Which images of a split are used.
@@ -105,6 +106,8 @@ class DegradedDataModule(LightningDataModule):
         require_at_least(0, num_workers=num_workers)
         require_at_least(1, batch_size=batch_size, prefetch=prefetch, patience=patience)
         require_at_least(2, validation_every=validation_every)
+        if not 0 <= seed < 2**63:  # as torch has them, with room for the epoch
+            raise UserError(f"`seed` {seed} is out of range: choose 0 to 2**63 - 1", option="data.seed")
         for name, word, choices in [("split", split, self.splits), ("on_error", on_error, ("raise", "skip"))]:
             if word not in choices:
                 raise UserError(f"`{name}` {word!r} is unknown: choose {' or '.join(choices)}", option=f"data.{name}")
@@ -152,16 +155,21 @@ class DegradedDataModule(LightningDataModule):
         """Whether every image has a label."""
         return self._sources[self._current].labelled
 
+    @property
+    def content(self) -> str:
+        """Digest of the images and labels of the split in use; see `datamodules.sources.Source.content`."""
+        if self._current not in self._contents:
+            self._contents[self._current] = self._sources[self._current].content()
+        return self._contents[self._current]
+
     def describe(self) -> dict[str, Any]:
         """What a result record says about the data: JSON-able."""
         source = self._sources[self._current]
-        if self._current not in self._contents:
-            self._contents[self._current] = source.content()
         tables = table_hashes(self.degradations)
         return {
             "name": self.dataset_name,
             "split": self._current,
-            "content": self._contents[self._current],
+            "content": self.content,
             "images_in_split": len(source),
             "images_selected": len(self.selection.of(len(source))),
             **self.selection.describe(),

@@ -10,9 +10,12 @@ from torch import nn
 from bench.clip.encoders import load_encoder
 from bench.clip.towers import image_tower
 from bench.finetuning.interpolation import average
+from bench.finetuning.optimisation import refuse_running_average
 from bench.finetuning.tuning import EncoderTuning
 from bench.paper import TEMPLATE
-from bench.runs.finetuning_record import FineTuningRecord, Training
+from bench.report.tuned import Tuned
+from bench.runs.finetuning_record import Export, FineTuningRecord, Training
+from bench.runs.json_values import differences
 from datamodules.base import DegradedDataModule
 from datamodules.errors import UserError
 
@@ -25,14 +28,15 @@ class WeightAverage(EncoderTuning):
     arXiv 2203.05482. Nothing is fitted: `max_epochs` is 0, and images are only needed to measure on those held out.
 
     Args:
-        members: Files of weights, each in the folder of its fit, at least two.
+        members: Files of weights, each in the folder of its fit, at least two, of different seeds.
         encoder: What they were tuned from; as for `bench.ZeroShotEvaluation`.
         pretrained: As for `bench.ZeroShotEvaluation`.
         activation: As for `bench.ZeroShotEvaluation`.
         templates: As for `bench.ZeroShotEvaluation`.
 
     Raises:
-        UserError: Weights or their records are unusable, were tuned from another encoder, or do not belong together.
+        UserError: Weights or their records are unusable, were tuned from another encoder, or differ in more than seeds
+            or not in these.
     """
 
     def __init__(
@@ -48,21 +52,50 @@ class WeightAverage(EncoderTuning):
         self._asked = (encoder, activation)
         self._files = [Path(member) for member in members]
         self._records = [_record(file) for file in self._files]
+        self._exports = [_export(file, record) for file, record in zip(self._files, self._records, strict=True)]
+        self._check_members()
         super().__init__(encoder, pretrained, activation, templates)
         self.automatic_optimization = False
-        original = self.encoder.provenance()["weights_sha256"]
-        for file, record in zip(self._files, self._records, strict=True):
-            if record.original.weights_sha256 != original:
+        original = self._records[0].original
+        if original.weights_sha256 != self.encoder.provenance()["weights_sha256"]:
+            raise UserError(
+                f"{self._files[0]} was tuned from {original.pretrained} and not from {pretrained}: name what all "
+                "members were tuned from",
+                option="model.pretrained",
+            )
+
+    def _check_members(self) -> None:
+        recipes = [
+            {**Tuned(record, export.alpha).recipe, "validation_images": record.validation_images}
+            for record, export in zip(self._records, self._exports, strict=True)
+        ]
+        seen: dict[tuple[int, str | None], Path] = {}
+        for file, record, recipe in zip(self._files, self._records, recipes, strict=True):
+            if different := differences(recipes[0], recipe):
                 raise UserError(
-                    f"{file} was tuned from {record.original.pretrained} and not from {pretrained}: name what all "
-                    "members were tuned from",
-                    option="model.pretrained",
+                    f"{file} differs from {self._files[0]} in {', '.join(different)}: give fits that differ in their "
+                    "seeds alone",
+                    option="model.members",
                 )
+            seeds = record.seed, record.seed_everything
+            if seeds in seen:
+                raise UserError(
+                    f"{file} has the seeds of {seen[seeds]}: give fits of different seeds, each once",
+                    option="model.members",
+                )
+            seen[seeds] = file
 
     def release(self, tower: nn.Module) -> frozenset[str]:
         """Take the mean; all of the tower may differ from the original."""
         encoder, activation = self._asked
-        towers = [image_tower(load_encoder(encoder, str(file), activation).model).state_dict() for file in self._files]
+        towers = []
+        for file, sha256 in zip(self._files, self.members, strict=True):
+            member = load_encoder(encoder, str(file), activation)
+            if member.provenance()["weights_sha256"] != sha256:
+                raise UserError(
+                    f"{file} is not what the record beside it lists: fit it anew, or restore it", option="model.members"
+                )
+            towers.append(image_tower(member.model).state_dict())
         tower.load_state_dict(average(towers))
         next(tower.parameters()).requires_grad_(True)  # DistributedDataParallel refuses a model without such a weight
         return frozenset(tower.state_dict())
@@ -77,10 +110,11 @@ class WeightAverage(EncoderTuning):
 
     @property
     def members(self) -> tuple[str, ...]:
-        return tuple(_sha256(file, record) for file, record in zip(self._files, self._records, strict=True))
+        return tuple(export.sha256 for export in self._exports)
 
     def check_run(self, trainer: Trainer, data: DegradedDataModule) -> None:
-        """Refuse to train."""
+        """Refuse to train, and callbacks that average the weights of steps."""
+        refuse_running_average(trainer)
         if trainer.max_epochs != 0:
             raise UserError(
                 "weights that are averaged are not trained: set `max_epochs` to 0", option="trainer.max_epochs"
@@ -109,8 +143,8 @@ def _record(file: Path) -> FineTuningRecord:
         ) from error
 
 
-def _sha256(file: Path, record: FineTuningRecord) -> str:
+def _export(file: Path, record: FineTuningRecord) -> Export:
     for export in record.exports:
         if export.file == file.name:
-            return export.sha256
+            return export
     raise UserError(f"{file} is none of the exports of the fit in its folder: give one of them", option="model.members")

@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from datamodules.base import DegradedDataModule
 from datamodules.errors import UserError
 
-_KEY = "fit"
+_KEY, _CONTENT = "fit", "content"
 _HYPERPARAMETERS = ("hparams_name", "hyper_parameters", "hparams_type")  # Lightning's keys
 _MISSING = object()
 
@@ -19,6 +19,7 @@ def data_settings(data: DegradedDataModule) -> dict[str, Any]:
     """What of the data decides about the course of a fit: JSON-able, under the names of the options."""
     return {
         "class_path": type(data).__name__,
+        _CONTENT: data.content,
         **data.selection.describe(),
         "validation_every": data.validation_every,
         "batch_size": data.batch_size,
@@ -63,7 +64,8 @@ def require_same(
         before, now = dict(_leaves(found.get(part))), dict(_leaves(_plain(asked)))
         for name in dict.fromkeys([*before, *now]):
             theirs, ours = before.get(name, _MISSING), now.get(name, _MISSING)
-            if theirs != ours:
+            unsaid = name == f"data.{_CONTENT}" and theirs is _MISSING  # by earlier versions
+            if theirs != ours and not unsaid:
                 raise UserError(
                     f"`ckpt_path` is of a fit with {name} {_say(theirs)}, not {_say(ours)}: ask for what it was begun "
                     "with, or begin a fit of its own without `ckpt_path`",

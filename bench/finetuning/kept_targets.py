@@ -10,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.runs.files import open_regular
+from bench.runs.files import open_regular, read_bounded, write_atomically
 
 _MOST_BYTES = 2**31
+_LONGEST_SUBJECT = 1000  # bytes
 
 
 class KeptTargets:
@@ -21,16 +22,20 @@ class KeptTargets:
     Args:
         rows: Number of different inputs.
         size: Of an embedding.
+        subject: Digest of all that the embeddings depend on; what a file holds of another one is forgotten.
         file: Where to keep them, so that a fit that is taken up has the bits that it had; None keeps them in memory.
 
     Raises:
         FileError: The file is a link, a folder or a pipe.
     """
 
-    def __init__(self, rows: int, size: int, file: Path | None = None) -> None:
+    def __init__(self, rows: int, size: int, subject: str, file: Path | None = None) -> None:
         kept = min(rows, _MOST_BYTES // (4 * size))
         self._values = _zeros(file, (kept, size), np.float32)
         self._known = _zeros(file and file.with_name(f"{file.name}.known"), (kept,), np.bool_)
+        if file is not None and _subject(named := file.with_name(f"{file.name}.subject")) != subject:
+            self._known[:] = False
+            write_atomically(named, subject)
 
     def get(self, rows: Sequence[int], embed: Callable[[Tensor], Tensor]) -> Tensor:
         """Embeddings float32 [B, D], on the host.
@@ -51,6 +56,13 @@ class KeptTargets:
             self._values[wanted[new]] = values[new]
             self._known[wanted[new]] = True
         return torch.from_numpy(values)
+
+
+def _subject(file: Path) -> str | None:
+    try:
+        return read_bounded(file, _LONGEST_SUBJECT, follow=False).decode(errors="replace")
+    except FileNotFoundError:
+        return None
 
 
 def _zeros(file: Path | None, shape: tuple[int, ...], kind: Any) -> NDArray[Any]:

@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import torch
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Timer
 from torch import Tensor, nn
 
 from bench.clip.towers import Projection, last_projection
+from bench.finetuning.optimisation import refuse_running_average
 from bench.finetuning.tuning import EncoderTuning
 from bench.paper import TEMPLATE
 from bench.runs.gathering import gather_everywhere
+from datamodules.base import DegradedDataModule
 from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
 from datamodules.training import RANDOM
@@ -76,15 +79,19 @@ class LinearCorrection(EncoderTuning):
             "trainable": None,
         }
 
-    def setup(self, stage: str) -> None:
-        super().setup(stage)
-        callbacks = self.trainer.callbacks  # type: ignore[attr-defined]  # a connector sets it
-        endless = self.trainer.max_epochs == -1 and not any(isinstance(part, Timer) for part in callbacks)
-        if stage == "fit" and endless:
+    def check_run(self, trainer: Trainer, data: DegradedDataModule) -> None:
+        """Refuse callbacks that average the weights of steps, and fits that only a step could end."""
+        super().check_run(trainer, data)
+        refuse_running_average(trainer)
+        callbacks = trainer.callbacks  # type: ignore[attr-defined]  # a connector sets it
+        if trainer.max_epochs == -1 and not any(isinstance(part, Timer) for part in callbacks):
             raise UserError(
                 "a linear correction makes no optimiser's step that could end it: set `max_epochs`",
                 option="trainer.max_epochs",
             )
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
         warnings.filterwarnings("ignore", message=".*configure_optimizers.* returned .None.")
 
     def configure_optimizers(self) -> None:

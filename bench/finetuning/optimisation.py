@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor, nn
 
 from datamodules.errors import UserError
@@ -24,6 +25,21 @@ def check_precision(trainer: Trainer) -> None:
             f"use {', '.join(_PRECISIONS[:-1])} or {_PRECISIONS[-1]}",
             option="trainer.precision",
         )
+
+
+def refuse_running_average(trainer: Trainer) -> None:
+    """Refuse callbacks that average the weights of steps, where a fit makes none.
+
+    Raises:
+        UserError: There is one, which would export the weights that it began with.
+    """
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]  # a connector sets it
+        if isinstance(callback, WeightAveraging):
+            raise UserError(
+                f"`callbacks` has {type(callback).__name__}, which averages the weights of an optimiser's steps, and "
+                "this fit makes none: leave it out",
+                option="trainer.callbacks",
+            )
 
 
 def adamw(

@@ -25,6 +25,7 @@ from bench.runs.folder import RunFolder
 from datamodules.base import DegradedDataModule
 from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
+from datamodules.sources import digest
 from datamodules.training import RANDOM
 from datamodules.views import Batch
 
@@ -172,7 +173,9 @@ class RobustFineTuning(EncoderTuning):
             self._sensitivity = training_sensitivity(frozen, self.data)
         rows, size = 2 * (1 + max(self.data.training_positions)), self.text.shape[1]
         folder = RunFolder(Path(self.trainer.log_dir or self.trainer.default_root_dir)).unfinished
-        self._targets = KeptTargets(rows, size, folder / f"targets-{self.global_rank}" if folder.is_dir() else None)
+        subject = digest([self.encoder.provenance(), self.data.content, self.trainer.precision])
+        file = folder / f"targets-{self.global_rank}" if folder.is_dir() else None
+        self._targets = KeptTargets(rows, size, subject, file)
 
     def _target(self, batch: Batch) -> Tensor:
         images, draws, seed = batch.views[ORIGINAL], self.data.training_views, self.data.seed

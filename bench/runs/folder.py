@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bench.runs.files import FileError
 from bench.runs.finetuning_record import FINETUNING, FineTuningRecord
 from bench.runs.journal import SUBJECT, Journal
-from bench.runs.json_values import plain
+from bench.runs.json_values import differences, plain
 from bench.runs.record import RESULTS, RunRecord
 from datamodules.errors import UserError
 
@@ -143,7 +143,7 @@ class RunFolder:
         if not begun.exists():
             self.journal.begin(subject)
             return
-        different = _differences(self.journal.subject(), plain(subject))
+        different = differences(self.journal.subject(), plain(subject))
         if different and all(name.startswith(_SOFTWARE) for name in different):
             _say(f"starting over in {self.path}: it was begun with another {_software(different)}")
             self.journal.begin(subject)
@@ -179,7 +179,7 @@ def find_unfinished(runs: Path, subject: Mapping[str, Any]) -> RunFolder | None:
     """
     begun = sorted(runs.glob(f"*/{UNFINISHED}/{SUBJECT}"), key=lambda file: file.lstat().st_mtime, reverse=True)
     for folder in (RunFolder(file.parents[1]) for file in begun):
-        different = _differences(folder.journal.subject(), plain(subject))
+        different = differences(folder.journal.subject(), plain(subject))
         if not different and not folder.unfinished.is_symlink() and _can_be_claimed(folder):
             return folder
         if different and all(name.startswith(_SOFTWARE) for name in different):
@@ -195,19 +195,6 @@ def _can_be_claimed(folder: RunFolder) -> bool:
 
 
 _SOFTWARE = "software."
-
-
-def _differences(one: Any, other: Any, name: str = "") -> list[str]:
-    """Where two JSON values differ, as dotted names of the keys.
-
-    >>> _differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}})
-    ['a.c']
-    """
-    if isinstance(one, dict) and isinstance(other, dict):
-        keys = list(dict.fromkeys([*one, *other]))
-        parts = (_differences(one.get(key), other.get(key), f"{name}.{key}" if name else key) for key in keys)
-        return [difference for part in parts for difference in part]
-    return [] if one == other else [name or "subject"]
 
 
 def _say(line: str) -> None:

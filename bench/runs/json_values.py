@@ -182,6 +182,19 @@ def plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def differences(one: Any, other: Any, name: str = "") -> list[str]:
+    """Where two JSON values differ, as dotted names of the keys.
+
+    >>> differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}})
+    ['a.c']
+    """
+    if isinstance(one, dict) and isinstance(other, dict):
+        keys = list(dict.fromkeys([*one, *other]))
+        parts = (differences(one.get(key), other.get(key), f"{name}.{key}" if name else key) for key in keys)
+        return [difference for part in parts for difference in part]
+    return [] if one == other else [name or "subject"]
+
+
 def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
     """JSON-able content with a checksum of its own, which tells a changed one from what was written."""
     content = plain(value)

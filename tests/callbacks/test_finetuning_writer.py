@@ -291,11 +291,23 @@ class TestFolder:
             ({"export": ["worst"]}, "FineTuningWriter.export worst"),
             ({"name": "a/b"}, "'a/b' is no file name"),
             ({"name": ""}, "'' is no file name"),
+            ({"name": ".."}, r"'\.\.' is no file name"),
+            ({"name": "a\0"}, r"'a\\x00' is no file name"),
+            ({"name": "\ud800"}, r"'\\ud800' is no file name"),
+            ({"name": "é" * 101}, r"'é+'\.\.\. has 202 bytes: choose at most 200"),
+            ({"name": "finetuning"}, r"'finetuning' is that of a record, finetuning\.json: choose another"),
+            ({"name": "Results"}, "'Results' is that of a record"),
+            ({"name": "failed"}, "'failed' is that of a record"),
         ],
     )
     def test_bad_arguments_are_refused(self, options, message):
         with pytest.raises(UserError, match=message):
             FineTuningWriter(**options)
+
+    def test_the_longest_name_is_one_that_files_can_have(self, tmp_path):
+        name = 200 * "n"
+        fit(tmp_path / "run", writer=FineTuningWriter(name, alphas=[], export=[0.0123456]), max_epochs=1)
+        assert (tmp_path / f"run/{name}-0.0123456.safetensors").is_file()
 
 
 class TestSelfContained:

@@ -89,7 +89,7 @@ class TestUnderATrainer:
 
     def test_the_seed_decides_the_order_of_training(self, tmp_path):
         orders = []
-        for seed in (1, 1, 2):
+        for seed in (1, 1, 2**63 - 1):
             model = Recorder()
             trainer(tmp_path, max_epochs=2, limit_val_batches=0).fit(model, datamodule=Numbered(seed=seed))
             orders.append(model.seen["fit"])
@@ -171,6 +171,8 @@ class TestStages:
         ({"limit": 0}, "--data.limit 0 is out of range: choose at least 1"),
         ({"every": 0}, "--data.every 0 is out of range: choose at least 1"),
         ({"validation_every": 1}, "--data.validation_every 1 is out of range: choose at least 2"),
+        ({"seed": -1}, "--data.seed -1 is out of range: choose 0 to 2**63 - 1"),
+        ({"seed": 2**63}, "--data.seed 9223372036854775808 is out of range: choose 0 to 2**63 - 1"),
         ({"every": 2, "indices": [1]}, "--data.every and --data.indices exclude each other: leave one of them out"),
         ({"indices": []}, "--data.indices is empty: list at least one position"),
         ({"indices": [1, 2, 1]}, "--data.indices lists 1 twice: list each position once"),

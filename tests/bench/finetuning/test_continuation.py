@@ -47,6 +47,7 @@ def test_it_holds_nothing_that_could_outvote_a_command_line(made):
         ({"trainable": WholeTower()}, {}, 'model.trainable.name "Norms", not "WholeTower"'),
         ({"templates": ["zebra {}"]}, {}, r'not \["zebra {}"\]'),
         ({}, {"seed": 3}, "data.seed 0, not 3"),
+        ({}, {"image_seed": 1}, 'data.content "sha256:[0-9a-f]{64}", not "sha256:'),
     ],
 )
 def test_a_fit_that_contradicts_it_is_refused(tuning, fit, made, options, images, message):
@@ -60,6 +61,14 @@ def test_the_same_fit_goes_on_for_more_epochs(tuning, fit, made):
     watch = ModelCheckpoint(made.parent, save_last=True)
     trainer = fit(module, few(), ckpt_path=made, callbacks=[watch], enable_checkpointing=True)
     assert (trainer.current_epoch, trainer.global_step) == (2, 4)
+
+
+def test_one_that_does_not_say_of_which_images_it_is_goes_on(tuning, fit, made, tmp_path):
+    saved = torch.load(made, weights_only=True)
+    del saved["fit"]["settings"]["data"]["content"]  # as earlier versions wrote it
+    torch.save(saved, tmp_path / "earlier.ckpt")
+    module = tuning(objective=Augment(), trainable=Norms(), learning_rate=0.002)
+    assert fit(module, few(), ckpt_path=tmp_path / "earlier.ckpt").global_step == 4
 
 
 def test_validation_takes_the_templates_that_are_asked_for(tuning, made, monkeypatch):

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from bench.finetuning import Consistency, kept_targets
+from bench.finetuning import Consistency, RobustFineTuning, WholeTower, kept_targets
 from bench.finetuning.kept_targets import KeptTargets
 from bench.runs.files import FileError
 from datamodules.training import TrainingViews
+from tests.support.checkpoints import VIT, build, save_safetensors
 
 
 class Asked:
@@ -29,7 +30,7 @@ def asked():
 
 
 def test_each_input_is_embedded_once(asked):
-    kept = KeptTargets(10, 2)
+    kept = KeptTargets(10, 2, "a")
     assert kept.get(*asked.batch([3, 5])).tolist() == [[3, 1], [5, 1]]
     assert kept.get(*asked.batch([5, 4, 3])).tolist() == [[5, 1], [4, 1], [3, 1]]
     assert asked.calls == [[3, 5], [4]]
@@ -37,49 +38,82 @@ def test_each_input_is_embedded_once(asked):
 
 def test_what_is_beyond_the_room_is_asked_again(asked, monkeypatch):
     monkeypatch.setattr(kept_targets, "_MOST_BYTES", 4 * 2 * 4)  # four rows
-    kept = KeptTargets(10, 2)
+    kept = KeptTargets(10, 2, "a")
     for _ in range(2):
         assert kept.get(*asked.batch([3, 4])).tolist() == [[3, 1], [4, 1]]
     assert asked.calls == [[3, 4], [4]]
 
 
 def test_another_process_goes_on_with_the_file(asked, tmp_path):
-    KeptTargets(10, 2, tmp_path / "targets").get(*asked.batch([3]))
-    kept = KeptTargets(10, 2, tmp_path / "targets")
+    KeptTargets(10, 2, "a", tmp_path / "targets").get(*asked.batch([3]))
+    kept = KeptTargets(10, 2, "a", tmp_path / "targets")
     assert kept.get(*asked.batch([3, 0])).tolist() == [[3, 1], [0, 1]]
     assert asked.calls == [[3], [0]]
 
 
 def test_a_file_of_another_size_is_begun_anew(asked, tmp_path):
-    KeptTargets(10, 2, tmp_path / "targets").get(*asked.batch([3]))
-    KeptTargets(11, 2, tmp_path / "targets").get(*asked.batch([3]))
+    KeptTargets(10, 2, "a", tmp_path / "targets").get(*asked.batch([3]))
+    KeptTargets(11, 2, "a", tmp_path / "targets").get(*asked.batch([3]))
     assert asked.calls == [[3], [3]]
+
+
+@pytest.mark.parametrize("before", ["b", None], ids=["other", "unknown"])
+def test_what_a_file_holds_of_another_subject_is_forgotten(asked, tmp_path, before):
+    KeptTargets(10, 2, before or "a", tmp_path / "targets").get(*asked.batch([3]))
+    if before is None:
+        (tmp_path / "targets.subject").unlink()  # as earlier versions left it
+    for row in ([3, 0], [0, 3]):
+        KeptTargets(10, 2, "a", tmp_path / "targets").get(*asked.batch(row))
+    assert asked.calls == [[3], [3, 0]]
 
 
 def test_a_link_in_the_place_of_the_file_is_refused(tmp_path):
     (tmp_path / "precious").write_bytes(b"precious")
     (tmp_path / "targets").symlink_to(tmp_path / "precious")
     with pytest.raises(FileError, match="not a regular file"):
-        KeptTargets(10, 2, tmp_path / "targets")
+        KeptTargets(10, 2, "a", tmp_path / "targets")
     assert (tmp_path / "precious").read_bytes() == b"precious"
 
 
-def test_a_fit_asks_for_each_image_and_its_mirror_image_once_and_is_told_the_same(tuning, fit, data, monkeypatch):
-    module = tuning("vit", objective=Consistency())
-    embed, target, asked, wrong = module.embed, module._target, [], []
-
-    def counted(tower, images):
-        if tower is module.original:
-            asked.extend(image.numpy().tobytes() for image in images)
-        return embed(tower, images)
+def watch(module, monkeypatch):
+    """How far what a fit is told lies from what its frozen encoder says, by step, once it has run."""
+    embed, target, wrong = module.embed, module._target, []
 
     def compared(batch):
         kept = target(batch)
         wrong.append((kept - embed(module.original, batch.views["original"])).abs().max().item())
         return kept
 
-    monkeypatch.setattr(module, "embed", counted)
     monkeypatch.setattr(module, "_target", compared)
+    return wrong
+
+
+@pytest.mark.parametrize("changed", ["encoder", "images"])
+def test_a_fit_in_the_folder_of_another_one_is_told_what_its_own_encoder_says(
+    clip, tuning, fit, data, tmp_path, monkeypatch, changed
+):
+    (tmp_path / "unfinished").mkdir()
+    fit(tuning("vit", objective=Consistency()))
+    module, source = tuning("vit", objective=Consistency()), data(image_seed=int(changed == "images"))
+    if changed == "encoder":
+        weights = save_safetensors(build(VIT, seed=1), tmp_path / "other.safetensors")
+        module = RobustFineTuning(Consistency(), WholeTower(), clip["vit"]["encoder"], weights)
+    wrong = watch(module, monkeypatch)
+    fit(module, source, max_epochs=1)
+    assert len(wrong) == 2
+    assert max(wrong) < 1e-5
+
+
+def test_a_fit_asks_for_each_image_and_its_mirror_image_once_and_is_told_the_same(tuning, fit, data, monkeypatch):
+    module = tuning("vit", objective=Consistency())
+    embed, asked, wrong = module.embed, [], watch(module, monkeypatch)
+
+    def counted(tower, images):
+        if tower is module.original:
+            asked.extend(image.numpy().tobytes() for image in images)
+        return embed(tower, images)
+
+    monkeypatch.setattr(module, "embed", counted)
     fit(module, data(training_views=TrainingViews({"jpeg-{}": [10, 90]}, flip=0.5)), max_epochs=5)
     assert 20 < len(asked) == len(set(asked)) <= 40
     assert len(wrong) == 10

@@ -5,10 +5,12 @@ from copy import deepcopy
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.callbacks import WeightAveraging
 from sklearn.linear_model import Ridge
 
 from bench.finetuning import LinearCorrection
 from bench.finetuning.linear import fold, moments, near_identity
+from callbacks import ExponentialAverage
 from datamodules.errors import UserError
 from tests.support.checkpoints import RESNET, VIT, build
 from tests.support.fits import few
@@ -83,3 +85,9 @@ def test_the_linear_correction_is_the_solution_of_all_sums_in_float64(clip, fit)
         expected = module.original.proj.double() @ matrix.T
     assert len(target) == 10
     torch.testing.assert_close(module.tower.proj.detach().double(), expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("average", [ExponentialAverage, WeightAveraging])
+def test_a_running_average_which_would_export_the_original_is_refused(clip, fit, average):
+    with pytest.raises(UserError, match=f"`callbacks` has {average.__name__}, .* this fit makes none: leave it out"):
+        fit(LinearCorrection(**clip["vit"]), few(), callbacks=[average()])
