@@ -21,12 +21,11 @@ from bench.finetuning.tuning import EncoderTuning, Ends
 from bench.finetuning.validation import Measures, validate
 from bench.runs.files import write_atomically
 from bench.runs.finetuning_record import FINETUNING, Export, FineTuningRecord
-from bench.runs.folder import RunFolder
+from bench.runs.folder import FAILED, RunFolder
 from bench.runs.gathering import gather
 from bench.runs.provenance import DataRecord, ModelRecord, software
 from bench.runs.record import RESULTS, RunInfo, Skipped
 from bench.runs.table import align
-from bench.sweep.attempts import FAILED
 from callbacks.outcome_callback import run_folder, tensorboard_loggers
 from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError

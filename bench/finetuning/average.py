@@ -13,7 +13,6 @@ from bench.finetuning.interpolation import average
 from bench.finetuning.optimisation import refuse_running_average
 from bench.finetuning.tuning import EncoderTuning
 from bench.paper import TEMPLATE
-from bench.report.tuned import Tuned
 from bench.runs.finetuning_record import Export, FineTuningRecord, Training
 from bench.runs.json_values import differences
 from datamodules.base import DegradedDataModule
@@ -66,7 +65,7 @@ class WeightAverage(EncoderTuning):
 
     def _check_members(self) -> None:
         recipes = [
-            {**Tuned(record, export.alpha).recipe, "validation_images": record.validation_images}
+            {**record.recipe(export.alpha), "validation_images": record.validation_images}
             for record, export in zip(self._records, self._exports, strict=True)
         ]
         seen: dict[tuple[int, str | None], Path] = {}

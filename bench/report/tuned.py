@@ -4,7 +4,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -71,10 +71,7 @@ class Tuned:
     @cached_property
     def recipe(self) -> dict[str, Any]:
         """All that it was made by but for its seed, JSON-able."""
-        data = {key: value for key, value in self.record.data.to_json().items() if key != "views"}
-        training = asdict(self.record.training)
-        made_of = {"original": self.original, "templates": self.record.templates, "method": self.record.method}
-        return {**made_of, "training": training, "data": data, "alpha": self.alpha}
+        return self.record.recipe(self.alpha)
 
     @property
     def settings(self) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """The record of a fit: what was tuned, how, on what, and what came of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -211,6 +211,16 @@ class FineTuningRecord:
             members=value["members"].texts() if "members" in value else (),
             validation_every=every.whole(2) if (every := value.get("validation_every")) else None,
         )
+
+    def recipe(self, alpha: float) -> dict[str, Any]:
+        """All that an exported encoder was made by but for seeds, JSON-able.
+
+        Args:
+            alpha: Share of the tuned weights in it.
+        """
+        data = {key: value for key, value in self.data.to_json().items() if key != "views"}
+        made_of = {"original": self.original.weights_sha256, "templates": self.templates, "method": self.method}
+        return {**made_of, "training": asdict(self.training), "data": data, "alpha": alpha}
 
     def write(self, folder: Path) -> None:
         """Write `finetuning.json` in a fit's folder, whole or not at all.

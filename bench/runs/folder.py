@@ -29,6 +29,9 @@ CARD = "MODEL_CARD.md"
 ATTRIBUTIONS = "attributions"
 ATTRIBUTION_TABLE = "table.csv"
 UNFINISHED = "unfinished"
+FAILED = "failed.json"
+"""Why the last attempt of a cell of a sweep failed."""
+
 _MEND = "choose another folder with --trainer.logger.save_dir or --trainer.default_root_dir"
 
 

@@ -15,14 +15,13 @@ from bench.command_line.ending import one_line
 from bench.command_line.screen import last_progress
 from bench.runs import locks
 from bench.runs.files import FileError, open_regular, write_atomically
-from bench.runs.folder import RunFolder
+from bench.runs.folder import FAILED, RunFolder
 from bench.runs.json_values import read_json
 from bench.sweep.cells import Cell
 from bench.sweep.places import Place
 from datamodules.errors import UserError
 
 LOG = "sweep.log"
-FAILED = "failed.json"
 _LOCK = ".sweep.lock"
 _LARGEST_FAILURE = 1_000_000  # bytes
 _FOLLOW_SECONDS = 15.0

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bench.runs.folder import RunFolder
+from bench.runs.folder import FAILED, RunFolder
 from bench.runs.record import RunInfo
 from bench.sweep import attempts, runner
-from bench.sweep.attempts import FAILED, LOG, CellProcesses, State, state
+from bench.sweep.attempts import LOG, CellProcesses, State, state
 from bench.sweep.cells import Cell
 from bench.sweep.places import Place
 from bench.sweep.runner import run_cells
