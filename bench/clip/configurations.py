@@ -1,7 +1,6 @@
 """Model configurations in JSON, which may come from strangers: read within bounds, and checked before they are used."""
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -66,7 +65,7 @@ def _check_values(name: str, value: Any, depth: int) -> None:
         for inner in value:
             _check_values(name, inner, depth + 1)
     elif isinstance(value, int | float):
-        _require(math.isfinite(value) and abs(value) <= _LARGEST, f"{name} is out of range")
+        _require(abs(value) <= _LARGEST, f"{name} is out of range")  # which what is no number is, too
     if name == "layers" or name.endswith("_layers"):
         count = sum(value) if isinstance(value, list) and all(type(n) is int for n in value) else value
         _require(type(count) is int and 0 <= count <= _MOST_LAYERS, f"{name} has to be at most {_MOST_LAYERS}")
@@ -93,6 +92,8 @@ def preprocessing(given: Any) -> dict[str, Any]:
     size = merged["size"]
     sides = list(size) if isinstance(size, list | tuple) else [size, size]
     _require(len(sides) == 2 and all(type(side) is int and 0 < side <= 10_000 for side in sides), "size is none")
+    for name in ("interpolation", "resize_mode"):
+        _require(isinstance(merged[name], str), f"{name} has to be a text")
     return merged
 
 

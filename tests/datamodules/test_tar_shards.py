@@ -1,11 +1,13 @@
 import io
 import os
 import tarfile
+from collections import Counter
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from bench.audit.dataset import examine
 from bench.cli import main
 from datamodules import ImageFolder, TarShards
 from datamodules.errors import UserError
@@ -89,6 +91,16 @@ def test_lossless_webp_is_not_taken_for_lossy(shards, caplog):
     lossy = opened(TarShards, shards).chosen.already_lossy()
     assert (lossy.formats, lossy.count, lossy.first) == (("JPEG", "WEBP"), 4, "ant/3.webp")
     assert "4 of 10 source images are already compressed (JPEG, WEBP; the first is ant/3.webp)" in caplog.text
+
+
+def test_the_audit_sees_in_shards_what_it_sees_in_files(folder, shards):
+    ours, theirs = (
+        {one.path: (one.container, one.history, one.error) for one in examine(data.chosen, range(10))}
+        for data in (opened(TarShards, shards), opened(ImageFolder, folder))
+    )
+    assert ours == theirs
+    lossy = Counter(container for container, history, _ in ours.values() if history.verdict == "lossy")
+    assert lossy == {"WEBP": 2}
 
 
 def test_webdatasets_numbered_samples_with_other_files_beside_them(tmp_path):
