@@ -15,7 +15,7 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from bench.export.journal import Journal, Written
-from bench.runs import locks
+from bench.export.lock import LOCK, locked
 from bench.runs.files import read_bounded, write_atomically
 from datamodules.base import DegradedDataModule
 from datamodules.dataset import why_unreadable
@@ -28,7 +28,6 @@ from datamodules.sources import Source
 from datamodules.views import NOT_ENCODED, Unreadable
 
 _JOURNAL = "unfinished.csv"
-_LOCK = ".export.lock"
 _LARGEST_CLAIM = 2**24  # bytes
 _LOSSLESS = ".png"
 _OWN = ""  # in `Written.sizes`: the file is the encoded form
@@ -138,9 +137,7 @@ def export(
     manifest = _manifest(data)
     claim = json.dumps({**asdict(manifest), "data": data.describe()}, indent=1, sort_keys=True) + "\n"
     output.mkdir(parents=True, exist_ok=True)
-    if not locks.acquire(output / _LOCK):
-        raise UserError(f"another export is at work in {str(output)!r}: wait for it, or choose another `--output`")
-    try:
+    with locked(output):
         if (output / MANIFEST).exists():
             if Manifest.read(output / MANIFEST) == manifest:
                 return manifest
@@ -168,9 +165,6 @@ def export(
                     images.remove(written.index)
         _finish(data, output, places, done.rows, manifest)
         return manifest
-    finally:
-        locks.release(output / _LOCK)
-        (output / _LOCK).unlink(missing_ok=True)
 
 
 def _manifest(data: DegradedDataModule) -> Manifest:
@@ -197,7 +191,7 @@ def _check_claim(output: Path, claim: str) -> None:
             raise UserError(
                 f"{str(output)!r} holds a part of another export: choose another `--output`, or remove that one"
             )
-    elif set(os.listdir(output)) != {_LOCK}:
+    elif set(os.listdir(output)) != {LOCK}:
         raise UserError(f"{str(output)!r} is not empty: choose another `--output`")
     else:
         write_atomically(file, claim)
