@@ -151,6 +151,25 @@ def test_a_folder_is_packed_by_one_process_at_a_time(folder, tmp_path, monkeypat
         pack(tmp_path / "views", 2, plainly)
 
 
+def test_shards_of_any_split_are_read_without_naming_it(folder, tmp_path):
+    data = opened(ImageFolder, folder, split="train", degradations=VIEWS[:1])
+    export(data, tmp_path / "views", plainly)
+    manifest = tmp_path / "views/export.json"
+    manifest.write_text(manifest.read_text().replace('"train"', '"trainval"'))  # which `ViewFolders` has no word for
+    pack(tmp_path / "views", 2, plainly)
+    read = opened(ViewFolders, tmp_path / "views")
+    assert_same(data, read)
+    assert read.describe()["split"] == "trainval"
+
+
+def test_a_split_outside_the_folder_is_refused(folder, tmp_path):
+    export(opened(ImageFolder, folder, degradations=[]), tmp_path / "views", plainly)
+    manifest = tmp_path / "views/export.json"
+    manifest.write_text(manifest.read_text().replace('"test"', '"../../other"'))
+    with pytest.raises(UserError, match=r"its split '../../other' leads out of the folder"):
+        opened(ViewFolders, tmp_path / "views")
+
+
 def test_images_without_labels_stay_files(folder, tmp_path):
     data = opened(ImageFolder, folder / "dog", class_names=["cat", "dog"], degradations=[])
     export(data, tmp_path / "views", plainly)
