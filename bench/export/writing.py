@@ -139,9 +139,11 @@ def export(
     output.mkdir(parents=True, exist_ok=True)
     with locked(output):
         if (output / MANIFEST).exists():
-            if Manifest.read(output / MANIFEST) == manifest:
-                return manifest
-            raise UserError(f"{str(output)!r} holds the export of something else: choose another `--output`")
+            if Manifest.read(output / MANIFEST) != manifest:
+                raise UserError(f"{str(output)!r} holds the export of something else: choose another `--output`")
+            if (output / _JOURNAL).exists():
+                _clear(output)
+            return manifest
         _check_claim(output, claim)
         places = _places(data)
         with Journal(output / _JOURNAL, len(places), len(data.degradations)) as done:
@@ -242,8 +244,13 @@ def _finish(
     labels = (data.chosen.label(places[row.position][0]) for row in rows)
     write_images(output / IMAGES, ((row.files[0], label) for row, label in zip(rows, labels, strict=True)))
     write_atomically(output / MANIFEST, manifest.text())
-    for name in (UNFINISHED, _JOURNAL):
-        (output / name).unlink()
+    _clear(output)
+
+
+def _clear(output: Path) -> None:
+    """Remove what is there as long as an export is not complete; the journal last, since packing has no journal."""
+    (output / UNFINISHED).unlink(missing_ok=True)
+    (output / _JOURNAL).unlink()
 
 
 def _stated(folder: Path, row: Written, place: int) -> int | None:
