@@ -76,6 +76,8 @@ class Manifest:
                 raise ValueError("a value is of another kind")
             if not all(isinstance(value, list) and all(isinstance(text, str) for text in value) for value in lists):
                 raise ValueError("its lists are not of texts")
+            if not stays_inside(manifest.split):
+                raise ValueError(f"its split {manifest.split[:80]!r} leads out of the folder")
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
             reason = " ".join(str(error).split())
             raise UserError(f"{str(file)!r} is no manifest of an export ({reason}): export again") from error

@@ -70,7 +70,7 @@ class ViewFolderSource(Source):
 
     Args:
         root: What holds the folders.
-        split: Of the shards in them, where the images lie in shards.
+        split: Of the shards in them, where the images lie in shards and are no export, which knows its own.
         views: Names of the view folders.
         class_names: As in `FolderSource`, for folders that are no export.
 
@@ -85,6 +85,8 @@ class ViewFolderSource(Source):
         self.manifest = Manifest.read(root / MANIFEST) if (root / MANIFEST).exists() else None
         if self.manifest is not None and class_names is not None:
             raise UserError(f"{str(root)!r} is an export, which has class names: leave `class_names` out")
+        if self.manifest is not None:
+            split = self.manifest.split
         sharded = (root / ORIGINAL / split / NUMBER_OF_SHARDS).exists()
         read = partial(_sharded, split=split) if sharded else _filed
         self._originals, self._views = read(root, views, self.manifest, class_names)
@@ -192,7 +194,7 @@ class ViewFolders(DegradedDataModule):
     The layout is `<root>/[<split>/]original/<class>/**/<image>`, the same with a view's name in place of `original`.
     A view's image has the path of its original, whatever its extension. The file's own size counts; where files are
     decoded copies, a `bytes.csv` in the view's folder says what the encoded ones took: a line `file,bytes`, then a line
-    per file. A folder that `lightning export` wrote has this layout.
+    per file. A folder that `lightning export` wrote has this layout; its one split is read, whichever is asked for.
 
     Args:
         root: The folder.

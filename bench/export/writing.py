@@ -15,7 +15,7 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from bench.export.journal import Journal, Written
-from bench.runs import locks
+from bench.export.lock import LOCK, locked
 from bench.runs.files import read_bounded, write_atomically
 from datamodules.base import DegradedDataModule
 from datamodules.dataset import why_unreadable
@@ -28,7 +28,6 @@ from datamodules.sources import Source
 from datamodules.views import NOT_ENCODED, Unreadable
 
 _JOURNAL = "unfinished.csv"
-_LOCK = ".export.lock"
 _LARGEST_CLAIM = 2**24  # bytes
 _LOSSLESS = ".png"
 _OWN = ""  # in `Written.sizes`: the file is the encoded form
@@ -138,13 +137,13 @@ def export(
     manifest = _manifest(data)
     claim = json.dumps({**asdict(manifest), "data": data.describe()}, indent=1, sort_keys=True) + "\n"
     output.mkdir(parents=True, exist_ok=True)
-    if not locks.acquire(output / _LOCK):
-        raise UserError(f"another export is at work in {str(output)!r}: wait for it, or choose another `--output`")
-    try:
+    with locked(output):
         if (output / MANIFEST).exists():
-            if Manifest.read(output / MANIFEST) == manifest:
-                return manifest
-            raise UserError(f"{str(output)!r} holds the export of something else: choose another `--output`")
+            if Manifest.read(output / MANIFEST) != manifest:
+                raise UserError(f"{str(output)!r} holds the export of something else: choose another `--output`")
+            if (output / _JOURNAL).exists():
+                _clear(output)
+            return manifest
         _check_claim(output, claim)
         places = _places(data)
         with Journal(output / _JOURNAL, len(places), len(data.degradations)) as done:
@@ -168,9 +167,6 @@ def export(
                     images.remove(written.index)
         _finish(data, output, places, done.rows, manifest)
         return manifest
-    finally:
-        locks.release(output / _LOCK)
-        (output / _LOCK).unlink(missing_ok=True)
 
 
 def _manifest(data: DegradedDataModule) -> Manifest:
@@ -197,7 +193,7 @@ def _check_claim(output: Path, claim: str) -> None:
             raise UserError(
                 f"{str(output)!r} holds a part of another export: choose another `--output`, or remove that one"
             )
-    elif set(os.listdir(output)) != {_LOCK}:
+    elif set(os.listdir(output)) != {LOCK}:
         raise UserError(f"{str(output)!r} is not empty: choose another `--output`")
     else:
         write_atomically(file, claim)
@@ -248,8 +244,13 @@ def _finish(
     labels = (data.chosen.label(places[row.position][0]) for row in rows)
     write_images(output / IMAGES, ((row.files[0], label) for row, label in zip(rows, labels, strict=True)))
     write_atomically(output / MANIFEST, manifest.text())
-    for name in (UNFINISHED, _JOURNAL):
-        (output / name).unlink()
+    _clear(output)
+
+
+def _clear(output: Path) -> None:
+    """Remove what is there as long as an export is not complete; the journal last, since packing has no journal."""
+    (output / UNFINISHED).unlink(missing_ok=True)
+    (output / _JOURNAL).unlink()
 
 
 def _stated(folder: Path, row: Written, place: int) -> int | None:

@@ -1,6 +1,8 @@
 """Exports in tar shards are what they were as files."""
 
+import shutil
 import tarfile
+from pathlib import Path
 
 import pytest
 
@@ -79,11 +81,101 @@ def test_packing_that_was_killed_between_two_views_completes(folder, tmp_path, m
     assert tree(tmp_path / "views") == tree(tmp_path / "undisturbed")
 
 
+def test_packing_that_was_killed_among_the_files_of_a_view_completes(folder, tmp_path, monkeypatch):
+    data = opened(ImageFolder, folder, degradations=VIEWS)
+    for name in ("undisturbed", "views"):
+        export(data, tmp_path / name, plainly)
+    pack(tmp_path / "undisturbed", 2, plainly)
+    remove = shutil.rmtree
+
+    def killed(folder):
+        if folder.name != "blur-1":  # which has a table of sizes
+            return remove(folder)
+        (folder / "cat/0.png").unlink()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("shutil.rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        pack(tmp_path / "views", 2, plainly)
+    monkeypatch.undo()
+    pack(tmp_path / "views", 2, plainly)
+    assert tree(tmp_path / "views") == tree(tmp_path / "undisturbed")
+
+
+def test_packing_that_was_killed_at_its_very_end_completes(folder, tmp_path, monkeypatch):
+    data = opened(ImageFolder, folder, degradations=VIEWS[:1])
+    export(data, tmp_path / "views", plainly)
+    unlink = Path.unlink
+
+    def killed(file, missing_ok=False):
+        if file.name == "unfinished.json":
+            raise KeyboardInterrupt
+        unlink(file, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", killed)
+    with pytest.raises(KeyboardInterrupt):
+        pack(tmp_path / "views", 2, plainly)
+    monkeypatch.undo()
+    pack(tmp_path / "views", 2, plainly)
+    assert_same(data, opened(ViewFolders, tmp_path / "views"))
+
+
+@pytest.mark.parametrize("after", [1, 6])
+def test_shards_of_two_sizes_are_not_mixed(folder, tmp_path, monkeypatch, after):
+    data = opened(ImageFolder, folder, degradations=VIEWS[:1])
+    export(data, tmp_path / "views", plainly)
+    monkeypatch.setattr("shutil.rmtree", lambda folder: 1 / 0)  # after the last shard
+    with pytest.raises((KeyboardInterrupt, ZeroDivisionError)):
+        pack(tmp_path / "views", 2, stopping(after))
+    monkeypatch.undo()
+    with pytest.raises(UserError, match=r'packed in part, with {"images_per_shard": 2}: give the same `--shards`'):
+        pack(tmp_path / "views", 1, plainly)
+    pack(tmp_path / "views", 2, plainly)
+    assert_same(data, opened(ViewFolders, tmp_path / "views"))
+
+
+def test_a_folder_is_packed_by_one_process_at_a_time(folder, tmp_path, monkeypatch):
+    data = opened(ImageFolder, folder, degradations=VIEWS[:1])
+    export(data, tmp_path / "views", plainly)
+    locked = []
+
+    def watched(shards, total, done):
+        locked.append((tmp_path / "views/.export.lock").exists())
+        return iter(shards)
+
+    pack(tmp_path / "views", 2, watched)
+    assert locked == [True]
+    assert not (tmp_path / "views/.export.lock").exists()
+    monkeypatch.setattr("bench.runs.locks.acquire", lambda file: False)
+    with pytest.raises(UserError, match="another export is at work"):
+        pack(tmp_path / "views", 2, plainly)
+
+
+def test_shards_of_any_split_are_read_without_naming_it(folder, tmp_path):
+    data = opened(ImageFolder, folder, split="train", degradations=VIEWS[:1])
+    export(data, tmp_path / "views", plainly)
+    manifest = tmp_path / "views/export.json"
+    manifest.write_text(manifest.read_text().replace('"train"', '"trainval"'))  # which `ViewFolders` has no word for
+    pack(tmp_path / "views", 2, plainly)
+    read = opened(ViewFolders, tmp_path / "views")
+    assert_same(data, read)
+    assert read.describe()["split"] == "trainval"
+
+
+def test_a_split_outside_the_folder_is_refused(folder, tmp_path):
+    export(opened(ImageFolder, folder, degradations=[]), tmp_path / "views", plainly)
+    manifest = tmp_path / "views/export.json"
+    manifest.write_text(manifest.read_text().replace('"test"', '"../../other"'))
+    with pytest.raises(UserError, match=r"its split '../../other' leads out of the folder"):
+        opened(ViewFolders, tmp_path / "views")
+
+
 def test_images_without_labels_stay_files(folder, tmp_path):
     data = opened(ImageFolder, folder / "dog", class_names=["cat", "dog"], degradations=[])
     export(data, tmp_path / "views", plainly)
     with pytest.raises(UserError, match="have no labels, which shards have"):
         pack(tmp_path / "views", 2, plainly)
+    assert_same(data, opened(ViewFolders, tmp_path / "views"))
 
 
 def test_shards_that_do_not_belong_together_are_one_line(folder, tmp_path):

@@ -127,6 +127,24 @@ def test_an_interrupted_export_goes_on_where_it_stopped(tmp_path, torn):
     export(data, tmp_path / "views", stopping(0))
 
 
+def test_an_export_that_was_killed_at_its_very_end_completes(tmp_path, monkeypatch):
+    data = opened(Synthetic, limit=2, degradations=VIEWS)
+    unlink = Path.unlink
+
+    def killed(file, missing_ok=False):
+        if file.name == "unfinished.json":
+            raise KeyboardInterrupt
+        unlink(file, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", killed)
+    with pytest.raises(KeyboardInterrupt):
+        export(data, tmp_path / "views", plainly)
+    monkeypatch.undo()
+    export(data, tmp_path / "views", stopping(0))
+    assert_same(data, opened(ViewFolders, tmp_path / "views"))
+    assert not (tmp_path / "views/unfinished.csv").exists()
+
+
 def test_nothing_else_is_overwritten(tmp_path):
     data = opened(Synthetic, limit=2, degradations=VIEWS)
     (tmp_path / "full").mkdir()
