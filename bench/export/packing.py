@@ -94,7 +94,9 @@ def _check_claim(output: Path, images_per_shard: int) -> None:
     if not file.exists():
         write_atomically(file, claim)
     elif (begun := read_bounded(file, _LARGEST_CLAIM).decode()) != claim:
-        raise UserError(f"{str(output)!r} is packed in part, with {begun.strip()}: give the same `--shards` again")
+        raise UserError(
+            f"{str(output)!r} is packed in part, with {begun.strip()}: give the same `--shards` again, or export anew"
+        )
 
 
 def _add_texts(
