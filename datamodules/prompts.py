@@ -31,10 +31,10 @@ def published_class_names(name: str) -> tuple[str, ...] | None:
     return None if names is None else tuple(names)
 
 
-def spaced(name: str) -> str:
-    """A class name as a text, where a data set has "_" and "/" between words.
+def spaced(name: str, separators: str = "_") -> str:
+    """A class name as a text, where a data set has one of these characters between words.
 
-    >>> spaced("aquarium_fish"), spaced("abbey/indoor")
-    ('aquarium fish', 'abbey indoor')
+    >>> spaced("aquarium_fish"), spaced("car_interior/backseat", "_/"), spaced("F/A-18")
+    ('aquarium fish', 'car interior backseat', 'F/A-18')
     """
-    return " ".join(name.replace("_", " ").replace("/", " ").split())
+    return " ".join(name.translate(dict.fromkeys(map(ord, separators), " ")).split())

@@ -112,7 +112,7 @@ class Torchvision(DegradedDataModule):
         own = getattr(data, "classes", getattr(data, "categories", None))
         names = published_class_names(self._set.prompts)
         if names is None:
-            return tuple(map(spaced, own or ()))
+            return tuple(spaced(name, self._set.separators) for name in own or ())
         if own is not None and len(own) != len(names):
             raise ValueError(f"it has {len(own)} classes, not {len(names)}")
         return names

@@ -38,6 +38,7 @@ class TorchvisionSet:
         read: How the images are had.
         stored: Format in which the set is published.
         by_hand: Why torchvision does not download it; None where it does.
+        separators: What stands between the words of torchvision's class names, where these go into the prompt.
     """
 
     splits: Mapping[str, Mapping[str, Any]]
@@ -45,6 +46,7 @@ class TorchvisionSet:
     read: Read
     stored: str
     by_hand: str | None = None
+    separators: str = "_"
 
 
 class Indexed(Source):
@@ -170,6 +172,6 @@ SETS: dict[str, TorchvisionSet] = {
         "JPEG",
         "its address is gone: bring `stanford_cars` by hand",
     ),
-    "SUN397": TorchvisionSet(_WHOLE, "sun397", _sorted_files, "JPEG"),
+    "SUN397": TorchvisionSet(_WHOLE, "sun397", _sorted_files, "JPEG", separators="_/"),
     "SVHN": TorchvisionSet(_splits("train", "test", "extra"), "svhn", _planes, "arrays"),
 }

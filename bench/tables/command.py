@@ -1,7 +1,8 @@
 """The `lightning tables` command."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from datamodules.text import printable
 if TYPE_CHECKING:
     from bench.tables.tuning import Pictures
     from datamodules.base import DegradedDataModule
+    from datamodules.views import Sample
 
 _SCALES = (10, 25, 50, 75, 90)
 _LEAST_IMAGES = 4
@@ -87,6 +89,8 @@ def _make(options: Any, rest: Sequence[list[str]]) -> None:
     if not any(word.partition("=")[0] == "--data.split" for word in data):
         data += ["--data.split", "train"]
     images = configured(options.config, data, "tables")
+    if options.distortion == "loss" and not images.labelled:
+        raise UserError("--distortion loss needs labels, and the images have none: choose prediction or embedding")
     import torch
     from tqdm import tqdm
 
@@ -112,6 +116,8 @@ def _make(options: Any, rest: Sequence[list[str]]) -> None:
     with tqdm(total=total, desc="Tables", unit="trial", disable=None) as bar:
         found = tune(classifier, described, pictures, settings, options.output, name, bar.update)
     write_atomically(options.output, as_text(found.to_json(), depth=4))
+    for image in images.unreadable.values():
+        print(printable(f"left out: {image.path or image.index}: {image.reason}"))
     for scale, account in found.card["scales"].items():
         tuned, standard = account["tuned"]["held_out"], account["standard"]["held_out"]
         print(
@@ -181,31 +187,44 @@ def _model(config: str, words: Sequence[str]) -> dict[str, Any]:
 
 
 def _pictures(data: "DegradedDataModule", images: int, seed: int) -> "Pictures":
-    """Images drawn from a split without replacement, half of them held out."""
+    """Readable images drawn from a split without replacement, half of them held out."""
     import numpy as np
 
     from bench.tables.tuning import Pictures
-    from datamodules.decoding import to_rgb
+    from datamodules.degradations import ORIGINAL
+    from datamodules.pixels import picture
 
-    name, source, positions = f"{data.dataset_name}/{data.split}", data.chosen, data.positions
-    count = min(images, len(positions) // 2)
+    name, positions = f"{data.dataset_name}/{data.split}", data.positions
+    drawn = [positions[int(place)] for place in np.random.default_rng(seed).permutation(len(positions))]
+    loaded, labels = [], []
+    for sample in islice(_readable(data, drawn), 2 * images):
+        loaded.append(picture(sample.pixels[ORIGINAL]))
+        labels.append(sample.label)
+    count = len(loaded) // 2
     if count < _LEAST_IMAGES // 2:
-        raise UserError(f"{name} has {len(positions)} images here: tables need at least {_LEAST_IMAGES}")
-    drawn = np.random.default_rng(seed).permutation(len(positions))[: 2 * count]
-    places = [positions[int(place)] for place in drawn]
-    loaded = []
-    for place in places:
-        with source.load(place) as image:
-            loaded.append(to_rgb(image).copy())
-    labels = [source.label(place) for place in places]
+        raise UserError(f"{name} has {len(loaded)} readable images here: tables need at least {_LEAST_IMAGES}")
     origin = {
         "name": name,
-        "content": source.content(),
+        "content": data.chosen.content(),
         "class_names": list(data.class_names),
         "seed": seed,
         "images": count,
+        "unreadable": sorted(data.unreadable),
     }
-    return Pictures(loaded[:count], loaded[count:], labels, origin)
+    return Pictures(loaded[:count], loaded[count : 2 * count], labels[: 2 * count], origin)
+
+
+def _readable(data: "DegradedDataModule", positions: Sequence[int]) -> "Iterator[Sample]":
+    """Images without their views, one by one; of those that cannot be read `on_error` decides."""
+    from datamodules.views import Unreadable
+
+    originals = data.views_of(positions, views=())
+    for place in range(len(positions)):
+        image = originals[place]
+        if isinstance(image, Unreadable):
+            data.leave_out(image)
+        elif image is not None:
+            yield image
 
 
 def _scales(text: str) -> tuple[int, ...]:

@@ -76,7 +76,7 @@ def fgvc_aircraft(root):
     folder = root / "fgvc-aircraft-2013b/data"
     for seed in range(3):
         save(folder / f"images/000000{seed}.jpg", seed)
-    (folder / "variants.txt").write_text("707-320\nA300B4\n")
+    (folder / "variants.txt").write_text("707-320\nA300B4\nF-16A/B\nF/A-18\n")
     for split in ("train", "val", "trainval", "test"):
         (folder / f"images_variant_{split}.txt").write_text("0000000 A300B4\n0000001 707-320\n0000002 A300B4\n")
 
@@ -154,16 +154,18 @@ def stanford_cars(root):
     (folder / "devkit").mkdir()
     savemat(folder / "devkit/cars_train_annos.mat", {"annotations": rows})
     savemat(folder / "cars_test_annos_withlabels.mat", {"annotations": rows})
-    names = np.array(["AM General Hummer SUV 2000", "Acura RL Sedan 2012"], dtype=object)
+    names = np.array(
+        ["AM General Hummer SUV 2000", "Acura RL Sedan 2012", "Ram C/V Cargo Van Minivan 2012"], dtype=object
+    )
     savemat(folder / "devkit/cars_meta.mat", {"class_names": names[None]})
 
 
 def sun397(root):
     folder = root / "SUN397"
-    for seed, place in enumerate(["a/abbey", "a/apse/indoor", "b/beach"]):
+    for seed, place in enumerate(["a/airplane_cabin", "a/apse/indoor", "b/beach"]):
         for number in range(2):
             save(folder / f"{place}/sun_a{seed}{number}.jpg", 10 * seed + number)
-    (folder / "ClassName.txt").write_text("/a/abbey\n/a/apse/indoor\n/b/beach\n")
+    (folder / "ClassName.txt").write_text("/a/airplane_cabin\n/a/apse/indoor\n/b/beach\n")
 
 
 def svhn(root):

@@ -145,6 +145,59 @@ def test_a_mistake_ends_in_one_line(words, reason, capsys, tmp_path, monkeypatch
     assert len(error.splitlines()) == 1
 
 
+@pytest.fixture
+def folder(tmp_path):
+    """Ten images without labels, the third of which breaks off."""
+    for number in range(10):
+        pixels = np.random.default_rng(number).integers(0, 256, (24, 24, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+    (tmp_path / "2.png").write_bytes((tmp_path / "2.png").read_bytes()[:400])
+    return tmp_path
+
+
+def tables_of(folder, *words):
+    model = [
+        "--model.encoder",
+        "configs/models/demo-rn.json",
+        "--model.pretrained",
+        "configs/models/demo-rn.safetensors",
+    ]
+    data = ["--data.root", str(folder), "--data.class_names", "[cat, dog]", "--output", str(folder / "t.json")]
+    with pytest.raises(SystemExit) as ending:
+        main(["tables", "--config", "image_folder", *model, *data, *FEW, *words])
+    return ending.value.code
+
+
+def test_an_unreadable_image_ends_in_one_line(folder, capsys):
+    assert tables_of(folder) == 2
+    [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert line.startswith("error: image 2.png cannot be read (OSError: ")
+    assert line.endswith("--data.on_error skip")
+
+
+@pytest.mark.parametrize("images", [4, 6])  # of nine that can be read: another is drawn, or fewer are taken
+def test_an_unreadable_image_is_left_out_and_listed(images, folder, capsys):
+    assert tables_of(folder, "--data.on_error", "skip", "--images", str(images)) in (None, 0)
+    assert "left out: 2.png: OSError: " in capsys.readouterr().out
+    card = read_tables(folder / "t.json").card
+    assert card["images"] == {"tuning": 4, "held_out": 4}
+    assert (card["data"]["images"], card["data"]["unreadable"]) == (4, [2])
+
+
+def test_too_few_readable_images_are_one_line(folder, capsys):
+    for number in range(7):
+        (folder / f"{number}.png").write_bytes(b"")
+    assert tables_of(folder, "--data.on_error", "skip") == 2
+    assert "has 3 readable images here: tables need at least 4" in capsys.readouterr().err
+
+
+def test_the_loss_needs_labels(folder, capsys):
+    (folder / "2.png").unlink()
+    assert tables_of(folder, "--distortion", "loss") == 2
+    assert "--distortion loss needs labels" in capsys.readouterr().err
+    assert not (folder / "t.json").exists()
+
+
 def test_a_journal_is_for_its_settings_only(tmp_path, capsys):
     (tmp_path / ".t.json.journal").write_text(json.dumps({"subject": "other"}))
     with pytest.raises(SystemExit) as ending:
