@@ -83,14 +83,14 @@ class Outcomes:
 
     index: Tensor = _whole("Position of the image in its source.")
     label: Tensor = _whole("True class, as a position in the class names; unknown where the image has no label.")
-    prediction: Tensor = _whole("The class with the largest logit.")
+    prediction: Tensor = _whole("The class with the largest logit, of equal ones the first.")
     probability: Tensor = _real("Softmax probability of the true class, in [0, 1].", "p(true class)")
     confidence: Tensor = _real("Softmax probability of the predicted class, in [0, 1].", "confidence")
     loss: Tensor = _real("Cross-entropy of the true class.", "loss", "nats")
     rank: Tensor = _whole(
         "Number of classes with a larger logit than the true one; at least 1 where that is not the prediction."
     )
-    runner_up: Tensor = _whole("The class with the second largest logit.")
+    runner_up: Tensor = _whole("The class with the largest logit but for the prediction, of equal ones the first.")
     encoded_bytes: Tensor = _whole(
         "Size of the encoded view, headers included, and of the original's own file; unknown where there is neither.",
         "bytes per image",
@@ -146,9 +146,8 @@ class Outcomes:
 
         logits = logits.float()
         labels = labels.long()
-        best, classes = logits.topk(2, dim=1)
-        tied = best[:, :1] == best[:, 1:]  # of two equal ones the first, as argmax says; topk says nothing
-        prediction, runner_up = torch.where(tied, classes.sort(1).values, classes).unbind(1)
+        first = logits.argmax(1, keepdim=True)  # of equal ones the first; topk may name any two of them
+        prediction, runner_up = first[:, 0], logits.scatter(1, first, -math.inf).argmax(1)
         columns = torch.stack([labels.clamp_min(0), prediction], dim=1)
         true_log, log_confidence = logits.log_softmax(1).gather(1, columns).unbind(1)
         larger = (logits - logits.gather(1, columns[:, :1])).sign_().clamp_min_(0).sum(1)

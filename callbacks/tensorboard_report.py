@@ -42,7 +42,7 @@ class TensorBoardReport(OutcomeCallback):
 
     Args:
         gallery: Number of flipped images per view to show: those whose loss rose most, or without labels those whose
-            two predictions were surest.
+            two predictions were surest. 0 writes no `report/flips`.
     """
 
     refuses_adaptation: ClassVar[str] = "its intervals and comparisons are those of ordinary tests"
@@ -77,7 +77,7 @@ class TensorBoardReport(OutcomeCallback):
         if module.data.labelled:
             RunCurves(module.encoder.name, module.measured, len(run.outcomes[ORIGINAL])).write(writer)
             write_classes(writer, module.measured, run.outcomes, module.data.class_names)
-        for view in list(run.outcomes)[1:]:
+        for view in list(run.outcomes)[1:] if self.gallery else []:
             flips = self._flips(module, run.outcomes, view)
             statement = f"{module.measured[view].flipped:,} of {len(run.outcomes[ORIGINAL]):,} predictions changed"
             gallery = flip_gallery(flips, view, f"{statement},\nthe largest effects first")

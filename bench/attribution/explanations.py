@@ -13,7 +13,8 @@ from torch import Tensor
 from bench.attribution.quadrature import Quadrature
 from bench.attribution.selection import Selection
 from bench.attribution.spectra import PARTS, Spectrum
-from bench.runs.table import markdown_table
+from bench.runs.table import inert, markdown_table
+from datamodules.text import printable
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,8 @@ def explanations_csv(explanations: Sequence[Explanation], class_names: Sequence[
     """One line per image: the columns of Tables 1 to 6 of Chen, Namboodiri and Padget (2023), and what checks them.
 
     Columns are `index`, `label`, `<quantity>/<view>`; the last quantities are the parts of `ig`, as they are called in
-    `bench.attribution.spectra.PARTS`. Floats have nine digits, which is float32 without loss.
+    `bench.attribution.spectra.PARTS`. Floats have nine digits, which is float32 without loss. No class
+    name is one that a spreadsheet would take for a formula.
 
     Args:
         explanations: At least one, all of the same views.
@@ -125,8 +127,8 @@ def explanations_csv(explanations: Sequence[Explanation], class_names: Sequence[
         writer.writerow(
             [
                 image.index,
-                class_names[image.label],
-                *(class_names[prediction] for prediction in image.predictions.values()),
+                inert(class_names[image.label]),
+                *(inert(class_names[prediction]) for prediction in image.predictions.values()),
                 *(_cell(number) for number in [*image.scores.values(), *numbers, *parts]),
             ]
         )
@@ -150,10 +152,10 @@ def explanations_markdown(explanations: Sequence[Explanation], class_names: Sequ
     for image in explanations:
         for view, score in image.scores.items():
             right = "\N{CHECK MARK}" if image.predictions[view] == image.label else "\N{BALLOT X}"
-            cells = [view, f"{right} {class_names[image.predictions[view]]}", f"{score:.4f}"]
+            cells = [view, f"{right} {printable(class_names[image.predictions[view]])}", f"{score:.4f}"]
             found = image.views.get(view)
             cells += ["", ""] if found is None else [f"{found.total:+.{_IG.decimals}f}", _RESIDUAL.text(found)]
-            rows.append([str(image.index), class_names[image.label], *cells])
+            rows.append([str(image.index), printable(class_names[image.label]), *cells])
     return markdown_table(rows)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,7 +71,11 @@ def read_columns(run: FinishedRun, names: Sequence[str]) -> tuple[str, dict[str,
     views = run.record.views
     fingerprints = {view: hashlib.sha256() for view in views}
     parts: dict[str, list[Columns]] = {view: [] for view in views}
+    rows, most = 0, run.record.images * len(views)
     for block in _blocks(run, names):
+        rows += len(block)
+        if rows > most:
+            raise FileError(run.folder.table, f"it has more rows than {run.record.images} images in {len(views)} views")
         places = [block[name].to_numpy(dtype=np.int64) for name in ("index", "label")]
         columns = {"correct": (block["prediction"].to_numpy() == places[1]).astype(np.float32)}
         with np.errstate(over="ignore"):  # the mean will tell
@@ -78,9 +83,11 @@ def read_columns(run: FinishedRun, names: Sequence[str]) -> tuple[str, dict[str,
         shown = block["view"].array
         numbers = {view: number for number, view in enumerate(shown.categories)}
         for view in views:
-            rows = np.flatnonzero(shown.codes == numbers[view]) if view in numbers else slice(0)
-            parts[view].append({name: column[rows] for name, column in columns.items()})
-            fingerprints[view].update(np.stack([column[rows] for column in places], axis=1).tobytes())
+            own = np.flatnonzero(shown.codes == numbers[view]) if view in numbers else slice(0)
+            parts[view].append({name: column[own] for name, column in columns.items()})
+            fingerprints[view].update(np.stack([column[own] for column in places], axis=1).tobytes())
+    if not rows:
+        raise FileError(run.folder.table, "it has no rows")
     if len({fingerprint.digest() for fingerprint in fingerprints.values()}) != 1:
         raise FileError(run.folder.table, "it has other images in one view than in another")
     whole = {
@@ -127,15 +134,12 @@ def read_images(file: Path) -> pd.DataFrame:
     import pandas as pd
 
     require_regular(file)
-    if file.suffix == PARQUET:
-        return pd.concat(read_parquet(file, _ROWS_AT_ONCE), ignore_index=True).astype({"view": "str", "path": "str"})
-    types = {name: "Int32" if dtype == "int32" else dtype for name, dtype in _TYPES.items()}
-    try:
+    with _named_damage(file):
+        if file.suffix == PARQUET:
+            blocks = pd.concat(read_parquet(file, _ROWS_AT_ONCE), ignore_index=True)
+            return blocks.astype({"view": "str", "path": "str"})
+        types = {name: "Int32" if dtype == "int32" else dtype for name, dtype in _TYPES.items()}
         return pd.read_csv(file, dtype={**types, "path": "str", "view": "str"})
-    except OverflowError as error:
-        raise FileError(file, "it has a number of too many digits") from error
-    except (ValueError, TypeError) as error:
-        raise FileError(file, " ".join(str(error).split())[:200]) from error
 
 
 def _blocks(run: FinishedRun, names: Sequence[str]) -> Iterator[pd.DataFrame]:
@@ -145,15 +149,20 @@ def _blocks(run: FinishedRun, names: Sequence[str]) -> Iterator[pd.DataFrame]:
     types = {name: "int64" for name in _PLACES} | {name: "float64" for name in names} | {"view": "category"}
     file = run.folder.table
     require_regular(file)
-    if file.suffix == PARQUET:
-        try:
+    with _named_damage(file):
+        if file.suffix == PARQUET:
             yield from (block.astype(types) for block in read_parquet(file, _ROWS_AT_ONCE, list(types)))
-        except (ValueError, TypeError) as error:
-            raise FileError(file, " ".join(str(error).split())[:200]) from error
-        return
+        else:
+            yield from pd.read_csv(file, usecols=list(types), dtype=types, chunksize=_ROWS_AT_ONCE)
+
+
+@contextmanager
+def _named_damage(file: Path) -> Iterator[None]:
     try:
-        yield from pd.read_csv(file, usecols=list(types), dtype=types, chunksize=_ROWS_AT_ONCE)
+        yield
+    except FileError:
+        raise
     except OverflowError as error:
         raise FileError(file, "it has a number of too many digits") from error
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise FileError(file, " ".join(str(error).split())[:200]) from error

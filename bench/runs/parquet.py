@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 _IMAGES_AT_ONCE = 2**16
 _PLACES = ("index", "path", "label", "view")
+_KINDS = {quantity.name: quantity.dtype for quantity in REPEATABLE} | dict.fromkeys(
+    ["path", "view", *NAMED.values()], "text"
+)
 
 
 def require_parquet() -> Any:
@@ -96,27 +100,47 @@ def read_parquet(file: Path, rows: int, columns: Sequence[str] | None = None) ->
         columns: Of the table; None takes all.
 
     Raises:
-        FileError: It is damaged, or lacks a column.
+        FileError: It is damaged, lacks a column, or has one twice or of another type.
         UserError: pyarrow is not installed.
     """
     parquet = require_parquet()
+    import pyarrow as pa
+
     try:
-        with parquet.ParquetFile(file) as opened:
-            if missing := set(columns or ()) - set(opened.schema_arrow.names):
-                raise FileError(file, f"it has no column {min(missing)}")
+        _check_schema(file, parquet.read_schema(file), {"view", *(columns or ())})
+        with parquet.ParquetFile(file, read_dictionary=["view"]) as opened:  # holds each name once
             for batch in opened.iter_batches(rows, columns=None if columns is None else list(columns)):
-                yield batch.to_pandas(types_mapper=_pandas_types().get)
+                yield batch.to_pandas(types_mapper={pa.int32(): _pandas_whole()}.get)
     except FileError:
         raise
-    except (ValueError, OSError, KeyError) as error:  # pyarrow's are kinds of these
+    except (ValueError, TypeError, OSError, KeyError, pa.lib.ArrowException) as error:
         raise FileError(file, " ".join(str(error).split())[:200]) from error
 
 
-def _pandas_types() -> dict[Any, Any]:
-    import pandas as pd
-    import pyarrow as pa
+def _check_schema(file: Path, schema: Any, columns: Set[str]) -> None:
+    names = schema.names
+    if repeated := [name for name, times in Counter(names).items() if times > 1]:
+        raise FileError(file, f"it has two columns {min(repeated)}")
+    if missing := columns - set(names):
+        raise FileError(file, f"it has no column {min(missing)}")
+    for column in schema:
+        if _kind(column.type) != _KINDS.get(column.name, "int32"):
+            raise FileError(file, f"its column {column.name} holds {column.type}")
 
-    return {pa.int32(): pd.Int32Dtype()}
+
+def _kind(of: Any) -> str | None:
+    from pyarrow import types
+
+    values = of.value_type if types.is_dictionary(of) else of
+    if types.is_string(values) or types.is_large_string(values):
+        return "text"
+    return "int32" if types.is_integer(of) else "float32" if types.is_floating(of) else None
+
+
+def _pandas_whole() -> Any:
+    import pandas as pd
+
+    return pd.Int32Dtype()
 
 
 def _unknown(column: Any) -> Any:

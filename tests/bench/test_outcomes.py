@@ -47,11 +47,20 @@ def test_logits_that_are_not_finite_are_an_error(value):
         outcomes(logits, [0, 0, 0, 0]).on_host(["original", "jpeg-25"])
 
 
-def test_runner_up_is_the_second_best_also_with_ties():
-    logits = torch.tensor([[0.0, 3.0, 1.0], [2.0, 2.0, 2.0]])
-    rows = outcomes(logits, [0, 0])
-    assert rows.runner_up[0] == 2
-    assert rows.runner_up[1] != rows.prediction[1]
+def test_of_equal_classes_the_first_is_the_prediction_and_the_next_the_runner_up():
+    torch.manual_seed(0)
+    few = torch.tensor([10 * [0.0], [0.0, 3.0, *8 * [1.0]]])
+    logits = torch.cat([torch.randint(0, 3, (500, 10)).float(), few])
+    rows = outcomes(logits, [0] * len(logits))
+    ranked = logits.argsort(dim=1, descending=True, stable=True)
+    assert rows.prediction.tolist() == ranked[:, 0].tolist() == logits.argmax(1).tolist()
+    assert rows.runner_up.tolist() == ranked[:, 1].tolist()
+
+
+def test_logits_of_the_caller_stay_as_they_are():
+    logits = torch.tensor([[2.0, 2.0, 2.0]])
+    outcomes(logits, [0])
+    assert logits.tolist() == [[2.0, 2.0, 2.0]]
 
 
 def test_one_copy_to_the_host_keeps_every_bit():

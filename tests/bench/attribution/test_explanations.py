@@ -73,6 +73,16 @@ def test_markdown_rows_have_as_many_cells_as_the_header(explanations):
     assert {line.replace("\\|", "").count("|") for line in lines} == {8}
 
 
+def test_names_from_strangers_are_inert(explanations):
+    names = ("=cmd|' /C calc'!A0", "\x1b[31mred")
+    (row, _) = csv.DictReader(StringIO(explanations_csv(explanations, names)))
+    assert row["label"] == row["predicted/jpeg-5"] == "\\x1b[31mred"
+    assert row["predicted/original"] == "'=cmd|' /C calc'!A0"
+    page = explanations_markdown(explanations, names)
+    assert "\x1b" not in page
+    assert "| 7 | \\x1b[31mred | original | " in page
+
+
 @pytest.fixture
 def record(explanations):
     return AttributionRecord.of(explanations, "original", Trapezoid(4), First(2))
