@@ -25,7 +25,7 @@ from bench.runs.parquet import require_parquet, write_parquet
 from bench.runs.provenance import DataRecord, ModelRecord, software
 from bench.runs.record import RunInfo, RunRecord, Skipped
 from bench.runs.table import per_image_csv, screen_table
-from callbacks.outcome_callback import OutcomeCallback, evaluation, run_folder, tensorboard_loggers
+from callbacks.outcome_callback import OutcomeCallback, evaluation, own_run_folder, run_folder, tensorboard_loggers
 from datamodules.base import DegradedDataModule
 from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
@@ -93,7 +93,7 @@ class ResultsWriter(OutcomeCallback):
             unfinished = find_unfinished(Path(logger.root_dir), subject)
             if unfinished is not None:
                 logger._version = unfinished.path.name  # it would count on otherwise
-        RunFolder(run_folder(trainer)).claim(subject)
+        RunFolder(own_run_folder(trainer)).claim(subject)
         warnings.filterwarnings("ignore", message="Experiment logs directory")  # CSVLogger deletes none of these files
         self._claimed = True
 
