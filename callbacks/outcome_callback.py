@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from bench.evaluation import ZeroShotEvaluation
 from datamodules.errors import UserError
@@ -43,4 +43,13 @@ def tensorboard_loggers(trainer: Trainer) -> list[TensorBoardLogger]:
 
 def run_folder(trainer: Trainer) -> Path:
     """Where a run's files go; every process must ask, since the first one tells the others."""
-    return Path(trainer.log_dir or trainer.default_root_dir)
+    return Path(trainer.strategy.broadcast(own_run_folder(trainer)))
+
+
+def own_run_folder(trainer: Trainer) -> Path:
+    """Where this process would put a run's files, whatever the first one says: `trainer.log_dir` asks all of them."""
+    logger = trainer.logger
+    if logger is None:
+        return Path(trainer.default_root_dir)
+    folder = logger.log_dir if isinstance(logger, TensorBoardLogger | CSVLogger) else logger.save_dir
+    return Path(folder or trainer.default_root_dir)

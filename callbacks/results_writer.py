@@ -25,7 +25,7 @@ from bench.runs.parquet import require_parquet, write_parquet
 from bench.runs.provenance import DataRecord, ModelRecord, software
 from bench.runs.record import RunInfo, RunRecord, Skipped
 from bench.runs.table import per_image_csv, screen_table
-from callbacks.outcome_callback import OutcomeCallback, evaluation, run_folder, tensorboard_loggers
+from callbacks.outcome_callback import OutcomeCallback, evaluation, own_run_folder, run_folder, tensorboard_loggers
 from datamodules.base import DegradedDataModule
 from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
@@ -52,7 +52,8 @@ class ResultsWriter(OutcomeCallback):
     metrics with their provenance, and what the trainer's other callbacks have to `record`) and `images.csv` (one line
     per image and view). Until then every process flushes its outcomes to `unfinished`, and the next run that measures
     the same (model, data, software; not the number of processes, nor the batch size) takes them up, unless the model
-    says that it begins anew.
+    says that it begins anew. From Python that takes `logger=False`, or a logger with a `version`: Lightning has others
+    count on, to a new folder, before it asks any callback.
 
     Args:
         flush_seconds: Time between two flushes in seconds, and so the work that a kill may cost; 0 flushes every batch.
@@ -60,7 +61,8 @@ class ResultsWriter(OutcomeCallback):
             `images.csv`; needs the extra `scale`).
 
     Raises:
-        UserError: The folder holds another run, or the trainer limits batches, which the record would not say.
+        UserError: The folder holds another run, or nodes do not share it, or the trainer limits batches, which the
+            record would not say.
 
     >>> from lightning.pytorch import Trainer
     >>> writer = ResultsWriter(flush_seconds=60)
@@ -93,7 +95,7 @@ class ResultsWriter(OutcomeCallback):
             unfinished = find_unfinished(Path(logger.root_dir), subject)
             if unfinished is not None:
                 logger._version = unfinished.path.name  # it would count on otherwise
-        RunFolder(run_folder(trainer)).claim(subject)
+        RunFolder(own_run_folder(trainer)).claim(subject)
         warnings.filterwarnings("ignore", message="Experiment logs directory")  # CSVLogger deletes none of these files
         self._claimed = True
 
@@ -106,10 +108,14 @@ class ResultsWriter(OutcomeCallback):
             self.prepare(trainer, module)
         self._claimed = False  # the next run needs a folder of its own
         self._folder, self._whole = RunFolder(run_folder(trainer)), None
-        self._folder.unfinished.mkdir(parents=True, exist_ok=True)
         self._resumed = self._folder.journal.read() if trainer.is_global_zero and module.resumable else None
         done = self._resumed[ORIGINAL].index if self._resumed else torch.empty(0, dtype=torch.int64)
         module.data.done = frozenset(trainer.strategy.broadcast(done).tolist())
+        if not trainer.strategy.reduce_boolean_decision(self._folder.journal.subject_file.exists()):
+            raise UserError(
+                f"not every process sees the run's files in {str(self._folder.path)!r}: the output folder must be on a "
+                "file system that all nodes share"
+            )
         self._flushed, self._started, self._last_flush = 0, time.time(), time.monotonic()
         environment = getattr(trainer.strategy, "cluster_environment", None)
         launched = isinstance(environment, LightningEnvironment) and trainer.local_rank > 0

@@ -66,6 +66,38 @@ def test_two_processes_equal_one_on_an_odd_number_of_images(evaluate):
     assert_same(measured, evaluate("ranks", 1, 37), 37)
 
 
+LATE = "import datamodules; datamodules.Synthetic.incomplete = lambda data: True"  # as if it had to be downloaded
+
+PYTHON = """
+import bench, callbacks, datamodules
+from lightning.pytorch import Trainer
+
+trainer = Trainer(
+    accelerator="cpu", devices=2, strategy="ddp", logger=False, default_root_dir="runs/demo/python",
+    enable_progress_bar=False, enable_model_summary=False, callbacks=[callbacks.ResultsWriter()],
+)
+module = bench.ZeroShotEvaluation(encoder="{encoder}", pretrained="{pretrained}")
+trainer.test(module, datamodules.Synthetic(limit=5, num_workers=0, degradations=["jpeg-50"]), verbose=False)
+"""
+
+
+@pytest.mark.parametrize("program", [False, True], ids=["data that are not there yet", "a program of Python"])
+def test_two_processes_that_claim_their_folder_once_they_have_met(repository, tmp_path, tiny_clip, program):
+    options = [
+        *("test", "--config", repository / "configs/demo.yaml", *tiny_clip, WITHOUT_PICTURES, "--trainer.strategy=ddp"),
+        *("--trainer.accelerator=cpu", "--trainer.devices=2", "--trainer.enable_progress_bar=false"),
+        *("--data.num_workers=0", "--data.limit=5"),
+    ]
+    _, encoder, _, pretrained = tiny_clip
+    if program:
+        run_ranks(["--version"], tmp_path, 2, before=PYTHON.format(encoder=encoder, pretrained=pretrained))
+    else:
+        run_ranks(options, tmp_path, 2, before=LATE)
+    [run] = (tmp_path / "runs/demo").iterdir()
+    assert read_record(run)["run"]["processes"] == 2
+    assert pd.read_csv(run / "images.csv")["index"].unique().tolist() == list(range(5))
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("images", [1, 2, 7, 100, 1001])

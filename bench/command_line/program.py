@@ -31,7 +31,8 @@ class SaveConfig(SaveConfigCallback):
     """Keeps the configuration beside the results, and refuses a folder that has one already."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self.overwrite = (Path(trainer.log_dir or trainer.default_root_dir) / UNFINISHED).is_dir()  # it is this run's
+        begun = (Path(trainer.log_dir or trainer.default_root_dir) / UNFINISHED).is_dir()  # it is this run's
+        self.overwrite = trainer.strategy.broadcast(begun)  # nodes may see different disks; Lightning asks all or none
         try:
             super().setup(trainer, pl_module, stage)
         except RuntimeError as error:

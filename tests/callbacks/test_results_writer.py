@@ -1,9 +1,14 @@
 """The results of a run that Python code starts, without the command line."""
 
-import pytest
-from lightning.pytorch import Trainer
+from contextlib import nullcontext
 
-from bench import ZeroShotEvaluation
+import pytest
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.accelerators import CPUAccelerator
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.strategies import SingleDeviceStrategy
+
+from bench import ZeroShotEvaluation, load_run
 from callbacks import ResultsWriter
 from datamodules import Synthetic
 from datamodules.errors import UserError
@@ -30,3 +35,47 @@ def test_a_trainer_that_limits_batches_is_refused_before_anything_is_written(
             ZeroShotEvaluation(encoder=encoder, pretrained=weights), Synthetic(limit=4, num_workers=0)
         )
     assert not list(tmp_path.iterdir())
+
+
+class Kill(Callback):
+    def on_test_batch_end(self, *_, **__):
+        raise InterruptedError
+
+
+@pytest.mark.parametrize(("logger", "taken_up"), [("none", 2), ("fixed", 2), ("counting", 0)])
+def test_an_interrupted_run_is_taken_up_from_python_where_its_folder_stays(tmp_path, tiny_clip, logger, taken_up):
+    _, encoder, _, weights = tiny_clip
+    for callbacks in ([Kill()], []):
+        loggers = {
+            "none": False,
+            "fixed": CSVLogger(tmp_path, name="", version="mine"),
+            "counting": CSVLogger(tmp_path, name=""),
+        }
+        trainer = Trainer(
+            accelerator="cpu", devices=1, logger=loggers[logger], default_root_dir=tmp_path, enable_progress_bar=False,
+            enable_model_summary=False, callbacks=[ResultsWriter(flush_seconds=0), *callbacks],
+        )  # fmt: skip
+        data = Synthetic(limit=4, batch_size=2, num_workers=0, degradations=["jpeg-50"])
+        module = ZeroShotEvaluation(encoder=encoder, pretrained=weights)
+        with pytest.raises(InterruptedError) if callbacks else nullcontext():
+            trainer.test(module, data, verbose=False)
+    [results] = tmp_path.rglob("results.json")
+    assert load_run(results).record.run.images_taken_up == taken_up
+
+
+class OtherDisk(SingleDeviceStrategy):
+    """Another node's disk, as the first process hears of it."""
+
+    def reduce_boolean_decision(self, decision, all=True):
+        assert decision
+        return False
+
+
+def test_nodes_that_do_not_share_the_output_folder_are_refused_before_anything_is_measured(tmp_path, tiny_clip):
+    _, encoder, _, weights = tiny_clip
+    trainer = Trainer(
+        strategy=OtherDisk("cpu", accelerator=CPUAccelerator()), logger=False, default_root_dir=tmp_path,
+        enable_progress_bar=False, enable_model_summary=False, callbacks=[ResultsWriter()],
+    )  # fmt: skip
+    with pytest.raises(UserError, match="file system that all nodes share"):
+        trainer.test(ZeroShotEvaluation(encoder=encoder, pretrained=weights), Synthetic(limit=4, num_workers=0))

@@ -119,7 +119,7 @@ class Command:
         self._process.join()
 
 
-def run_ranks(words: Sequence[object], folder: Path, world: int) -> None:
+def run_ranks(words: Sequence[object], folder: Path, world: int, before: str = "") -> None:
     """Run a command as that many ranks of one job, each told who it is as a launcher such as `torchrun` would.
 
     One rank is told nothing. A rank that fails fails the test.
@@ -129,7 +129,7 @@ def run_ranks(words: Sequence[object], folder: Path, world: int) -> None:
         port = free.getsockname()[1]
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(world), "NODE_RANK": "0"}
     told = [{**meeting, "LOCAL_RANK": str(rank)} if world > 1 else {} for rank in range(world)]
-    ranks = [Command(words, folder, environment=variables) for variables in told]
+    ranks = [Command(words, folder, before, environment=variables) for variables in told]
     try:
         for rank in ranks:
             assert rank.wait(240) == 0, rank.errors[-3000:]
