@@ -3,9 +3,8 @@
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -113,7 +112,7 @@ def _open(source: Source, index: int) -> tuple[Examined, Bytes | None]:
                 if isinstance(image, JpegImageFile):
                     header = read_header(image)
                     return replace(known, header=header, history=_of_file(header, image)), None
-                stored = _lossy_container(image.format, partial(source.file, index))
+                stored = _lossy_container(image)
                 rgb = np.asarray(to_rgb(image))  # also of those that are not looked at: it may be cut
                 return (known, rgb) if stored is None else (replace(known, history=stored), None)
     except Exception as error:  # whatever a decoder raises
@@ -135,23 +134,25 @@ def _of_file(header: JpegHeader, image: Image.Image) -> History:
     return History("jpeg", 1.0, 0.0, header.quality, (0, 0), earlier, header.subsampling == "4:2:0")
 
 
-def _lossy_container(container: str | None, content: Callable[[], bytes | None]) -> History | None:
-    """What a file's format says of its pixels, and where that does not tell, its bytes; None where it takes nothing."""
-    if container not in LOSSY or (container == "WEBP" and _lossless_webp(content() or b"")):
+def _lossy_container(image: Image.Image) -> History | None:
+    """What the format of a file that is not decoded yet says of its pixels; None where it takes nothing from them."""
+    if image.format not in LOSSY or (image.format == "WEBP" and _lossless_webp(image)):
         return None
-    if container in _MAY_BE_LOSSLESS:
-        return History("unknown", 0.0, 0.5, reason=f"stored as {container}, which may be lossless or not")
-    return History("lossy", 0.0, 0.0, reason=f"stored as {container}")
+    if image.format in _MAY_BE_LOSSLESS:
+        return History("unknown", 0.0, 0.5, reason=f"stored as {image.format}, which may be lossless or not")
+    return History("lossy", 0.0, 0.0, reason=f"stored as {image.format}")
 
 
-def _lossless_webp(content: bytes) -> bool:
+def _lossless_webp(image: Image.Image) -> bool:
     """Whether the first picture's chunk is VP8L: RFC 9649, sections 2.5 to 2.7."""
-    place = 12
+    file = image.fp  # type: ignore[attr-defined]  # of images from files, until they are decoded
+    file.seek(12)
     for _ in range(_MOST_CHUNKS):
-        name, size = content[place : place + 4], int.from_bytes(content[place + 4 : place + 8], "little")
-        if name in (b"VP8L", b"VP8 ", b"ANMF", b""):
-            return name == b"VP8L"
-        place += 8 + size + size % 2
+        head = file.read(8)
+        if head[:4] in (b"VP8L", b"VP8 ", b"ANMF") or len(head) < 8:
+            return bytes(head[:4]) == b"VP8L"
+        size = int.from_bytes(head[4:], "little")
+        file.seek(size + size % 2, 1)
     return False
 
 

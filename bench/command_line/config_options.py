@@ -36,7 +36,7 @@ def with_options(config: Mapping[str, Any], options: Mapping[str, Any], name: st
         for part, following in pairwise(key.split(".")):
             found = inner.setdefault(part, {})
             if isinstance(found, list) and (place := taker(found, following)) is not None:
-                found[place] = found = {"class_path": _class_path(found[place]), **_mapping(found[place])}
+                found[place] = found = {"class_path": _class_path(found[place]), **as_mapping(found[place])}
             if not isinstance(found, dict):
                 raise UserError(f"option {key} cannot be set: {part} is no group of options in {name}")
             if "class_path" in found:
@@ -62,11 +62,11 @@ def callback_arguments(config: Mapping[str, Any], name: str) -> dict[str, Any] |
     >>> callback_arguments({"trainer": {"callbacks": [{"class_path": "callbacks.A", "init_args": {"n": 1}}]}}, "A")
     {'n': 1}
     """
-    callbacks = _mapping(config.get("trainer")).get("callbacks")
+    callbacks = as_mapping(config.get("trainer")).get("callbacks")
     for callback in callbacks if isinstance(callbacks, list) else []:
         if isinstance(callback, dict) and str(callback.get("class_path")).rpartition(".")[2] == name:
             callback["init_args"] = callback.get("init_args") or {}
-            return _mapping(callback["init_args"])
+            return as_mapping(callback["init_args"])
     return None
 
 
@@ -82,7 +82,8 @@ def reaching_callbacks(words: Sequence[str]) -> list[str]:
     Raises:
         UserError: A configuration or a value cannot be read.
     """
-    if {word.partition("=")[0] for word in words} & {_CALLBACKS, f"{_CALLBACKS}+"}:
+    named = {word.partition("=")[0] for word in words}
+    if named & {_CALLBACKS, f"{_CALLBACKS}+"} or not any(name.startswith(f"{_CALLBACKS}.") for name in named):
         return list(words)
     callbacks, place = _configured_callbacks(words)
     kept: list[str] = []
@@ -113,14 +114,15 @@ def _configured_callbacks(words: Sequence[str]) -> tuple[list[Any], int]:
             place = position + (1 if equals else 2)
             given = value if equals else following
             content = read_value(given, "a configuration") if is_written_out(given) else read_config(Path(given))
-            listed = _mapping(_mapping(content).get("trainer")).get("callbacks")
+            listed = as_mapping(as_mapping(content).get("trainer")).get("callbacks")
             callbacks = listed if isinstance(listed, list) else callbacks
     return callbacks, place
 
 
 def _class_path(callback: Any) -> str:
-    return str(_mapping(callback).get("class_path", callback))
+    return str(as_mapping(callback).get("class_path", callback))
 
 
-def _mapping(value: Any) -> dict[str, Any]:
+def as_mapping(value: Any) -> dict[str, Any]:
+    """A part of a configuration as a group of options, of which anything else has none."""
     return value if isinstance(value, dict) else {}

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from bench.command_line.config_options import with_options
+from bench.command_line.config_options import as_mapping, with_options
 from bench.command_line.configs import read_config
 from bench.command_line.yaml_text import read_yaml
 from bench.runs.finetuning_record import Export
@@ -116,15 +116,15 @@ class Cell:
             UserError: It is damaged.
         """
         expected = self.expected()
-        trainer, data = _mapping(expected.pop("trainer", {})), _mapping(expected.get("data"))
+        trainer, data = as_mapping(expected.pop("trainer", {})), as_mapping(expected.get("data"))
         expected |= {"trainer": {key: trainer[key] for key in _WHAT[self.command] if key in trainer}}
-        arguments = _mapping(data.get("init_args", data))
+        arguments = as_mapping(data.get("init_args", data))
         for key in _HOW[self.command]:
             if key != "root" or data.get("class_path") != _FOLDERS:
                 arguments.pop(key, None)
         if self.weights:  # they are known by their hash, wherever the folder of the sweep lies
             group, _, option = self._taken_as.partition(".")
-            _mapping(_mapping(expected.get(group)).get("init_args")).pop(option, None)
+            as_mapping(as_mapping(expected.get(group)).get("init_args")).pop(option, None)
         found = _differences(expected, {"trainer": {}, **read_yaml(self.folder / CONFIG)}, "")
         pairs = zip(self.weights, self._used() if self.weights else (), strict=True)
         return found + [f"fit of {weights.fit.name}" for weights, used in pairs if weights.export.sha256 != used]
@@ -195,10 +195,6 @@ def as_argument(value: Any) -> str:
         if isinstance(value, str)
         else yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()
     )
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 def _differences(expected: Any, found: Any, name: str) -> list[str]:

@@ -2,7 +2,6 @@
 
 import shutil
 import tarfile
-from pathlib import Path
 
 import pytest
 
@@ -10,7 +9,15 @@ from bench.export.packing import pack
 from bench.export.writing import export
 from datamodules import ImageFolder, Synthetic, TarShards, ViewFolders
 from datamodules.errors import UserError
-from tests.bench.export.test_writing import VIEWS, assert_same, opened, plainly, stopping, tree
+from tests.bench.export.test_writing import (
+    VIEWS,
+    assert_same,
+    killed_before_the_claim_is_taken_away,
+    opened,
+    plainly,
+    stopping,
+    tree,
+)
 
 
 @pytest.fixture
@@ -105,17 +112,8 @@ def test_packing_that_was_killed_among_the_files_of_a_view_completes(folder, tmp
 def test_packing_that_was_killed_at_its_very_end_completes(folder, tmp_path, monkeypatch):
     data = opened(ImageFolder, folder, degradations=VIEWS[:1])
     export(data, tmp_path / "views", plainly)
-    unlink = Path.unlink
-
-    def killed(file, missing_ok=False):
-        if file.name == "unfinished.json":
-            raise KeyboardInterrupt
-        unlink(file, missing_ok)
-
-    monkeypatch.setattr(Path, "unlink", killed)
-    with pytest.raises(KeyboardInterrupt):
+    with killed_before_the_claim_is_taken_away(monkeypatch):
         pack(tmp_path / "views", 2, plainly)
-    monkeypatch.undo()
     pack(tmp_path / "views", 2, plainly)
     assert_same(data, opened(ViewFolders, tmp_path / "views"))
 

@@ -3,7 +3,7 @@
 import os
 import shutil
 import signal
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +56,22 @@ def stopping(after):
             yield image
 
     return progress
+
+
+@contextmanager
+def killed_before_the_claim_is_taken_away(monkeypatch):
+    """Work on an export that ends with its very last step but one."""
+    unlink = Path.unlink
+
+    def killed(file, missing_ok=False):
+        if file.name == "unfinished.json":
+            raise KeyboardInterrupt
+        unlink(file, missing_ok)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", killed)
+        with pytest.raises(KeyboardInterrupt):
+            yield
 
 
 def assert_same(first, second):
@@ -129,17 +145,8 @@ def test_an_interrupted_export_goes_on_where_it_stopped(tmp_path, torn):
 
 def test_an_export_that_was_killed_at_its_very_end_completes(tmp_path, monkeypatch):
     data = opened(Synthetic, limit=2, degradations=VIEWS)
-    unlink = Path.unlink
-
-    def killed(file, missing_ok=False):
-        if file.name == "unfinished.json":
-            raise KeyboardInterrupt
-        unlink(file, missing_ok)
-
-    monkeypatch.setattr(Path, "unlink", killed)
-    with pytest.raises(KeyboardInterrupt):
+    with killed_before_the_claim_is_taken_away(monkeypatch):
         export(data, tmp_path / "views", plainly)
-    monkeypatch.undo()
     export(data, tmp_path / "views", stopping(0))
     assert_same(data, opened(ViewFolders, tmp_path / "views"))
     assert not (tmp_path / "views/unfinished.csv").exists()
