@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from datamodules import shared_memory
 from datamodules.allocation import keep_freed_memory
-from datamodules.child_deaths import deaths_are_raised, hold_back_deaths
+from datamodules.child_deaths import raise_deaths_while_waiting
 from datamodules.errors import UserError
 from datamodules.loader_progress import ObservedImages, Progress, Watchable
 from datamodules.notices import say
@@ -143,7 +143,7 @@ class _Watch(Iterator[Any]):
         )
         self.iterator = iter(self.plain)
         self.workers = [process for process in active_children() if process not in others]
-        hold_back_deaths()
+        raise_deaths_while_waiting()
 
     def _wait(self) -> Any:
         """The next piece, None after the last, or the images that processes died of or stand still at, and how."""
@@ -151,9 +151,8 @@ class _Watch(Iterator[Any]):
         seen, since = self.progress.snapshot(), time.monotonic()
         while True:
             try:
-                with deaths_are_raised():
-                    if not self._dead():
-                        return next(self.iterator, None)
+                if not self._dead():
+                    return next(self.iterator, None)
             except Exception as error:  # what a process had passed on breaks in many ways when it dies
                 timed_out = isinstance(error, RuntimeError) and "timed out" in str(error)
                 if not timed_out and not self._dead(within=2):

@@ -3,6 +3,7 @@ import os
 import signal
 import sys
 import time
+from itertools import pairwise
 from multiprocessing import active_children
 
 import numpy as np
@@ -272,15 +273,22 @@ def test_lightning_builds_the_loader_anew_for_predict_and_keeps_what_it_does(tmp
     assert sorted(data.unreadable) == [7]
 
 
-def test_no_death_is_raised_into_the_end_of_another_iterator():
+@pytest.mark.parametrize(
+    ("code", "raises"),
+    [
+        ("_try_get_data -> get -> poll", True),
+        ("_try_get_data -> get -> _shutdown_workers -> join", False),  # another iterator is collected meanwhile
+        ("_try_get_data -> enter_context", False),  # it counts how many files it can open, and would lose one
+        ("_try_get_data -> NamedTemporaryFile", False),
+        ("training_step", False),
+    ],
+)
+def test_a_death_is_raised_into_the_wait_for_a_batch_alone(code, raises):
     seen = []
+    handler = child_deaths.WhileWaiting(lambda number, frame: seen.append(number))
 
-    def _shutdown_workers():  # torch's name
-        return sys._getframe()
-
-    with child_deaths.deaths_are_raised():
-        held = child_deaths.HeldBack(lambda number, frame: seen.append(number))
-        held(signal.SIGCHLD, _shutdown_workers())
-        assert seen == []
-        held(signal.SIGCHLD, sys._getframe())
-    assert seen == [signal.SIGCHLD]
+    calls = code.split(" -> ")
+    frames = {"dies": lambda: handler(signal.SIGCHLD, sys._getframe(1))}
+    exec("\n".join(f"def {name}(): {callee}()" for name, callee in pairwise([*calls, "dies"])), frames)
+    frames[calls[0]]()
+    assert seen == [signal.SIGCHLD] * raises
