@@ -1,5 +1,6 @@
 # Everything is installed into $(VENV); `make VENV=/somewhere/else test` leaves .venv alone. Modules are compiled when they
-# are first used, which few of them are.
+# are first used, which few of them are, and stay so: torch takes longer to compile than most tests to run.
+unexport PYTHONDONTWRITEBYTECODE
 VENV ?= .venv
 PYTHON ?= python3
 INSTALL = $(VENV)/bin/pip install --quiet --no-compile --constraint constraints.txt --editable

@@ -26,7 +26,7 @@ from bench.runs.gathering import gather
 from bench.runs.provenance import DataRecord, ModelRecord, software
 from bench.runs.record import RESULTS, RunInfo, Skipped
 from bench.runs.table import align
-from callbacks.outcome_callback import run_folder, tensorboard_loggers
+from callbacks.outcome_callback import require_shared, run_folder, tensorboard_loggers
 from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
 from datamodules.text import printable
@@ -51,7 +51,7 @@ class FineTuningWriter(Callback):
         export: Shares to write as `<name>-<alpha>.safetensors` too; `best` is that of the highest mean precision.
 
     Raises:
-        UserError: An argument is out of range, or the folder holds another fit.
+        UserError: An argument is out of range, or the folder holds another fit, or nodes do not share it.
     """
 
     def __init__(
@@ -73,8 +73,8 @@ class FineTuningWriter(Callback):
         if stage != "fit" or _trial(trainer):
             return
         self._folder = run_folder(trainer)
+        folder = RunFolder(self._folder)
         if trainer.is_global_zero:
-            folder = RunFolder(self._folder)
             if folder.finetuning.exists():
                 raise UserError(f"{str(self._folder)!r} holds a finished fit: choose another --trainer.logger.version")
             folder.unfinished.mkdir(parents=True, exist_ok=True)
@@ -83,6 +83,7 @@ class FineTuningWriter(Callback):
                     f"another process fits in {str(self._folder)!r}: wait for it, or choose another "
                     "--trainer.logger.version"
                 )
+        require_shared(trainer, folder.unfinished)
         self._started = time.time()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:

@@ -46,6 +46,18 @@ def run_folder(trainer: Trainer) -> Path:
     return Path(trainer.strategy.broadcast(own_run_folder(trainer)))
 
 
+def require_shared(trainer: Trainer, path: Path) -> None:
+    """Called in every process once the first one has made a file or folder of the run.
+
+    Raises:
+        UserError: Not every process sees it.
+    """
+    if not trainer.strategy.reduce_boolean_decision(path.exists()):
+        raise UserError(
+            f"not every process sees {str(path)!r}: the output folder must be on a file system that all nodes share"
+        )
+
+
 def own_run_folder(trainer: Trainer) -> Path:
     """Where this process would put a run's files, whatever the first one says: `trainer.log_dir` asks all of them."""
     logger = trainer.logger

@@ -25,7 +25,14 @@ from bench.runs.parquet import require_parquet, write_parquet
 from bench.runs.provenance import DataRecord, ModelRecord, software
 from bench.runs.record import RunInfo, RunRecord, Skipped
 from bench.runs.table import per_image_csv, screen_table
-from callbacks.outcome_callback import OutcomeCallback, evaluation, own_run_folder, run_folder, tensorboard_loggers
+from callbacks.outcome_callback import (
+    OutcomeCallback,
+    evaluation,
+    own_run_folder,
+    require_shared,
+    run_folder,
+    tensorboard_loggers,
+)
 from datamodules.base import DegradedDataModule
 from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
@@ -111,11 +118,7 @@ class ResultsWriter(OutcomeCallback):
         self._resumed = self._folder.journal.read() if trainer.is_global_zero and module.resumable else None
         done = self._resumed[ORIGINAL].index if self._resumed else torch.empty(0, dtype=torch.int64)
         module.data.done = frozenset(trainer.strategy.broadcast(done).tolist())
-        if not trainer.strategy.reduce_boolean_decision(self._folder.journal.subject_file.exists()):
-            raise UserError(
-                f"not every process sees the run's files in {str(self._folder.path)!r}: the output folder must be on a "
-                "file system that all nodes share"
-            )
+        require_shared(trainer, self._folder.journal.subject_file)
         self._flushed, self._started, self._last_flush = 0, time.time(), time.monotonic()
         environment = getattr(trainer.strategy, "cluster_environment", None)
         launched = isinstance(environment, LightningEnvironment) and trainer.local_rank > 0

@@ -28,6 +28,7 @@ from datamodules import Synthetic
 from datamodules.errors import UserError
 from datamodules.synthetic import SyntheticSource
 from datamodules.training import TrainingViews
+from tests.support.nodes import OtherDisk
 
 VIEWS = ["original", "jpeg-50", "jpeg-25"]
 PROJECTION = "visual.attnpool.c_proj.weight"
@@ -57,10 +58,10 @@ def fit(folder, name="demo-rn", trainable=None, writer=None, callbacks=(), logge
     module = RobustFineTuning(Augment(), trainable or LastBlocks(1), **encoder(name), learning_rate=rate)
     own = TensorBoardLogger(folder.parent, name=None, version=folder.name, default_hp_metric=False)
     trainer = Trainer(
-        accelerator="cpu", devices=1, num_sanity_val_steps=0, log_every_n_steps=1, logger=[*loggers, own],
+        devices=1, num_sanity_val_steps=0, log_every_n_steps=1, logger=[*loggers, own],
         enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=bool(callbacks),
         callbacks=[*callbacks, writer or FineTuningWriter("tuned", alphas=[0.5], export=[0.25])],
-        **{"max_epochs": 2, **options},
+        **{"accelerator": "cpu", "max_epochs": 2, **options},
     )  # fmt: skip
     trainer.fit(module, datamodule=source or data(), ckpt_path=checkpoint)
     return module
@@ -256,6 +257,11 @@ def test_the_linear_correction_leaves_the_same_files(tmp_path):
 
 
 class TestFolder:
+    def test_nodes_that_do_not_share_the_folder_are_refused_before_anything_is_learnt(self, tmp_path):
+        with pytest.raises(UserError, match="file system that all nodes share"):
+            fit(tmp_path / "fit", accelerator="auto", strategy=OtherDisk())
+        assert not RunFolder(tmp_path / "fit").finetuning.exists()
+
     def test_a_finished_fit_is_not_overwritten(self, finished):
         _, folder, _ = finished
         before = (folder / "tuned.safetensors").read_bytes()

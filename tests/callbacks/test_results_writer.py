@@ -4,14 +4,13 @@ from contextlib import nullcontext
 
 import pytest
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.strategies import SingleDeviceStrategy
 
 from bench import ZeroShotEvaluation, load_run
 from callbacks import ResultsWriter
 from datamodules import Synthetic
 from datamodules.errors import UserError
+from tests.support.nodes import OtherDisk
 
 
 @pytest.mark.parametrize(
@@ -63,18 +62,10 @@ def test_an_interrupted_run_is_taken_up_from_python_where_its_folder_stays(tmp_p
     assert load_run(results).record.run.images_taken_up == taken_up
 
 
-class OtherDisk(SingleDeviceStrategy):
-    """Another node's disk, as the first process hears of it."""
-
-    def reduce_boolean_decision(self, decision, all=True):
-        assert decision
-        return False
-
-
 def test_nodes_that_do_not_share_the_output_folder_are_refused_before_anything_is_measured(tmp_path, tiny_clip):
     _, encoder, _, weights = tiny_clip
     trainer = Trainer(
-        strategy=OtherDisk("cpu", accelerator=CPUAccelerator()), logger=False, default_root_dir=tmp_path,
+        strategy=OtherDisk(), logger=False, default_root_dir=tmp_path,
         enable_progress_bar=False, enable_model_summary=False, callbacks=[ResultsWriter()],
     )  # fmt: skip
     with pytest.raises(UserError, match="file system that all nodes share"):
