@@ -1,15 +1,12 @@
 """`lightning repair` as a user types it."""
 
-import os
-import signal
-import subprocess
-import sys
-import time
+from functools import partial
 
 import pytest
 
 from bench.cli import main
 from bench.sweep.attempts import CellProcesses
+from tests.support.processes import Command
 
 QUICK = [
     *("--data.num_workers=0", "--trainer.accelerator=cpu", "--fits.trainer.max_epochs=1", "--fits.data.limit=60"),
@@ -69,22 +66,23 @@ def test_mistakes_are_one_line_before_anything_is_written(tmp_path, monkeypatch,
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(1800)
 def test_a_repair_that_is_killed_at_any_point_goes_on_and_ends_in_a_report(tmp_path, repository):
-    command = [sys.executable, "-m", "bench", "repair", "--config", "demo", "--fit", "finetune/augment", *QUICK]
-    environment = {**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"}
-    for seconds in (9, 17, 25):
-        begun = subprocess.Popen(command, cwd=tmp_path, env=environment, start_new_session=True)
-        time.sleep(seconds)
-        os.killpg(begun.pid, signal.SIGKILL)
-        begun.wait()
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    words = ["repair", "--config", "demo", "--fit", "finetune/augment", *QUICK]
     place = tmp_path / "runs/repair/demo"
-    assert "[5/5] tests/seed-0/control/share-1: done" in done.stdout
-    assert done.stdout.splitlines()[-1].startswith("weights: runs/repair/demo/fits/seed-0/tuned/augment.safetensors; ")
+    work = partial(Command, words, tmp_path, environment={"PYTHONPATH": str(repository)})
+    for step in ("fits/**/unfinished", "fits/**/finetuning.json", "tests/**/unfinished", "tests/**/results.json"):
+        assert not list(place.glob(step))
+        with work() as begun:  # which ends in SIGKILL
+            begun.wait_for(lambda step=step: list(place.glob(step)), 240)
+    with work() as done:
+        assert done.wait(600) == 0, done.errors
+    assert "[5/5] tests/seed-0/control/share-1: done" in done.printed
+    assert done.printed.splitlines()[-1].startswith("weights: runs/repair/demo/fits/seed-0/tuned/augment.safetensors; ")
     assert [log.read_text().count("written to") for log in sorted(place.rglob("sweep.log"))] == [1] * 5
     page = (place / "report/report.md").read_text()
     assert "Recovered share of the drop beyond the control" in page
     assert "control: clean-only, seeds 0" in page
-    again = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
-    assert again.stdout.count("done before") == 5
+    with work() as again:
+        assert again.wait(240) == 0, again.errors
+    assert again.printed.count("done before") == 5
