@@ -28,6 +28,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torchvision.transforms.functional import pil_to_tensor
 
 from bench.attribution.explainer import for_gradients
 from bench.attribution.integrated_gradients import cross_entropy, integrated_gradients
@@ -145,13 +146,12 @@ def resize(plan: Plan) -> None:
         noise = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
         images = torch.from_numpy(noise).permute(2, 0, 1)[None].to(plan.device)
         for shape in ("shortest", "squash"):
-            fitted = np.asarray(Geometry(224, shape).fit(Image.fromarray(noise)))
+            fitted = pil_to_tensor(Geometry(224, shape).fit(Image.fromarray(noise))) / 255
             preprocess = Preprocess(224, (0.5,) * 3, (0.5,) * 3, shape).to(plan.device)
-            pixels += fitted.size
+            pixels += fitted.numel()
             for name in wrong:
                 with mode(name):
-                    found = (preprocess.pixels(images)[0] * 255).round().permute(1, 2, 0).cpu().numpy()
-                wrong[name] += int((found != fitted).sum())
+                    wrong[name] += int((preprocess.pixels(images)[0].cpu() != fitted).sum())
     told = ", ".join(f"{count} in {name}" for name, count in wrong.items())
     print(f"resize: values that differ from Pillow's: {told}, of {pixels:,}", flush=True)
 

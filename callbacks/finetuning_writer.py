@@ -103,6 +103,7 @@ class FineTuningWriter(Callback):
             raise UserError(f"callbacks.FineTuningWriter cannot follow {type(pl_module).__name__}: leave it out")
         if not pl_module.learnt:
             raise nothing_learnt()
+        pl_module.to(trainer.strategy.root_device)  # which Lightning has taken it from
         _take_best(trainer, pl_module)
         ends = pl_module.ends()
         curve = {alpha: self._measure(pl_module, interpolate(*ends, alpha)) for alpha in self.alphas}
@@ -111,6 +112,7 @@ class FineTuningWriter(Callback):
             by_index = {image.index: Skipped(image.index, image.path, image.reason) for rank in ranks for image in rank}
             skipped = tuple(image for _, image in sorted(by_index.items()))
             self._write(trainer, pl_module, ends, curve, skipped)
+        pl_module.cpu()
 
     def _measure(self, module: EncoderTuning, state: Mapping[str, Tensor]) -> Measures:
         data, device = module.data, module.device

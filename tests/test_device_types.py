@@ -1,5 +1,7 @@
 """Whatever computes on the model's device keeps to what a device without float64 has, such as Apple's MPS."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
@@ -12,7 +14,14 @@ from bench.attribution.integrated_gradients import cross_entropy, integrated_gra
 from bench.clip.encoders import load_encoder
 from bench.clip.zero_shot import ZeroShotClassifier
 from bench.finetuning import Augment, Consistency, LastBlocks, LogitDistillation, LoRA, Norms, Sum, WholeTower
-from callbacks import ExponentialAverage, IntegratedGradients, ResultsWriter, TensorBoardReport
+from callbacks import (
+    ExponentialAverage,
+    FineTuningWriter,
+    IntegratedGradients,
+    ResultsWriter,
+    TensorBoardReport,
+    finetuning_writer,
+)
 from datamodules import Synthetic
 from tests.support.checkpoints import RESNET, VIT, build, save_safetensors, write_config
 from tests.support.devices import DEVICE, DeviceError, no_float64_on_the_device
@@ -157,6 +166,25 @@ class TestFits:
             )
             trainer.fit(RobustFineTuning(**vit, objective=objective, trainable=trainable), few())
         assert trainer.global_step == 2
+
+    @pytest.mark.parametrize("where", [nullcontext, no_float64_on_the_device], ids=["host", "device"])
+    def test_what_it_leaves_is_measured_where_it_was_fitted(self, vit, tmp_path, where, monkeypatch):
+        measured_on, write = [], finetuning_writer.validate
+
+        def validate(classifier, batches, device):
+            measured_on.append((device, classifier.text.device, next(classifier.parameters()).device))
+            return write(classifier, batches, device)
+
+        monkeypatch.setattr(finetuning_writer, "validate", validate)
+        with where():
+            logger = TensorBoardLogger(tmp_path, name="", version="", default_hp_metric=False)
+            writer = FineTuningWriter("tuned", alphas=[0.5])
+            trainer = Trainer(**QUIET, logger=logger, max_epochs=1, callbacks=[writer], log_every_n_steps=1)
+            module = RobustFineTuning(**vit, objective=Augment(), trainable=Norms())
+            trainer.fit(module, few())
+            here = DEVICE if where is no_float64_on_the_device else torch.device("cpu")
+            assert measured_on == [(here,) * 3] * 3  # the original, half way, tuned
+            assert module.device == torch.device("cpu"), "Lightning leaves it there, too"
 
     def test_the_linear_correction(self, encoder, tmp_path):
         with no_float64_on_the_device():

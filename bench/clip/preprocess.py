@@ -182,15 +182,16 @@ def _resample(images: Tensor, out: Tensor, rows: Axis, columns: Axis, interpolat
             _rounded(window, band.high.t(), window, band.low.t(), horizontal.scale, lines[:, band.first : band.last])
         lines = lines.view(stop - start, planes, -1)
     target = out.flatten(0, 1).transpose(0, 1)  # [rows, planes, columns]
+    white = out.new_full((), 255)  # a tensor of the device: by a number CUDA does not divide, it multiplies by 1 / 255
     if vertical is None:
-        torch.div(lines, 255, out=target)
+        torch.div(lines, white, out=target)
         return
     lines = lines.reshape(stop - start, -1)
     for band in vertical.bands:
         window = lines[band.start - start : band.stop - start]
         part = target[band.first : band.last]
         values = _rounded(band.high, window, band.low, window, vertical.scale)
-        torch.div(values.view(part.shape), 255, out=part)
+        torch.div(values.view(part.shape), white, out=part)
 
 
 def _rounded(

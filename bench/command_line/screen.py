@@ -17,6 +17,8 @@ from bench.command_line.ending import one_line
 
 _LOGGERS = ("", "lightning", "lightning.pytorch", "lightning.fabric")
 _ADVERTISEMENT = re.compile(r"\bTip:|litlogger|litmodels|lightning\.ai")
+_TENSOR_CORES = re.compile(r"You are using a CUDA device .* that has Tensor Cores")
+_FASTER = "Multiplying in float32: --trainer.precision bf16-mixed is faster on this GPU, and rounds more"
 _NO_DEVICE = re.compile(r"(GPU|TPU|HPU|IPU) available: False")
 _PROGRESS = re.compile(r"\w[\w ]*: [\d,]+ of [\d,]+ batches \(")
 _SECONDS_BETWEEN = 10.0
@@ -24,13 +26,16 @@ _SECONDS_BETWEEN = 10.0
 
 @contextmanager
 def plain_messages() -> Iterator[None]:
-    """Messages of Lightning without advertisements, and warnings as one line without a source path."""
+    """Messages of Lightning without advertisements, and warnings as one line without a source path.
+
+    Where Lightning advises a call from Python, which whoever runs a command cannot make, an option is named.
+    """
 
     def wanted(record: logging.LogRecord) -> bool:
         message = record.getMessage()
         if _ADVERTISEMENT.search(message) or _NO_DEVICE.match(message):
             return False
-        record.msg, record.args = one_line(message), ()
+        record.msg, record.args = _FASTER if _TENSOR_CORES.match(message) else one_line(message), ()
         return True
 
     def formatted(message: Warning | str, *_: Any, **__: Any) -> str:

@@ -1,4 +1,4 @@
-"""A device without float64, played on the processor: what Apple's MPS refuses is refused here.
+"""A device played on the processor: what Apple's MPS refuses, float64 above all, is refused; it divides as CUDA does.
 
 `torch.device("cpu", 0)` stands for the device and `torch.device("cpu")` for the host. Whatever is moved or made there,
 and whatever is computed from that, lies on the device until it is moved back. `bench` and Lightning need not know.
@@ -67,6 +67,8 @@ class _Device(TorchDispatchMode):
                 raise DeviceError(f"{name} has tensors of the device and of the host")
             if name in _MISSING:
                 raise DeviceError(f"{name} is not implemented on the device")
+        if name in ("div", "div_") and function._overloadname in ("Tensor", "out") and self.holds(arguments[0]):
+            function, arguments = self._divided(function, *arguments)
         result = function(*arguments, **options)
         device = options.get("device")
         on_device = any(inside) if device is None else device == DEVICE
@@ -77,6 +79,14 @@ class _Device(TorchDispatchMode):
                 if isinstance(leaf, Tensor):
                     self.take(leaf, name)
         return result
+
+    def _divided(self, function, dividend, divisor):
+        """By a number CUDA does not divide: it multiplies by the reciprocal (pytorch, BinaryDivTrueKernel.cu)."""
+        if isinstance(divisor, Tensor) and self.holds(divisor):
+            return function, (dividend, divisor)
+        multiply = getattr(torch.ops.aten, function.overloadpacket.__name__.replace("div", "mul"))
+        reciprocal = 1 / torch.as_tensor(divisor, dtype=dividend.dtype)
+        return getattr(multiply, function._overloadname), (dividend, reciprocal)
 
 
 class _Moves(TorchFunctionMode):

@@ -8,6 +8,7 @@ from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Norma
 
 from bench.clip.preprocess import Preprocess
 from datamodules.errors import UserError
+from tests.support.devices import DEVICE, no_float64_on_the_device
 
 MEAN, STD = (0.48, 0.46, 0.41), (0.27, 0.26, 0.28)
 SIDES = (64, 224, 288, 336, 384, 448)
@@ -153,6 +154,15 @@ def test_gpu_equals_pillow_bit_for_bit(tf32):
             assert torch.equal(got, _torchvision(images, side))
     finally:
         torch.backends.cuda.matmul.allow_tf32 = before
+
+
+@pytest.mark.parametrize("size", [(32, 32), (97, 131), (400, 224), (224, 224)])
+def test_device_that_divides_as_cuda_does_equals_pillow_bit_for_bit(size):
+    images = _images(*size, count=2)
+    with no_float64_on_the_device():
+        assert not torch.equal((torch.arange(256.0).to(DEVICE) / 255).cpu(), torch.arange(256.0) / 255)
+        got = _preprocess(224).to(DEVICE).pixels(_tensor(images).to(DEVICE)).cpu()
+    assert torch.equal(got, _torchvision(images, 224))
 
 
 def test_unsupported_modes_are_refused():

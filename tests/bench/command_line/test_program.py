@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning.fabric.accelerators.cuda import _check_cuda_matmul_precision
 from lightning.pytorch import Trainer
 
 from bench.cli import main
 from bench.command_line.checks import check_trainer, say_what_is_slow
-from bench.command_line.screen import ProgressLines, arrange_progress
+from bench.command_line.screen import ProgressLines, arrange_progress, plain_messages
 from datamodules.errors import UserError
 
 QUICK = ("--trainer.accelerator=cpu", "--trainer.devices=1", "--data.num_workers=0", "--data.batch_size=8")
@@ -69,6 +70,25 @@ def test_the_table_is_the_last_thing_on_the_screen_and_nothing_is_advertised(run
     assert "\r" not in shown.out + shown.err
     for word in ("Tip", "litlogger", "litmodels", "TPU", "lightning.ai"):
         assert word not in shown.out + shown.err
+
+
+@pytest.mark.parametrize(("command", "config"), [("test", "image_folder"), ("fit", "finetune/consistency")])
+def test_images_that_are_not_there_are_missed_before_weights_are_loaded(run, monkeypatch, capsys, command, config):
+    monkeypatch.setattr("bench.evaluation.load_encoder", None)
+    monkeypatch.setattr("bench.finetuning.tuning.load_encoder", None)
+    with pytest.raises(SystemExit, match="2"):
+        run(command, config, "--data.root=nowhere", *(() if command == "test" else ["--data.download=false"]))
+    assert "nowhere" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_gpu_with_tensor_cores_is_answered_with_an_option(monkeypatch, caplog):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H100 80GB HBM3")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    with plain_messages():
+        _check_cuda_matmul_precision(torch.device("cuda"))
+    assert "--trainer.precision bf16-mixed is faster" in caplog.text
+    assert "set_float32_matmul_precision" not in caplog.text
 
 
 def test_a_trial_fit_leaves_nothing(run, tmp_path):

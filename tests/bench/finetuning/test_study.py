@@ -17,7 +17,8 @@ BESIDE = ["restoration-encoder", "restoration"]
 METHODS = {
     "robustness_study": ["linear", "consistency", "augment", "both", "tokens", "norms", "lora"],
     "robustness_study_small": [
-        *("linear", "consistency", "long", "norms", "frequency", "conditioned", "conditioned-long", "lora"),
+        *("linear", "consistency", "long", "norms", "frequency", "tokens", "curriculum"),
+        *("conditioned", "conditioned-long", "lora"),
         *BESIDE,
         "augment",
         "both",
