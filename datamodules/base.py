@@ -183,6 +183,11 @@ class DegradedDataModule(LightningDataModule):
         """Whether `prepare_data` will download."""
         return False
 
+    @property
+    def found(self) -> bool:
+        """Whether the images of a split have been found: whether `setup` has been called."""
+        return bool(self._sources)
+
     def setup(self, stage: str) -> None:
         """Open the split that a stage needs, unless it is open already."""
         self._current = "train" if stage in ("fit", "validate") else self.split

@@ -45,8 +45,15 @@ class SaveConfig(SaveConfigCallback):
 class CLI(LightningCLI):
     """LightningCLI in subclass mode that looks for mistakes before anything is written."""
 
+    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Have the data built before the model, whose weights may have to be downloaded."""
+        parser.add_lightning_class_args(self.trainer_class, "trainer")
+        parser.add_lightning_class_args(self._datamodule_class, "data", subclass_mode=True)
+        parser.add_lightning_class_args(self._model_class, "model", subclass_mode=True)
+
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        parser.add_instantiator(partial(_opened, subcommand), DegradedDataModule)
         if subcommand == "test":
             parser.set_defaults(verbose=False)  # the results writer prints the table
         if subcommand == "predict":
@@ -93,9 +100,8 @@ class CLI(LightningCLI):
         check_trainer(self.trainer, str(self.subcommand))
         say_what_is_slow(self.trainer)
         data = self.datamodule
-        if not isinstance(data, DegradedDataModule) or data.incomplete():
+        if not isinstance(data, DegradedDataModule) or not data.found:
             return
-        data.setup(str(self.subcommand))
         for part in (self.model, *self.trainer.callbacks):  # type: ignore[attr-defined]  # a connector sets it
             if isinstance(part, Checks):
                 part.check_run(self.trainer, data)
@@ -105,7 +111,7 @@ class CLI(LightningCLI):
         # as the trainer is about to do
         self.model.trainer = self.datamodule.trainer = self.trainer
         self.trainer.datamodule = self.datamodule  # type: ignore[attr-defined]  # a connector declares it
-        if self.datamodule.incomplete() or not self.trainer.is_global_zero:
+        if not self.datamodule.found or not self.trainer.is_global_zero:
             return
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]  # a connector sets it
             if isinstance(callback, Prepares):
@@ -113,6 +119,14 @@ class CLI(LightningCLI):
 
     before_fit = before_validate = _check
     before_test = before_predict = _prepare
+
+
+def _opened(stage: str, kind: type[DegradedDataModule], /, *args: Any, **options: Any) -> DegradedDataModule:
+    """Data whose images are found, unless they are still to be downloaded."""
+    data = kind(*args, **options)
+    if not data.incomplete():
+        data.setup(stage)
+    return data
 
 
 def run(words: Sequence[str]) -> None:
