@@ -146,7 +146,9 @@ class FineTuningWriter(Callback):
             interpolation=curve,
             exports=tuple(Export(alpha, alpha == best, *files[alpha]) for alpha in shares),
             software=software(),
-            run=RunInfo("fit", trainer.world_size, module.device.type, round(time.time() - self._started, 3)),
+            run=RunInfo(
+                "fit", trainer.world_size, trainer.strategy.root_device.type, round(time.time() - self._started, 3)
+            ),
             skipped=skipped,
             members=module.members,
             validation_every=module.data.validation_every,

@@ -187,7 +187,7 @@ class ResultsWriter(OutcomeCallback):
         for logger in tensorboard_loggers(trainer):
             logger.experiment.flush()  # what its thread could not write is raised here
         module = evaluation(pl_module)
-        record = self._record(trainer, module, run)
+        record = self._record(trainer, module, run, stage)
         names = module.data.class_names if stage == "predict" else ()
         if self.table == "parquet":
             write_parquet(self._folder.parquet_table, run.outcomes, module.data.path, names, module.image_columns())
@@ -198,7 +198,7 @@ class ResultsWriter(OutcomeCallback):
         self._folder.journal.close()
         print(f"\n{screen_table(record)}\n\nwritten to {printable(str(self._folder.path))}")
 
-    def _record(self, trainer: Trainer, module: ZeroShotEvaluation, run: WholeRun) -> RunRecord:
+    def _record(self, trainer: Trainer, module: ZeroShotEvaluation, run: WholeRun, stage: str) -> RunRecord:
         further: dict[str, Any] = {}
         seconds = time.time() - self._started
         for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set in Trainer.__init__ by a connector
@@ -214,9 +214,9 @@ class ResultsWriter(OutcomeCallback):
             software=software(module.data.degradations),
             skipped=tuple(Skipped(image.index, image.path, image.reason) for image in run.skipped),
             run=RunInfo(
-                command=str(trainer.state.fn),
+                command=stage,
                 processes=trainer.world_size,
-                device=module.device.type,
+                device=trainer.strategy.root_device.type,  # the module has left it by now
                 compiled=module.compiles,
                 seconds=round(seconds, 3),
                 images_taken_up=len(module.data.done),

@@ -42,7 +42,7 @@ class RunInfo:
     """How a run went; None where a record does not say it.
 
     Attributes:
-        command: "test" or "predict".
+        command: "fit", "test" or "predict".
         processes: Number of processes.
         device: Type of the device.
         compiled: Whether the encoder was compiled.

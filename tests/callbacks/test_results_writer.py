@@ -3,6 +3,7 @@
 from contextlib import nullcontext
 
 import pytest
+import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import CSVLogger
 
@@ -70,3 +71,26 @@ def test_nodes_that_do_not_share_the_output_folder_are_refused_before_anything_i
     )  # fmt: skip
     with pytest.raises(UserError, match="file system that all nodes share"):
         trainer.test(ZeroShotEvaluation(encoder=encoder, pretrained=weights), Synthetic(limit=4, num_workers=0))
+
+
+class Elsewhere(Callback):
+    """The run was on a GPU, as far as its end can tell."""
+
+    def on_test_end(self, trainer, pl_module):
+        trainer.strategy._root_device = torch.device("cuda", 0)
+
+    on_predict_end = on_test_end
+
+
+@pytest.mark.parametrize("command", ["test", "predict"])
+def test_the_record_says_which_command_ran_and_where_though_the_device_is_left_by_then(tmp_path, tiny_clip, command):
+    _, encoder, _, weights = tiny_clip
+    trainer = Trainer(
+        accelerator="cpu", devices=1, logger=False, default_root_dir=tmp_path, enable_progress_bar=False,
+        enable_model_summary=False, callbacks=[ResultsWriter(), Elsewhere()],
+    )  # fmt: skip
+    data = Synthetic(limit=4, num_workers=0, degradations=["jpeg-50"])
+    getattr(trainer, command)(ZeroShotEvaluation(encoder=encoder, pretrained=weights), data)
+    [results] = tmp_path.rglob("results.json")
+    run = load_run(results).record.run
+    assert (run.command, run.device) == (command, "cuda")
