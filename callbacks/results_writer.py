@@ -187,7 +187,7 @@ class ResultsWriter(OutcomeCallback):
         for logger in tensorboard_loggers(trainer):
             logger.experiment.flush()  # what its thread could not write is raised here
         module = evaluation(pl_module)
-        record = self._record(trainer, module, run, stage)
+        record = self._record(trainer, module, run)
         names = module.data.class_names if stage == "predict" else ()
         if self.table == "parquet":
             write_parquet(self._folder.parquet_table, run.outcomes, module.data.path, names, module.image_columns())
@@ -198,8 +198,10 @@ class ResultsWriter(OutcomeCallback):
         self._folder.journal.close()
         print(f"\n{screen_table(record)}\n\nwritten to {printable(str(self._folder.path))}")
 
-    def _record(self, trainer: Trainer, module: ZeroShotEvaluation, run: WholeRun, stage: str) -> RunRecord:
+    def _record(self, trainer: Trainer, module: ZeroShotEvaluation, run: WholeRun) -> RunRecord:
         further: dict[str, Any] = {}
+        command = trainer.state.fn
+        assert command is not None  # it runs
         seconds = time.time() - self._started
         for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set in Trainer.__init__ by a connector
             if isinstance(callback, Recorder):
@@ -214,7 +216,7 @@ class ResultsWriter(OutcomeCallback):
             software=software(module.data.degradations),
             skipped=tuple(Skipped(image.index, image.path, image.reason) for image in run.skipped),
             run=RunInfo(
-                command=stage,
+                command=command.value,
                 processes=trainer.world_size,
                 device=trainer.strategy.root_device.type,  # the module has left it by now
                 compiled=module.compiles,
