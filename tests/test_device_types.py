@@ -169,11 +169,11 @@ class TestFits:
 
     @pytest.mark.parametrize("where", [nullcontext, no_float64_on_the_device], ids=["host", "device"])
     def test_what_it_leaves_is_measured_where_it_was_fitted(self, vit, tmp_path, where, monkeypatch):
-        measured_on, write = [], finetuning_writer.validate
+        measured_on, measure = [], finetuning_writer.validate
 
         def validate(classifier, batches, device):
             measured_on.append((device, classifier.text.device, next(classifier.parameters()).device))
-            return write(classifier, batches, device)
+            return measure(classifier, batches, device)
 
         monkeypatch.setattr(finetuning_writer, "validate", validate)
         with where():

@@ -18,7 +18,7 @@ from bench.command_line.ending import one_line
 _LOGGERS = ("", "lightning", "lightning.pytorch", "lightning.fabric")
 _ADVERTISEMENT = re.compile(r"\bTip:|litlogger|litmodels|lightning\.ai")
 _TENSOR_CORES = re.compile(r"You are using a CUDA device .* that has Tensor Cores")
-_FASTER = "Multiplying in float32: --trainer.precision bf16-mixed is faster on this GPU, and rounds more"
+_FASTER = "Multiplying in float32: --trainer.precision bf16-mixed can be faster on this GPU, and rounds more"
 _NO_DEVICE = re.compile(r"(GPU|TPU|HPU|IPU) available: False")
 _PROGRESS = re.compile(r"\w[\w ]*: [\d,]+ of [\d,]+ batches \(")
 _SECONDS_BETWEEN = 10.0

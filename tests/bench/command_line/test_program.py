@@ -87,7 +87,7 @@ def test_a_gpu_with_tensor_cores_is_answered_with_an_option(monkeypatch, caplog)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
     with plain_messages():
         _check_cuda_matmul_precision(torch.device("cuda"))
-    assert "--trainer.precision bf16-mixed is faster" in caplog.text
+    assert "--trainer.precision bf16-mixed can be faster" in caplog.text
     assert "set_float32_matmul_precision" not in caplog.text
 
 
