@@ -31,6 +31,7 @@ from lightning.pytorch import Callback, Trainer, seed_everything
 from bench.finetuning import Consistency, RobustFineTuning, WholeTower
 from bench.finetuning.optimisation import adamw
 from benchmarks.timing import collect, machine, make_every_classifier, ratios, spread
+from callbacks import ExponentialAverage
 from datamodules import CIFAR10, Synthetic
 from datamodules.allocation import keep_freed_memory
 from datamodules.base import DegradedDataModule
@@ -96,7 +97,7 @@ class Contest:
         trainer = Trainer(
             max_epochs=2,
             logger=False,
-            callbacks=[epochs],
+            callbacks=[epochs, ExponentialAverage()],  # which every configuration has that takes steps
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,

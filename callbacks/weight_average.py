@@ -15,7 +15,7 @@ class ExponentialAverage(WeightAveraging):
     After t steps the average is the mean of the weights after each step, weighted with d^(t - 1), ..., d, 1: the
     unbiased one of Kingma and Ba (2015, arXiv 1412.6980), section 3. Uncorrected it would be mostly the first step's
     weights for the first 1 / (1 - d) steps. Lightning's `EMAWeightAveraging` moves frozen weights by rounding;
-    this one adds a share of the difference, which for them is 0.
+    this one takes off a share of the difference, which for them is 0.
 
     Args:
         decay: Weight d of a step in units of the next one's, in [0, 1).
@@ -30,9 +30,10 @@ class ExponentialAverage(WeightAveraging):
 
         log_decay = math.log(decay) if decay else -math.inf
 
-        def towards(average: Tensor, weight: Tensor, averaged: Tensor) -> Tensor:
+        def towards(averages: list[Tensor], weights: list[Tensor], averaged: Tensor) -> None:
             share = (1 - decay) / -torch.expm1((averaged + 1) * log_decay)
-            moved = average + share * (weight - average)
-            return torch.where(weight == average, average, moved)  # -0.0 plus 0 is 0.0
+            differences = torch._foreach_sub(averages, weights)
+            torch._foreach_mul_(differences, share)
+            torch._foreach_sub_(averages, differences)  # -0.0 minus 0 is -0.0
 
-        super().__init__(use_buffers=False, avg_fn=towards)
+        super().__init__(use_buffers=False, multi_avg_fn=towards)

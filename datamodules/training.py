@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -118,7 +118,7 @@ class TrainingViews:
         template, (lowest, highest) = self._ranges[int(codec * len(self._ranges))]
         if epoch + 1 < self.curriculum:
             lowest = highest - (highest - lowest) * (epoch + 1) // self.curriculum
-        return parse(template.replace(_HOLE, str(self.law.quality(lowest, highest, share)))), mirrored
+        return _parsed(template.replace(_HOLE, str(self.law.quality(lowest, highest, share)))), mirrored
 
     def mirrored(self, seed: int, epoch: int, index: int) -> bool:
         """Whether `draw` mirrors an image in an epoch."""
@@ -137,6 +137,9 @@ class TrainingViews:
             "flip": self.flip,
             **({"curriculum": self.curriculum} if self.curriculum else {}),
         }
+
+
+_parsed = cache(parse)  # the same hundred, image after image
 
 
 def _uniform(seed: int, epoch: int, index: int) -> list[float]:

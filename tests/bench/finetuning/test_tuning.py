@@ -192,22 +192,27 @@ class TestTraining:
         assert moved(module) == module.moving
 
 
-def test_the_average_is_unbiased_after_any_number_of_steps(fit_numbers):
+def test_the_average_is_unbiased_after_any_number_of_steps_and_leaves_what_is_frozen_alone(fit_numbers):
     for decay, steps in ((0.99, 11), (0.5, 3), (0.0, 4), (0.9, 1)):
-        weights, averaged = fit_numbers(ExponentialAverage(decay), steps)
+        weights, averaged, frozen = fit_numbers(ExponentialAverage(decay), steps)
+        assert frozen.view(torch.int32).equal(FROZEN.view(torch.int32))
         shares = torch.tensor([decay**age for age in range(steps - 1, -1, -1)], dtype=torch.float64)
         expected = shares / shares.sum() @ torch.stack(weights).double()
         torch.testing.assert_close(averaged.double(), expected, rtol=1e-6, atol=1e-7)
 
 
+FROZEN = torch.tensor([0.1, -0.0, 3e38])
+
+
 @pytest.fixture
 def fit_numbers(tmp_path):
-    """Fits three numbers; gives their values after each step, and those the fit ends with."""
+    """Fits three numbers; gives their values after each step, those the fit ends with, and three that it has frozen."""
 
     class Numbers(LightningModule):
         def __init__(self):
             super().__init__()
             self.numbers, self.seen = torch.nn.Parameter(torch.tensor([1.0, 2.0, -3.0])), []
+            self.frozen = torch.nn.Parameter(FROZEN.clone(), requires_grad=False)
 
         def training_step(self, batch, batch_idx):
             return (self.numbers * batch[0]).square().sum()
@@ -216,7 +221,7 @@ def fit_numbers(tmp_path):
             self.seen.append(self.numbers.detach().clone())
 
         def configure_optimizers(self):
-            return torch.optim.SGD(self.parameters(), lr=0.05)
+            return torch.optim.SGD([self.numbers], lr=0.05)
 
     def fit(callback, steps):
         module, rows = Numbers(), torch.rand(steps, 3, generator=torch.Generator().manual_seed(0))
@@ -225,7 +230,7 @@ def fit_numbers(tmp_path):
             enable_model_summary=False, default_root_dir=tmp_path, callbacks=[callback],
         )  # fmt: skip
         trainer.fit(module, DataLoader(TensorDataset(rows), batch_size=1))
-        return module.seen, module.numbers.detach()
+        return module.seen, module.numbers.detach(), module.frozen.detach()
 
     return fit
 
