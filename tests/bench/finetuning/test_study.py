@@ -30,7 +30,7 @@ SPECIALISTS = {
 }
 BETWEEN = {
     "robustness_study": (["augment", "both"], "share-0.5"),
-    "robustness_study_small": (["long", "augment"], "share-0.75"),
+    "robustness_study_small": (["consistency", "long", "augment"], "share-0.75"),
 }
 QUICK = [
     *("--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false", "--data.num_workers", "0"),
