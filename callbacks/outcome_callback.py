@@ -47,11 +47,12 @@ def run_folder(trainer: Trainer) -> Path:
 
 
 def require_shared(trainer: Trainer, path: Path) -> None:
-    """Called in every process once the first one has made a file or folder of the run.
+    """Called in every process; the first one has made a file or folder of the run before.
 
     Raises:
         UserError: Not every process sees it.
     """
+    trainer.strategy.barrier()  # the others may be here before the first one has made it
     if not trainer.strategy.reduce_boolean_decision(path.exists()):
         raise UserError(
             f"not every process sees {str(path)!r}: the output folder must be on a file system that all nodes share"
