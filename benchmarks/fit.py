@@ -97,7 +97,7 @@ class Contest:
         trainer = Trainer(
             max_epochs=2,
             logger=False,
-            callbacks=[epochs, ExponentialAverage()],  # which every configuration has that takes steps
+            callbacks=[epochs, ExponentialAverage()],  # which every configuration has that tunes by steps
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,

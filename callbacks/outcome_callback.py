@@ -47,7 +47,7 @@ def run_folder(trainer: Trainer) -> Path:
 
 
 def require_shared(trainer: Trainer, path: Path) -> None:
-    """Called in every process; the first one has made a file or folder of the run before.
+    """Make sure that every process sees what the first one has made before it came here; all must call.
 
     Raises:
         UserError: Not every process sees it.
