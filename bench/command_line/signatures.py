@@ -65,7 +65,7 @@ def describe(class_path: str) -> Description | None:
     name = class_path.rpartition(".")[2]
     if not name.isidentifier() or ("." in class_path and package not in _PACKAGES):
         return None
-    for file in _sources():
+    for file in sorted(_sources(), key=lambda file: file.relative_to(_ROOT).parts[0] != package):
         if re.search(rf"^class {re.escape(name)}\b", _text(file), re.MULTILINE):
             return _described(_class(file, name), file)
     return None
@@ -117,17 +117,31 @@ def _init(node: ast.ClassDef) -> ast.FunctionDef | None:
 
 def _options(node: ast.ClassDef, file: Path) -> Iterator[Option]:
     init = _init(node)
-    if init is None:
-        return
-    texts = _argument_texts(ast.get_docstring(node) or "") | _argument_texts(ast.get_docstring(init) or "")
+    texts = _argument_texts(ast.get_docstring(node) or "")
+    if init is not None:
+        texts |= _argument_texts(ast.get_docstring(init) or "")
+    for name, annotation, default in _fields(node) if init is None else _parameters(init):
+        kind = ast.unparse(annotation) if annotation else ""
+        value = None if default is None else as_typed(_literal(default, file))
+        yield Option(name, kind.replace("'", '"'), value, texts.get(name, ""))
+
+
+def _parameters(init: ast.FunctionDef) -> Iterator[tuple[str, ast.expr | None, ast.expr | None]]:
+    """Names, annotations and defaults of what a constructor takes."""
     positional = init.args.args[1:]
     defaults: list[ast.expr | None] = [None] * (len(positional) - len(init.args.defaults))
     pairs = [*zip(positional, [*defaults, *init.args.defaults], strict=True)]
-    pairs += [*zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True)]
-    for argument, default in pairs:
-        kind = ast.unparse(argument.annotation) if argument.annotation else ""
-        value = None if default is None else as_typed(_literal(default, file))
-        yield Option(argument.arg, kind.replace("'", '"'), value, texts.get(argument.arg, ""))
+    for argument, default in [*pairs, *zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True)]:
+        yield argument.arg, argument.annotation, default
+
+
+def _fields(node: ast.ClassDef) -> Iterator[tuple[str, ast.expr | None, ast.expr | None]]:
+    """The same of the fields of a data class; of any other class none."""
+    if any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
+        for item in node.body:
+            if isinstance(item, ast.AnnAssign) and not ast.unparse(item.annotation).startswith("ClassVar"):
+                assert isinstance(item.target, ast.Name)
+                yield item.target.id, item.annotation, item.value
 
 
 def _argument_texts(docstring: str) -> dict[str, str]:

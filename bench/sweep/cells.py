@@ -1,6 +1,6 @@
 """One run of a sweep: what it is asked to do, and whether a folder holds that."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -10,6 +10,7 @@ import yaml
 
 from bench.command_line.config_options import as_mapping, with_options
 from bench.command_line.configs import read_config
+from bench.command_line.signatures import Option, as_typed, describe, describe_trainer, names
 from bench.command_line.yaml_text import read_yaml
 from bench.runs.finetuning_record import Export
 from bench.runs.folder import CONFIG, RunFolder
@@ -21,14 +22,17 @@ STEP = "step"
 PRETRAINED, MEMBERS = "model.pretrained", "model.members"
 
 # Options of the data that do not change what is done, and those of the trainer that do.
-_HOW_DATA_COME = ("num_workers", "prefetch", "download", "root")
-_HOW: dict[str, tuple[str, ...]] = {"test": (*_HOW_DATA_COME, "batch_size"), "fit": _HOW_DATA_COME}
+_HOW_DATA_COME = ("num_workers", "prefetch", "download")
 _WHAT: dict[str, tuple[str, ...]] = {
     "test": ("precision", "callbacks"),
-    "fit": ("precision", "callbacks", "max_epochs", "max_steps", "accumulate_grad_batches", "gradient_clip_val"),
+    "fit": (
+        *("precision", "callbacks", "max_epochs", "max_steps", "max_time", "min_epochs", "min_steps"),
+        *("accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algorithm"),
+    ),
 }
 COMMANDS = tuple(_WHAT)
-_FOLDERS = "datamodules.ImageFolder"  # whose images are what lies in their root
+_CLASS, _ARGUMENTS = "class_path", "init_args"
+_DEPENDS_ON_BATCHES = "TestTimeAdaptation"
 
 
 @dataclass(frozen=True)
@@ -115,19 +119,29 @@ class Cell:
             OSError: It cannot be read.
             UserError: It is damaged.
         """
-        expected = self.expected()
-        trainer, data = as_mapping(expected.pop("trainer", {})), as_mapping(expected.get("data"))
-        expected |= {"trainer": {key: trainer[key] for key in _WHAT[self.command] if key in trainer}}
-        arguments = as_mapping(data.get("init_args", data))
-        for key in _HOW[self.command]:
-            if key != "root" or data.get("class_path") != _FOLDERS:
-                arguments.pop(key, None)
-        if self.weights:  # they are known by their hash, wherever the folder of the sweep lies
-            group, _, option = self._taken_as.partition(".")
-            as_mapping(as_mapping(expected.get(group)).get("init_args")).pop(option, None)
-        found = _differences(expected, {"trainer": {}, **read_yaml(self.folder / CONFIG)}, "")
+        expected, found = (self._what(one) for one in (self.expected(), read_yaml(self.folder / CONFIG)))
+        different = _differences(expected, found, "")
+        for option in describe_trainer().options:
+            if option.name in found["trainer"] and option.name not in expected["trainer"]:
+                different += _beyond_default(option, found["trainer"][option.name], f"trainer.{option.name}")
         pairs = zip(self.weights, self._used() if self.weights else (), strict=True)
-        return found + [f"fit of {weights.fit.name}" for weights, used in pairs if weights.export.sha256 != used]
+        return different + [f"fit of {weights.fit.name}" for weights, used in pairs if weights.export.sha256 != used]
+
+    def _what(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """A configuration without the options that do not change what is done.
+
+        Whatever weights another cell leaves are known by their hash, wherever the folder of the sweep lies.
+        """
+        trainer, model, data = (as_mapping(config.get(group)) for group in ("trainer", "model", "data"))
+        how = list(_HOW_DATA_COME)
+        if "download" in names([describe(str(data.get(_CLASS)))]):  # any other images are what lies in the root
+            how.append("root")
+        if self.command == "test" and not names_class(_DEPENDS_ON_BATCHES, model.get(_CLASS)):
+            how.append("batch_size")
+        kept = {"trainer": {key: trainer[key] for key in _WHAT[self.command] if key in trainer}}
+        given = self._taken_as.partition(".")[2:] if self.weights else ()
+        groups = [(group, without) for group, without in (("data", how), ("model", given)) if group in config]
+        return {**config, **kept} | {group: _without(as_mapping(config[group]), keys) for group, keys in groups}
 
     def _used(self) -> tuple[str | None, ...]:
         """Hashes of the weights that results are of, as many as there are to be."""
@@ -197,22 +211,60 @@ def as_argument(value: Any) -> str:
     )
 
 
-def _differences(expected: Any, found: Any, name: str) -> list[str]:
+def _without(group: Mapping[str, Any], options: Collection[str]) -> dict[str, Any]:
+    """A class and its options, or options alone, but for some of them."""
+    own = {key: value for key, value in group.items() if key not in options}
+    if _ARGUMENTS in own:
+        own[_ARGUMENTS] = {key: value for key, value in as_mapping(own[_ARGUMENTS]).items() if key not in options}
+    return own
+
+
+def _differences(expected: Any, found: Any, name: str, kind: str = "") -> list[str]:
+    """Names of the options that are not those that are expected; one that is not asked for has to have its default.
+
+    Args:
+        expected: Of a configuration as it is written: an option may be left out, and a class be its name.
+        found: Of a configuration with all options, as a run saves it.
+        name: Dotted, of both.
+        kind: Dotted name of the class of a mapping that does not name one.
+    """
+    if isinstance(found, dict) and _CLASS in found:
+        group = expected if isinstance(expected, dict) else {_CLASS: expected}
+        path = group.get(_CLASS, found[_CLASS])
+        if path != found[_CLASS] and not names_class(path, found[_CLASS]):
+            return [name]
+        asked = as_mapping(group.get(_ARGUMENTS)) if _CLASS in group or _ARGUMENTS in group else group
+        return _option_differences(asked, as_mapping(found.get(_ARGUMENTS)), name, str(found[_CLASS]))
     if isinstance(expected, dict) and isinstance(found, dict):
-        return [
-            difference
-            for key, value in expected.items()
-            for difference in _differences(value, found.get(key), f"{name}.{key}" if name else key)
-        ]
+        return _option_differences(expected, found, name, kind)
     if isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
         pairs = zip(expected, found, strict=True)
         return [difference for one, other in pairs for difference in _differences(one, other, name)]
-    same = (
-        expected == found
-        or _is_number(expected, found)
-        or (isinstance(found, dict) and names_class(expected, found.get("class_path")))
-    )
-    return [] if same else [name.replace(".init_args", "")]
+    return [] if expected == found or _is_number(expected, found) else [name]
+
+
+def _option_differences(expected: Mapping[str, Any], found: Mapping[str, Any], name: str, owner: str) -> list[str]:
+    """The same of the options of a class by its dotted name; one of which nothing is known may have any other."""
+    described = describe(owner)
+    options = {option.name: option for option in described.all_options()} if described else {}
+    different = []
+    for key in [*expected, *(key for key in options if key in found and key not in expected)]:
+        dotted = f"{name}.{key}" if name else key
+        if key in expected:
+            kind = options[key].kind.partition(" ")[0] if key in options else ""
+            different += _differences(expected[key], found.get(key), dotted, f"{owner.partition('.')[0]}.{kind}")
+        else:
+            different += _beyond_default(options[key], found[key], dotted)
+    return different
+
+
+def _beyond_default(option: Option, found: Any, name: str) -> list[str]:
+    """Names of the options that differ from what an option is by default; none where that cannot be told."""
+    if option.default is None or as_typed(found) == option.default or _is_number(option.default, found):
+        return []
+    if isinstance(found, dict) and option.default.endswith("()"):
+        return _differences(option.default.removesuffix("()"), found, name)
+    return [name]
 
 
 def _is_number(text: Any, number: Any) -> bool:

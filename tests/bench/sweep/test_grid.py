@@ -147,16 +147,55 @@ class TestDifferences:
 
         assert differences(change) == []
 
-    def test_another_folder_holds_other_images(self, differences, base):
-        Path(base).write_text(
-            yaml.safe_dump({**BASE, "data": {**BASE["data"], "class_path": "datamodules.ImageFolder"}})
-        )
+    @pytest.mark.parametrize("kind", ["datamodules.ImageFolder", "datamodules.TarShards", "datamodules.ViewFolders"])
+    def test_another_folder_holds_other_images(self, differences, base, kind):
+        Path(base).write_text(yaml.safe_dump({**BASE, "data": {**BASE["data"], "class_path": kind}}))
 
         def change(saved):
-            saved["data"]["class_path"] = "datamodules.ImageFolder"
+            saved["data"]["class_path"] = kind
             saved["data"]["init_args"]["root"] = "elsewhere"
 
         assert differences(change) == ["data.root"]
+
+    @pytest.mark.parametrize(
+        ("part", "options", "found"),
+        [
+            ("data", {"limit": 100, "every": 3, "num_workers": 7}, ["data.every", "data.limit"]),
+            ("data", {"limit": None, "every": 1, "patience": 600.0}, []),
+            ("trainer", {"precision": "bf16-true", "devices": 4}, ["trainer.precision"]),
+            ("model", {"templates": ["a {}."], "normalise": True}, ["model.templates"]),
+        ],
+    )
+    def test_an_option_that_is_no_longer_asked_for_makes_one(self, differences, part, options, found):
+        def change(saved):
+            saved[part].setdefault("init_args", {}).update(options)
+            if part == "trainer":
+                saved[part] |= options
+
+        assert sorted(differences(change)) == found
+
+    def test_that_holds_of_the_options_of_an_option(self, differences):
+        views = {"codecs": {"jpeg-{}": [10, 95]}, "clean": 0.25, "flip": 0.0, "law": {"class_path": "datamodules.Uniform"}}
+
+        def change(saved):
+            saved["data"]["init_args"]["training_views"] = views
+            saved["model"]["init_args"]["objective"] = {
+                "class_path": "bench.finetuning.Consistency", "init_args": {"keep": 0.5},
+            }  # fmt: skip
+
+        asked = {"codecs": views["codecs"]}
+        options = {"data.training_views": asked, "model.objective": "bench.finetuning.Consistency"}
+        assert differences(change, options) == ["data.training_views.clean", "model.objective.keep"]
+
+    def test_what_depends_on_neighbours_depends_on_the_size_of_a_batch(self, differences, base):
+        kind = "bench.TestTimeAdaptation"
+        Path(base).write_text(yaml.safe_dump({**BASE, "model": {**BASE["model"], "class_path": kind}}))
+
+        def change(saved):
+            saved["model"]["class_path"] = kind
+            saved["data"]["init_args"]["batch_size"] = 16
+
+        assert differences(change) == ["data.batch_size"]
 
     @pytest.mark.parametrize(
         ("options", "found"),
