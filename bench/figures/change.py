@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.figures.lettering import plain
-from bench.figures.style import finish, look, new_panels, nothing
+from bench.figures.style import add_legend, finish, look, new_panels, nothing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,14 +43,14 @@ def change_scatter(changes: Sequence[Change]) -> "Figure":
     views = list(dict.fromkeys(change.view for change in changes))
     panels = [(quantity, view) for quantity in dict.fromkeys(change.quantity for change in changes) for view in views]
     figure, grid = new_panels(len(panels), len(views), *_PANEL_INCHES)
+    handles = {}
     for (quantity, view), axes in zip(panels, grid, strict=True):
         for change in changes:
             if (change.quantity, change.view) == (quantity, view):
                 style = {key: value for key, value in look(places[change.label]).items() if key in ("color", "marker")}
-                axes.scatter(change.before, change.after, s=12, alpha=0.6, label=plain(change.label), **style)
+                handles[change.label] = axes.scatter(change.before, change.after, s=12, alpha=0.6, **style)
         axes.axline((0, 0), slope=1, color="0.5", linewidth=0.8)
         axes.set(xlabel=f"{quantity} before (nats)", ylabel=f"{quantity} after (nats)", title=plain(view))
         axes.grid(alpha=0.25)
-    handles = {label: handle for axes in grid for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles, loc="outside lower center", frameon=False, fontsize=9, ncols=3)
+    add_legend(figure, [handles[label] for label in places], list(places))
     return finish(figure)

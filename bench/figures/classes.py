@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.figures.lettering import plain
-from bench.figures.style import MOST_NUMBERED, finish, first_of, name_cells, new_panels, nothing, write_numbers
+from bench.figures.style import MOST_NUMBERED, finish, first_of, name_cells, new_panels, nothing, wrapped, write_numbers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,7 +63,7 @@ def class_maps(
     figure, grid = new_panels(len(shown), across, width, height)
     for place, (axes, panel) in enumerate(zip(grid, shown, strict=True)):
         image = axes.imshow(values[place][rows], aspect="auto", **colours)
-        axes.set_title(plain(panel.title, int(12 * width)), fontsize=9)
+        axes.set_title(wrapped(panel.title, int(12 * width), lines=3), fontsize=9)
         axes.set_yticks([])
         if place % across == 0:
             name_cells(axes, [plain(class_names[row], _NAME_CHARACTERS) for row in rows], "left", 8)

@@ -6,8 +6,7 @@ from itertools import groupby
 from math import inf, isfinite, log2, nan
 from typing import TYPE_CHECKING, Any
 
-from bench.figures.lettering import plain
-from bench.figures.style import GREY, add_legend, finish, first_of, look, new_card, new_panels, nothing, spread
+from bench.figures.style import GREY, add_legend, finish, first_of, look, new_card, new_panels, nothing, spread, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -187,7 +186,7 @@ def _panels(panels: list[Panel]) -> tuple["Figure", list[Any]]:
         if panel.quantity in first:
             axes.sharey(first[panel.quantity])
         first.setdefault(panel.quantity, axes)
-        axes.set_title(plain(panel.title, 48), fontsize=10)
+        axes.set_title(wrapped(panel.title, 48), fontsize=10)
         axes.grid(alpha=0.25)
         if axes.get_subplotspec().is_first_col():
             axes.set_ylabel(panel.quantity)

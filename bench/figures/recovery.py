@@ -17,13 +17,14 @@ MOST_VIEWS, MOST_ROWS = 24, 40
 _ACROSS = 8
 _PANEL_INCHES, _ROW_INCHES = 1.6, 0.24
 _LABEL_CHARACTERS = 44
-_LOWEST = -0.5  # that is drawn: half as much lost again as had been; a small drop makes shares of any size
+_LOWEST, _HIGHEST = -0.5, 1.5  # that are drawn; a small drop makes shares of any size
 
 
 def recovered_shares(shares: Mapping[str, Mapping[str, Measured]], views: Sequence[str]) -> "Figure":
     """The share of the drop that is recovered, a point with its interval for each encoder and view.
 
-    Encoders that recover most on average come first. What lies below -0.5 is a triangle there beside its value.
+    Encoders that recover most on average come first. What lies below -0.5 or above 1.5 is a triangle there beside its
+    value, and intervals end there.
 
     Args:
         shares: By encoder and view, those that are known; the first `MOST_ROWS` encoders are drawn.
@@ -49,27 +50,36 @@ def recovered_shares(shares: Mapping[str, Mapping[str, Measured]], views: Sequen
         for row, encoder in enumerate(shown):
             if view in known[encoder]:
                 _draw(axes, row, known[encoder][view])
-    ends = [end for by_view in known.values() for share in by_view.values() for end in (share.value, share.low)]
-    panels[0].set_xlim(left=max(_LOWEST, min(0, *filter(isfinite, ends))) - 0.06)
+    drawn = [share for encoder in shown for share in known[encoder].values()]
+    ends = [end for share in drawn for end in (share.value, share.low, share.high) if isfinite(end)]
+    panels[0].set_xlim(max(_LOWEST, min(0, *ends)) - 0.06, min(_HIGHEST, max(1, *ends)) + 0.06)
     panels[0].set_ylim(len(shown) - 0.5, -0.5)
     panels[0].set_yticks(range(len(shown)), [plain(encoder, _LABEL_CHARACTERS) for encoder in shown], fontsize=8)
     for axes in panels:
         axes.tick_params(axis="x", labelsize=8)
         axes.tick_params(axis="y", length=0)
     parts = (first_of(len(shown), len(ranked), "encoders"), first_of(len(seen), len(views), "views"))
-    said = ("Share of the drop that is recovered beyond the control.", *parts)
+    cut = any(not _LOWEST <= end <= _HIGHEST for end in ends)
+    shortened = f"Intervals are cut at \N{MINUS SIGN}{-_LOWEST} and {_HIGHEST}." if cut else ""
+    said = ("Share of the drop that is recovered beyond the control.", shortened, *parts)
     return finish(figure, " ".join(part for part in said if part))
 
 
 def _mean(by_view: Mapping[str, Measured]) -> float:
-    return float(np.mean([max(share.value, _LOWEST) for share in by_view.values()]))
+    return float(np.mean(np.clip([share.value for share in by_view.values()], _LOWEST, _HIGHEST)))
 
 
 def _draw(axes: Any, row: int, share: Measured) -> None:
-    if share.value < _LOWEST:
-        axes.plot([_LOWEST], [row], "<", color=COLOURS[1], markersize=4, zorder=3)
-        said = f" \N{MINUS SIGN}{-share.value:.1f}"
-        axes.text(_LOWEST, row, said, size="x-small", va="center", color=COLOURS[1])
+    place, low, high = np.clip([share.value, share.low, share.high], _LOWEST, _HIGHEST)
+    inside = place == share.value
+    colour = COLOURS[0] if inside else COLOURS[1]
+    if low < high:
+        axes.hlines(row, low, high, color=colour, linewidth=1.2, zorder=2)
+    if inside:
+        axes.plot([place], [row], "o", color=colour, markersize=3.5, zorder=3)
         return
-    axes.hlines(row, max(share.low, _LOWEST), share.high, color=COLOURS[0], linewidth=1.2, zorder=2)
-    axes.plot([share.value], [row], "o", color=COLOURS[0], markersize=3.5, zorder=3)
+    below = share.value < _LOWEST
+    axes.plot([place], [row], "<" if below else ">", color=colour, markersize=4, zorder=3)
+    end, side = (max(place, high), "left") if below else (min(place, low), "right")
+    said = f" {share.value:.1f} ".replace("-", "\N{MINUS SIGN}")
+    axes.text(end if isfinite(end) else place, row, said, size="x-small", va="center", ha=side, color=colour)

@@ -51,6 +51,8 @@ def look(place: int) -> dict[str, Any]:
 def codec_looks(curves: Sequence[str], place: int = 0) -> dict[str, dict[str, Any]]:
     """The look of the lines of codecs on one picture: a codec's colour, dashes for its variants, an encoder's marker.
 
+    A codec of more than four variants has further markers.
+
     Args:
         curves: Names of the lines, such as `jpeg-444` or `resize-0.5+jpeg`.
         place: Of the encoder.
@@ -58,14 +60,20 @@ def codec_looks(curves: Sequence[str], place: int = 0) -> dict[str, dict[str, An
     >>> [(look["color"], look["linestyle"]) for look in codec_looks(["webp", "jpeg", "jpeg-444"]).values()]
     [('#ee6677', '-'), ('#4477aa', '-'), ('#4477aa', '--')]
     """
-    marker, used, looks = look(place)["marker"], Counter[str](), {}
+    used, looks = Counter[str](), {}
     for name in curves:
         words = re.split(r"[-+]", name)
         colour = next((CODEC_COLOURS[word] for word in reversed(words) if word in CODEC_COLOURS), _OTHER_CODECS)
-        dashes = _DASHES[used[colour] % len(_DASHES)]
+        round_, dashes = divmod(used[colour], len(_DASHES))
+        marker = _MARKERS[(place + round_) % len(_MARKERS)]
         used[colour] += 1
-        looks[name] = {**look(0), "color": colour, "linestyle": dashes, "marker": marker}
+        looks[name] = {**look(0), "color": colour, "linestyle": _DASHES[dashes], "marker": marker}
     return looks
+
+
+def wrapped(text: str, characters: int, lines: int = 2) -> str:
+    """Text that can be drawn, see `plain`, in lines of a number of characters; what has no room in them is cut off."""
+    return textwrap.fill(plain(text, lines * characters), characters)
 
 
 def mark(right: bool) -> str:
@@ -158,7 +166,7 @@ def to_pixels(figure: "Figure") -> npt.NDArray[np.uint8]:
 
 def add_legend(figure: "Figure", handles: Sequence[Any], labels: Sequence[str], **others: Any) -> None:
     """Name what is coloured one by one, then what is grey together, and then others by name."""
-    names = [textwrap.fill(plain(label, 3 * _LEGEND_CHARACTERS), _LEGEND_CHARACTERS) for label in labels[:MOST_COLOURS]]
+    names = [wrapped(label, _LEGEND_CHARACTERS, lines=3) for label in labels[:MOST_COLOURS]]
     if more := len(labels) - len(names):
         names.append(f"{more} more")
     shown = [*handles[: len(names)], *others.values()]

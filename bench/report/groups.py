@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.figures.style import MOST_COLOURS
+from bench.metrics import METRICS
 from bench.paper import ENCODERS, canonical_encoder
 from bench.report.labels import identity, key_of, labels
 from bench.report.tables import short
@@ -29,6 +31,7 @@ _NOT_THE_IMAGES = {"views", "tables", "lossy_source_formats", "audit"}
 _LONGEST_NAME = 80
 _COUNTS = ("broken", "repaired", "flipped")
 _ENDS = ("low", "high")
+_FURTHER = [metric.name for metric in METRICS if metric.name != "drop"]  # which the counts say
 
 DROP = "drop_points"
 """The column of the drop from the original, in percentage points, and the beginning of those of its interval."""
@@ -104,6 +107,16 @@ class Group:
         return tuple(view for view in self.views if view != ORIGINAL)
 
     @cached_property
+    def places(self) -> Mapping[str, int]:
+        """The place of each label in the group's own figures.
+
+        It is that among all groups, unless there are too many for that one to have a colour and the group has one left.
+        """
+        taken = {entry.place for entry in self.entries}
+        free = (place for place in range(MOST_COLOURS) if place not in taken)
+        return {e.label: e.place if e.place < MOST_COLOURS else next(free, e.place) for e in self.entries}
+
+    @cached_property
     def curves(self) -> Mapping[str, Sequence[tuple[float, str]]]:
         """Views that differ in quality only: (quality, view) in increasing order, by what they have in common."""
         return curves(self.degraded, "quality")
@@ -164,7 +177,7 @@ class Group:
             row |= {name: getattr(found, name) for name in _COUNTS}
             row[DROP] = 100 * (found.broken - found.repaired) / n
             row["relative_drop"] = relative_drop(before / n, correct / n, len(self.classes))
-        further = {name: value for name, value in found.metrics.items() if name not in row and name != "drop"}
+        further = {name: found.metrics[name] for name in _FURTHER if name in found.metrics and name not in row}
         return row | further | {"results": str(run.folder.results)}
 
 
@@ -184,12 +197,14 @@ def group_runs(
         by_images.values(), key=lambda one: (data_and_split(one[0]), -one[0].record.images, key_of(_images(one[0])))
     )
     replaced: dict[Path, str] = {}
-    groups = []
+    groups: list[Group] = []
     for same in members:
         rivals = [other for other in members if _slug(other[0]) == _slug(same[0])]
         name = _slug(same[0]) + (f"-{rivals.index(same) + 1}" if len(rivals) > 1 else "")
-        others = [other[0] for other in rivals if other is not same]
-        groups.append(_group(name, _title(same[0], others), same, fits, replaced))
+        title = _title(same[0], [other[0] for other in rivals if other is not same])
+        if any(group.title == title for group in groups):
+            title += f", {name}"
+        groups.append(_group(name, title, same, fits, replaced))
     places = {label: place for place, label in enumerate(dict.fromkeys(e.label for g in groups for e in g.entries))}
     return [
         replace(group, entries=tuple(replace(entry, place=places[entry.label]) for entry in group.entries))

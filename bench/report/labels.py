@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,9 @@ def labels(models: Sequence[ModelRecord], fits: Mapping[str, Tuned]) -> list[str
         keys = [k for k in sorted(set().union(*identities)) if len({key_of({k: i.get(k)}) for i in identities}) > 1]
         for place, own in zip(same, identities, strict=True):
             told[place] = ", ".join([label, *(f"{key} {_brief(key, own.get(key))}" for key in keys)])
-    return told
+    again = Counter(told)  # long values are shortened alike
+    digests = [sha256(key_of(identity(model)).encode()).hexdigest()[:HASH_DIGITS] for model in models]
+    return [f"{label}, {own}" if again[label] > 1 else label for label, own in zip(told, digests, strict=True)]
 
 
 def _brief(key: str, value: Any) -> str:

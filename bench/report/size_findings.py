@@ -24,9 +24,7 @@ def size_findings(answers: Sequence[Answer], pairs: Sequence[CodecPair]) -> tupl
         views = (answer.smallest.view if answer.smallest else "", answer.surely.view if answer.surely else "")
         alike.setdefault((*views, answer.near_chance), []).append(answer)
     sentences = [_answer(same, len(answers)) for same in alike.values()]
-    telling = sorted(
-        (pair for pair in pairs if _excludes_zero(pair.difference)), key=lambda pair: -abs(pair.difference.value)
-    )
+    telling = [pair for pair in pairs if _excludes_zero(pair.difference)]
     if telling:
         telling.sort(key=lambda pair: -abs(pair.difference.value))
         parts = [_difference(pair) for pair in telling[:_MOST_PAIRS]]
@@ -36,14 +34,17 @@ def size_findings(answers: Sequence[Answer], pairs: Sequence[CodecPair]) -> tupl
     if saving:
         saving.sort(key=lambda pair: -abs(pair.rate.value))
         parts = [_saving(pair) for pair in saving[:_MOST_PAIRS]]
-        sentences.append(f"At equal precision {listed(parts, _MOST_PAIRS)}.")
+        alone = " (each interval by itself)" if len(saving) > 1 else ""
+        sentences.append(f"At equal precision {listed(parts, _MOST_PAIRS)}{alone}.")
     return tuple(sentences)
 
 
 def _answer(same: Sequence[Answer], encoders: int) -> str:
     """Of those of a number of encoders that have the same smallest setting and the same sure one."""
     first, limit = same[0], limit_in_words(same[0].limit)
-    names = listed([answer.label for answer in same], _MOST_NAMES)
+    names, risk = listed([answer.label for answer in same], _MOST_NAMES), _RISK
+    if encoders > 1:
+        risk += " for each encoder"
     if len(same) == encoders > 2:
         names = f"all {encoders} encoders"
     before = ""
@@ -57,9 +58,9 @@ def _answer(same: Sequence[Answer], encoders: int) -> str:
         low, high = (number(end, ".2f") for end in (drop.interval.low, drop.interval.high))
         text += f", which drops by {number(drop.value, '.2f')} points [{low}, {high}]"
     if first.surely is not None and first.surely.view == first.smallest.view:
-        return f"{before}{text}; that it stays under {limit} is shown ({_RISK})."
+        return f"{before}{text}; that it stays under {limit} is shown ({risk})."
     if first.surely is not None:
-        return f"{before}{text}. Shown to stay under {limit} ({_RISK}): {_size(first.surely)}, and nothing smaller."
+        return f"{before}{text}. Shown to stay under {limit} ({risk}): {_size(first.surely)}, and nothing smaller."
     return f"{before}{text}; {first.certainty if len(same) == 1 else 'that it stays so is shown for none'}."
 
 

@@ -183,6 +183,8 @@ class FineTuningRecord:
         check_choice(method["objective"])
         if method["trainable"].content is not None:
             check_choice(method["trainable"])
+        if "trained_parameters" in method:
+            method["trained_parameters"].whole()
         points = value["interpolation"].elements()
         curve = {_share(point["alpha"]): _measures(point["metrics"]) for point in points}
         if not {0.0, 1.0} <= curve.keys():

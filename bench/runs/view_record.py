@@ -143,6 +143,10 @@ def _check_shares(metrics: Value, view: ViewRecord, images: int) -> None:
     for name, count in shares.items():
         if name in view.metrics and count is not None and whole_count(metrics[name], images) != count:
             metrics[name].fail(f"is {view.metrics[name]}, but the counts say {count} of {images}")
+    if "bits_per_pixel" in view.metrics:
+        for name in ("encoded_bytes", "bits_per_pixel"):
+            if metrics[name].real() <= 0:
+                metrics[name].fail(f"is {view.metrics[name]}, which no encoded image has")
     drop = (view.broken - view.repaired) / images
     if abs(view.metrics.get("drop", drop) - drop) > 4 * _FLOAT32_ULP:
         metrics["drop"].fail(f"is {view.metrics['drop']}, but the counts say {drop}")

@@ -48,7 +48,7 @@ def _rows(label: str, run: FinishedRun) -> list[dict[str, Any]]:
     return [
         {"label": label, "view": view, "images": len(attribution["indices"])}
         | {f"mean_{name}": None if value is None else float(value) for name, value in summary["mean"].items()}
-        | {f"residual_{name}": float(value) for name, value in summary["residual"].items()}
+        | {f"residual_{name}": float(summary["residual"][name]) for name in ("median", "percentile_95")}
         | {"not_converged": int(summary["not_converged"]), "results": str(run.folder.results)}
         for view, summary in attribution["views"].items()
     ]

@@ -73,7 +73,8 @@ def _confusion_clause(group: Group, entry: Entry, view: str) -> str:
     if not is_beyond_chance(pair, len(group.classes), len(group.degraded)):
         return ""
     true, taken = group.classes[pair.true], group.classes[pair.predicted]
-    return f"; most often {true} is taken for {taken} ({pair.after:,} times, {pair.before:,} on the originals)"
+    times = f"{pair.after:,} times, {pair.before:,} on the originals"
+    return f"; the confusion that grew most: {true} taken for {taken} {times}"
 
 
 def recall(run: FinishedRun, view: str) -> Floats:

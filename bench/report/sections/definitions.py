@@ -32,7 +32,7 @@ _STATISTICS = {
     "of views against the original in “Drop”, of pairs of encoders on every view in “Between encoders”.",
     "A class shown to lose": "p < 0.05 by McNemar's exact test with as many changed images as the class's numbers of "
     "right images allow, adjusted by Holm's method for all classes and views of the encoder. A confusion that is named "
-    "as most frequent has passed the like for all pairs of classes.",
+    "as grown most has passed the like for all pairs of classes.",
     "Same images": "runs are compared only if data set, split, content hash, selection, number of images and classes "
     "agree, and image by image only if the indices and labels in their images.csv agree.",
 }

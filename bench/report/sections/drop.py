@@ -51,13 +51,19 @@ def section(group: Group, choices: Choices) -> Section | None:
 def _findings(group: Group) -> list[str]:
     """What the views cost that cost most and least, and which drops could be chance."""
     frame = group.cells[_degraded(group.cells)]
-    means = frame[frame["flipped"] > 0].groupby("view", observed=True)[DROP].mean()
-    if means.empty:
+    if not frame["flipped"].any():
         return ["No view changes a prediction."]
-    worst, mildest = means.idxmax(), means.idxmin()
-    sentences = [f"Largest drop, at {worst}: {_drops(frame, worst)}."]
-    if worst != mildest:
-        sentences[0] += f" Smallest, at {mildest}: {_drops(frame, mildest)}."
+    by_view, encoders = frame.groupby("view", observed=True), frame["label"].nunique()
+    same, changed = by_view[DROP].count() == encoders, by_view["flipped"].sum() > 0
+    means = by_view[DROP].mean()[same & changed]
+    sentences = []
+    if len(means):
+        worst, mildest = means.idxmax(), means.idxmin()
+        mean = "mean " if encoders > 1 else ""
+        sentences.append(f"Largest {mean}drop, at {worst}: {_drops(frame, worst)}.")
+        if worst != mildest:
+            among = "" if changed.all() else " where a prediction changes"
+            sentences[0] += f" Smallest{among}, at {mildest}: {_drops(frame, mildest)}."
     unsure = frame[frame["mcnemar_p_holm"] >= _SIGNIFICANT]
     if len(unsure):
         names = [f"{label} at {listed(list(rows['view']), _MOST_NAMES)}" for label, rows in unsure.groupby("label")]

@@ -49,4 +49,5 @@ def overview_panels(groups: Sequence[Group]) -> tuple[str, list[Panel]]:
     if not shared:
         return "", []
     ((codec, _),) = shared.most_common(1)
-    return codec, [quality_panel(group, codec, group.title) for group in groups if codec in group.curves]
+    places = {entry.label: entry.place for group in groups for entry in group.entries}
+    return codec, [quality_panel(group, codec, group.title, places) for group in groups if codec in group.curves]

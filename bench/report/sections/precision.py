@@ -1,6 +1,6 @@
 """Precision of every encoder on every view, as in the paper's Figures 1, 2, 5 and 6."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
@@ -35,7 +35,7 @@ def section(group: Group, choices: Choices) -> Section:
     columns, title = (Column("label", "encoder"), column), "Precision by encoder and view"
     table = Table(f"{group.name}-precision", title, frame, columns, "view", note, data="cells.csv")
     blocks: list[Block] = [*_remarks(group), table]
-    if codecs := [quality_panel(group, codec, codec) for codec in group.curves]:
+    if codecs := [quality_panel(group, codec, codec, group.places) for codec in group.curves]:
         drawn = {view for points in group.curves.values() for _, view in points}
         left = [view for view in group.degraded if view not in drawn]
         note = "Bars: Wilson's 95% intervals, pointwise. The scale of precision does not start at 0."
@@ -59,15 +59,22 @@ def precisions(group: Group) -> dict[str, dict[str, Measured]]:
     return found
 
 
-def quality_panel(group: Group, codec: str, title: str) -> Panel:
-    """A line per encoder over the quality of one of the group's codecs, and what is published about these models."""
+def quality_panel(group: Group, codec: str, title: str, places: Mapping[str, int]) -> Panel:
+    """A line per encoder over the quality of one of the group's codecs, and what is published about these models.
+
+    Args:
+        group: Where the encoders are.
+        codec: Of the group's curves.
+        title: Above the panel.
+        places: Of the labels of its lines, which decide their looks.
+    """
     known, points = precisions(group), group.curves[codec]
     lines = [
         Line(
             entry.label,
             [(x, known[entry.label][view]) for x, view in points if view in entry.runs],
             known[entry.label][ORIGINAL],
-            look(entry.place),
+            look(places[entry.label]),
         )
         for entry in group.entries
         if any(view in entry.runs for _, view in points)
@@ -92,7 +99,7 @@ def _published(group: Group, entry: Entry, points: Sequence[tuple[float, str]]) 
 def _remarks(group: Group) -> list[str]:
     """What a reader has to know about the images and prompts before comparing rows."""
     records = [run.record for _, run in group.runs]
-    templates = sorted({short(record.model.templates) for record in records})
+    templates = [short(prompts) for prompts in sorted({tuple(record.model.templates) for record in records})]
     if len(templates) == 1:
         remarks = [f"{len(group.classes)} classes; prompt: {templates[0]}."]
     else:

@@ -69,14 +69,14 @@ def rate_panels(group: Group) -> list[Panel]:
 
     if len(codecs) == 1 < len(group.entries):
         lines = [
-            line(entry, entry.label, settings, look(entry.place))
+            line(entry, entry.label, settings, look(group.places[entry.label]))
             for entry, curves in found
             for settings in curves.values()
         ]
         return [Panel(codecs.pop(), lines)]
     panels = []
     for entry, curves in found:
-        looks = codec_looks(list(curves), entry.place)
+        looks = codec_looks(list(curves), group.places[entry.label])
         lines = [line(entry, codec, settings, looks[codec]) for codec, settings in curves.items()]
         panels += [Panel(entry.label, lines, original=known[entry.label][ORIGINAL])] if lines else []
     return panels

@@ -52,3 +52,10 @@ def test_nothing_measured_is_said():
     assert class_maps([], NAMES, VIEWS, "", drops=True).texts[0].get_text() == "no recall per class was measured"
     blank = class_maps([ClassPanel("", np.full((3, 2), np.nan))], NAMES, VIEWS, "", drops=False)
     assert cells(blank.axes[0]).mask.all()
+
+
+def test_titles_that_differ_at_their_end_differ_in_the_picture():
+    titles = [f"tiny-rn-64 (augment), clean-only control, Augment, seed {seed}" for seed in (0, 1)]
+    panels = [ClassPanel(title, np.zeros((3, 2))) for title in titles]
+    figure = class_maps(panels, NAMES, VIEWS, "", drops=True)
+    assert [axes.get_title().replace("\n", " ") for axes in figure.axes[:2]] == titles

@@ -1,5 +1,7 @@
 """Points of the recovered shares, read back from Matplotlib."""
 
+import pytest
+
 from bench.figures.curves import Measured
 from bench.figures.recovery import MOST_ROWS, recovered_shares
 from bench.figures.style import to_pixels
@@ -7,7 +9,7 @@ from bench.figures.style import to_pixels
 
 def points(axes):
     """Position of each point and triangle: (row, share)."""
-    return [(line.get_ydata()[0], line.get_xdata()[0]) for line in axes.lines if line.get_marker() in ("o", "<")]
+    return [(line.get_ydata()[0], line.get_xdata()[0]) for line in axes.lines if line.get_marker() in ("o", "<", ">")]
 
 
 def intervals(axes):
@@ -30,14 +32,25 @@ def test_points_stand_in_their_row_and_panel_with_their_interval_best_first():
     assert to_pixels(figure).std() > 10
 
 
-def test_a_share_far_below_nothing_leaves_room_for_the_others():
-    shares = {"one": {"jpeg-90": Measured(-2.34, -4.09, -1.51), "jpeg-25": Measured(0.5, -0.9, 0.6)}}
-    cut, kept = recovered_shares(shares, ["jpeg-90", "jpeg-25"]).axes
-    assert points(cut) == [(0, -0.5)]
-    assert [text.get_text().strip() for text in cut.texts] == ["\N{MINUS SIGN}2.3"]
-    assert intervals(cut) == []
+@pytest.mark.parametrize(
+    ("far", "place", "said", "line"),
+    [
+        (Measured(-2.34, -4.09, -1.51), -0.5, "\N{MINUS SIGN}2.3", []),
+        (Measured(-2.34, -4.09, 0.25), -0.5, "\N{MINUS SIGN}2.3", [[-0.5, 0.25]]),
+        (Measured(1.75, 0.75, 13.2), 1.5, "1.8", [[0.75, 1.5]]),
+    ],
+)
+def test_a_share_far_from_the_others_leaves_room_for_them_and_shows_its_interval(far, place, said, line):
+    shares = {"one": {"jpeg-90": far, "jpeg-25": Measured(0.5, -0.9, 0.6)}}
+    figure = recovered_shares(shares, ["jpeg-90", "jpeg-25"])
+    cut, kept = figure.axes
+    assert points(cut) == [(0, place)]
+    assert [text.get_text().strip() for text in cut.texts] == [said]
+    assert intervals(cut) == line
     assert intervals(kept) == [[-0.5, 0.6]]
     assert -0.6 < cut.get_xlim()[0] < -0.5
+    assert cut.get_xlim()[1] < 1.6
+    assert "Intervals are cut at \N{MINUS SIGN}0.5 and 1.5." in figure.get_supxlabel().replace("\n", " ")
 
 
 def test_of_many_the_best_are_drawn_and_that_is_said():

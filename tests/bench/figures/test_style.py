@@ -51,6 +51,11 @@ def test_a_codec_has_its_colour_and_an_encoder_its_marker_whatever_else_is_drawn
     assert len({found["linestyle"] for name, found in among.items() if "jpeg" in name}) == 3
 
 
+def test_lines_of_many_variants_of_a_codec_differ():
+    looks = codec_looks([*(f"jpeg-{n}" for n in range(9)), "webp"], place=8).values()
+    assert len({(found["color"], found["linestyle"], found["marker"]) for found in looks}) == 10
+
+
 def test_matplotlibs_own_colours_would_not():
     own = [f"C{place}" for place in range(len(COLOURS))]
     assert [least_difference(own, sight) > 15 for sight in SIGHT.values()] == [True, False, False]

@@ -4,7 +4,9 @@ import os
 
 import pytest
 
+from bench.figures.style import MOST_COLOURS
 from bench.report.groups import group_runs
+from bench.report.sections import precision
 from bench.runs.folder import load_run
 from tests.support import made_up
 
@@ -17,7 +19,7 @@ def grouped(tmp_path):
 
     def group(*changes, counts=COUNTS):
         runs = []
-        for number, change in enumerate(changes):
+        for number, change in enumerate(changes, len(list(tmp_path.iterdir()))):
             content = made_up.run_record(
                 made_up.nested(change.pop("counts", counts), change.pop("images", 100)), **change
             )
@@ -49,6 +51,27 @@ def test_runs_over_other_images_are_never_in_one_table_and_the_title_says_what_d
     assert any(told in group.title for group in groups)
     assert len({group.name for group in groups}) == 2
     assert replaced == {}
+
+
+def test_what_a_title_or_a_label_is_too_short_for_is_told_apart_all_the_same(grouped):
+    names = [[f"{kind} {c}" for c in range(10)] for kind in ("a", "b", "c")]
+    groups, _ = grouped(*({"class_names": names[kind]} for kind in range(3)))
+    assert len({group.title for group in groups}) == 3
+    prompts = [[f"a {kind} photograph, the {n}th of {{}}." for n in range(9)] for kind in ("good", "bad")]
+    counts = ({"original": 90, "jpeg-75": 89}, {"original": 60, "jpeg-75": 50})
+    (group,), _ = grouped(*({"model": {"templates": prompts[k]}, "counts": counts[k]} for k in range(2)))
+    assert len({entry.label for entry in group.entries}) == 2
+    assert len(precision._remarks(group)[0].split("; ")) == 2
+
+
+def test_every_encoder_of_a_small_group_has_a_colour_beside_a_large_one(grouped):
+    large = [{"encoder": f"encoder {number:02}"} for number in range(12)]
+    small = [{"encoder": f"other {number}", "data": "stl10"} for number in range(3)]
+    groups, _ = grouped(*large, *small, {"encoder": "encoder 01", "data": "stl10"})
+    first, second = groups
+    assert sorted(first.places.values())[:MOST_COLOURS] == list(range(MOST_COLOURS))
+    assert second.places["encoder 01"] == first.places["encoder 01"]
+    assert len({place for place in second.places.values() if place < MOST_COLOURS}) == 4
 
 
 def test_other_views_and_encoders_of_the_same_images_share_a_table(grouped):

@@ -175,7 +175,12 @@ class TestDifferences:
         assert sorted(differences(change)) == found
 
     def test_that_holds_of_the_options_of_an_option(self, differences):
-        views = {"codecs": {"jpeg-{}": [10, 95]}, "clean": 0.25, "flip": 0.0, "law": {"class_path": "datamodules.Uniform"}}
+        views = {
+            "codecs": {"jpeg-{}": [10, 95]},
+            "clean": 0.25,
+            "flip": 0.0,
+            "law": {"class_path": "datamodules.Uniform"},
+        }
 
         def change(saved):
             saved["data"]["init_args"]["training_views"] = views
