@@ -16,7 +16,7 @@ from bench.figures.interpolation import Step, interpolation_curves
 from bench.figures.tensorboard import write_figure
 from bench.finetuning.export import configuration, model_card
 from bench.finetuning.interpolation import BEST, best_alpha, check_alphas, interpolate
-from bench.finetuning.optimisation import nothing_learnt
+from bench.finetuning.optimisation import nothing_learnt, take_average
 from bench.finetuning.tuning import EncoderTuning, Ends
 from bench.finetuning.validation import Measures, validate
 from bench.runs.files import write_atomically
@@ -104,6 +104,7 @@ class FineTuningWriter(Callback):
         if not pl_module.learnt:
             raise nothing_learnt()
         pl_module.to(trainer.strategy.root_device)  # which Lightning has taken it from
+        take_average(trainer, pl_module)
         _take_best(trainer, pl_module)
         ends = pl_module.ends()
         curve = {alpha: self._measure(pl_module, interpolate(*ends, alpha)) for alpha in self.alphas}

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor, nn
 
@@ -33,13 +33,26 @@ def refuse_running_average(trainer: Trainer) -> None:
     Raises:
         UserError: There is one, which would export the weights that it began with.
     """
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]  # a connector sets it
-        if isinstance(callback, WeightAveraging):
-            raise UserError(
-                f"`callbacks` has {type(callback).__name__}, which averages the weights of an optimiser's steps, and "
-                "this fit makes none: leave it out",
-                option="trainer.callbacks",
-            )
+    if (average := _average_of_steps(trainer)) is not None:
+        raise UserError(
+            f"`callbacks` has {type(average).__name__}, which averages the weights of an optimiser's steps, and this "
+            "fit makes none: leave it out",
+            option="trainer.callbacks",
+        )
+
+
+def take_average(trainer: Trainer, module: LightningModule) -> None:
+    """Load the average of the weights of a fit's steps, where a callback keeps one.
+
+    Lightning does so when training ends, which it does not in a fit that goes on from the checkpoint of its last step.
+    """
+    if (average := _average_of_steps(trainer)) is not None:
+        average.on_train_end(trainer, module)
+
+
+def _average_of_steps(trainer: Trainer) -> WeightAveraging | None:
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]  # a connector sets it
+    return next((callback for callback in callbacks if isinstance(callback, WeightAveraging)), None)
 
 
 def adamw(

@@ -167,8 +167,8 @@ class ClipPretraining(LightningModule):
         weights = {"class_path": type(self).__name__, "encoder": self.encoder.name}
         return {"model": weights}, {"model": settings, "data": data_settings(self._data)}
 
-    def on_train_end(self) -> None:
-        """Write the weights, once, unless this was only a trial run.
+    def on_fit_end(self) -> None:
+        """Write the weights, once, unless this was only a trial run; of a fit that had made its last step before, too.
 
         Raises:
             UserError: Training diverged.

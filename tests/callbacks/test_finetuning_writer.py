@@ -11,9 +11,10 @@ import open_clip
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from PIL import Image
+from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from bench.clip.encoders import load_encoder
@@ -23,7 +24,7 @@ from bench.finetuning.export import configuration, export
 from bench.runs.finetuning_record import TrainingViews as Drawn
 from bench.runs.folder import RunFolder
 from bench.runs.record import Skipped
-from callbacks import FineTuningWriter
+from callbacks import ExponentialAverage, FineTuningWriter
 from datamodules import Synthetic
 from datamodules.errors import UserError
 from datamodules.synthetic import SyntheticSource
@@ -335,6 +336,22 @@ class TestSelfContained:
         names = {path.name for path in (tmp_path / "moved/checkpoints").iterdir()}
         assert names == {path.name for path in (tmp_path / "whole/checkpoints").iterdir()}
 
+    @pytest.mark.parametrize("average", [ExponentialAverage, lambda: WeightAveraging(use_buffers=False, avg_fn=middle)])
+    def test_a_fit_that_was_killed_while_it_exported_leaves_its_average_all_the_same(self, tmp_path, average):
+        def averaged(folder, *others, **options):
+            watch = ModelCheckpoint(folder / "checkpoints", save_last=True)
+            fit(folder, callbacks=[average(), watch, *others], **options)
+            return load_file(folder / "tuned.safetensors"), RunFolder(folder).finetuning_record()
+
+        whole, expected = averaged(tmp_path / "whole")
+        with pytest.raises(RuntimeError, match="killed"):
+            averaged(tmp_path / "killed", KillExport())
+        left, record = averaged(tmp_path / "killed", ckpt_path="last")
+        assert all(left[name].equal(tensor) for name, tensor in whole.items())
+        assert (record.training, record.interpolation) == (expected.training, expected.interpolation)
+        last = torch.load(tmp_path / "killed/checkpoints/last.ckpt", weights_only=True)["current_model_state"]
+        assert not left[PROJECTION].equal(last[f"model.{PROJECTION}"])
+
     def test_the_weights_say_how_images_are_prepared_for_them(self, tmp_path):
         config = {
             "model_cfg": json.loads((MODELS / "demo-rn.json").read_text()),
@@ -371,3 +388,15 @@ class Kill(Callback):
     def on_train_epoch_end(self, trainer, pl_module):
         if trainer.current_epoch == 1:
             raise RuntimeError("killed")
+
+
+def middle(average, weights, _):
+    """Between an average and new weights; where they are equal, these, bit for bit."""
+    return average - (average - weights) / 2  # -0.0 minus 0 is -0.0
+
+
+class KillExport(Callback):
+    """Ends a fit after its last step, before anything is exported."""
+
+    def on_fit_end(self, trainer, pl_module):
+        raise RuntimeError("killed")
