@@ -22,7 +22,6 @@ from bench.finetuning.validation import Measures, validate
 from bench.runs.files import write_atomically
 from bench.runs.finetuning_record import FINETUNING, Export, FineTuningRecord
 from bench.runs.folder import FAILED, RunFolder
-from bench.runs.gathering import gather
 from bench.runs.provenance import DataRecord, ModelRecord, software
 from bench.runs.record import RESULTS, RunInfo, Skipped
 from bench.runs.table import align
@@ -108,10 +107,8 @@ class FineTuningWriter(Callback):
         _take_best(trainer, pl_module)
         ends = pl_module.ends()
         curve = {alpha: self._measure(pl_module, interpolate(*ends, alpha)) for alpha in self.alphas}
-        ranks = gather(list(pl_module.data.unreadable.values()))
+        skipped = tuple(Skipped(image.index, image.path, image.reason) for image in pl_module.unreadable())
         if trainer.is_global_zero:
-            by_index = {image.index: Skipped(image.index, image.path, image.reason) for rank in ranks for image in rank}
-            skipped = tuple(image for _, image in sorted(by_index.items()))
             self._write(trainer, pl_module, ends, curve, skipped)
         pl_module.cpu()
 

@@ -76,6 +76,20 @@ def finished(tmp_path_factory):
     return module, folder, RunFolder(folder).finetuning_record()
 
 
+@pytest.fixture
+def broken(monkeypatch):
+    """Makes three images unreadable, of which the first is held out; gives their records."""
+    load = SyntheticSource.load
+
+    def load_whole(self, index):
+        if index in (3, 4, 7):
+            raise ValueError("broken")
+        return load(self, index)
+
+    monkeypatch.setattr(SyntheticSource, "load", load_whole)
+    return tuple(Skipped(index, None, "ValueError: broken") for index in (3, 4, 7))
+
+
 def images():
     source = data()
     source.setup("fit")
@@ -219,19 +233,11 @@ class TestRecord:
         assert "model_card/text_summary" in events.Tags()["tensors"]
         assert len(events.Scalars("train/loss")) == 4
 
-    def test_images_that_cannot_be_read_are_listed_and_not_counted(self, tmp_path, monkeypatch):
-        load = SyntheticSource.load
-
-        def broken(self, index):
-            if index in (3, 4, 7):  # of which 3 is held out
-                raise ValueError("broken")
-            return load(self, index)
-
-        monkeypatch.setattr(SyntheticSource, "load", broken)
+    def test_images_that_cannot_be_read_are_listed_and_not_counted(self, tmp_path, broken):
         table = CSVLogger(tmp_path / "table", name=None, version="run")
         fit(tmp_path / "run", loggers=[table], source=data(on_error="skip"), max_epochs=1)
         record = RunFolder(Path(table.log_dir)).finetuning_record()
-        assert record.skipped == tuple(Skipped(index, None, "ValueError: broken") for index in (3, 4, 7))
+        assert record.skipped == broken
         assert (sum(record.images_per_class.values()), record.validation_images) == (14, 7)
         source = SyntheticSource("train", (32,), 0)
         kept = Counter(source.classes[source.label(index)] for index in range(24) if index % 3 and index not in (4, 7))
@@ -351,6 +357,21 @@ class TestSelfContained:
         assert (record.training, record.interpolation) == (expected.training, expected.interpolation)
         last = torch.load(tmp_path / "killed/checkpoints/last.ckpt", weights_only=True)["current_model_state"]
         assert not left[PROJECTION].equal(last[f"model.{PROJECTION}"])
+
+    @pytest.mark.parametrize("epochs", [1, 2], ids=["none", "one"])
+    def test_a_fit_that_goes_on_for_so_many_epochs_lists_each_image_once_that_could_not_be_read(
+        self, tmp_path, broken, epochs
+    ):
+        def watched(*others, **options):
+            watch = ModelCheckpoint(tmp_path / "run/checkpoints", save_last=True)
+            fit(tmp_path / "run", callbacks=[watch, *others], source=data(on_error="skip"), **options)
+
+        with pytest.raises(RuntimeError, match="killed"):
+            watched(KillExport(), max_epochs=1)
+        watched(ckpt_path="last", max_epochs=epochs)
+        record = RunFolder(tmp_path / "run").finetuning_record()
+        assert record.skipped == broken
+        assert sum(record.images_per_class.values()) == 14
 
     def test_the_weights_say_how_images_are_prepared_for_them(self, tmp_path):
         config = {
