@@ -1,11 +1,12 @@
-"""What fits by gradient share: the optimiser, its number of steps, and the precisions it can work in."""
+"""What fits by gradient share: the optimiser, its number of steps, and what of the trainer decides about them."""
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import WeightAveraging
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import GradientAccumulationScheduler, StochasticWeightAveraging, WeightAveraging
 from torch import Tensor, nn
 
 from datamodules.errors import UserError
@@ -50,9 +51,45 @@ def take_average(trainer: Trainer, module: LightningModule) -> None:
         average.on_train_end(trainer, module)
 
 
-def _average_of_steps(trainer: Trainer) -> WeightAveraging | None:
-    callbacks = trainer.callbacks  # type: ignore[attr-defined]  # a connector sets it
-    return next((callback for callback in callbacks if isinstance(callback, WeightAveraging)), None)
+def moving_average(trainer: Trainer) -> dict[str, Any]:
+    """How the weights of steps are averaged, as a record describes a choice: the name "none" where the last ones count.
+
+    The decay is in it where the callback has it as an attribute, which Lightning's own have not.
+    """
+    if (average := _average_of_steps(trainer)) is None:
+        return {"name": "none"}
+    decay = getattr(average, "decay", None)
+    return {"name": type(average).__name__, **({"decay": float(decay)} if isinstance(decay, int | float) else {})}
+
+
+def clipping(trainer: Trainer) -> dict[str, Any]:
+    """How gradients are clipped, under the names of the trainer's options; a bound of 0 does not."""
+    bound, algorithm = trainer.gradient_clip_val, trainer.gradient_clip_algorithm
+    if bound is None or bound <= 0:
+        return {"gradient_clip_val": 0.0}
+    name = "norm" if algorithm is None else str(algorithm.value)
+    return {"gradient_clip_val": float(bound), "gradient_clip_algorithm": name}
+
+
+def trainer_settings(trainer: Trainer) -> dict[str, Any]:
+    """What of the trainer decides about the course of a fit: JSON-able, under the names of the options."""
+    schedules = [part.scheduling for part in _callbacks(trainer) if isinstance(part, GradientAccumulationScheduler)]
+    return {
+        "precision": str(trainer.precision),
+        "accumulate_grad_batches": schedules or trainer.accumulate_grad_batches,  # which a schedule moves
+        **clipping(trainer),
+        "moving_average": moving_average(trainer),
+    }
+
+
+def _average_of_steps(trainer: Trainer) -> Callback | None:
+    kinds = (WeightAveraging, StochasticWeightAveraging)
+    return next((part for part in _callbacks(trainer) if isinstance(part, kinds)), None)
+
+
+def _callbacks(trainer: Trainer) -> list[Callback]:
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # a connector sets it
+    return callbacks
 
 
 def adamw(

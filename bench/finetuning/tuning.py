@@ -23,7 +23,7 @@ from bench.clip.towers import image_tower
 from bench.clip.zero_shot import ZeroShotClassifier, class_logits, unit
 from bench.finetuning.continuation import data_settings, follow_moved, label, require_same
 from bench.finetuning.export import export
-from bench.finetuning.optimisation import check_precision
+from bench.finetuning.optimisation import check_precision, clipping, moving_average, trainer_settings
 from bench.finetuning.trainable import merged_state
 from bench.finetuning.validation import Measures, Validation, mean_precision
 from bench.paper import TEMPLATE
@@ -159,6 +159,8 @@ class EncoderTuning(LightningModule):
             batch_size=self.data.batch_size,
             accumulated_batches=trainer.accumulate_grad_batches,
             precision=str(trainer.precision),
+            moving_average=moving_average(trainer),
+            **clipping(trainer),
         )
 
     @property
@@ -197,7 +199,12 @@ class EncoderTuning(LightningModule):
             "trainable": method.pop("trainable"),
             **{name: self.encoder.provenance()[name] for name in ("architecture", "weights_sha256", "activation")},
         }
-        return {"model": weights}, {"model": method | {"templates": self.templates}, "data": data_settings(self.data)}
+        settings = {
+            "model": method | {"templates": self.templates},
+            "data": data_settings(self.data),
+            "trainer": trainer_settings(self.trainer),
+        }
+        return {"model": weights}, settings
 
     def on_fit_start(self) -> None:
         """Move what is no submodule."""

@@ -23,6 +23,7 @@ from bench.finetuning import Augment, LastBlocks, LinearCorrection, LoRA, Robust
 from bench.finetuning.export import configuration, export
 from bench.runs.finetuning_record import TrainingViews as Drawn
 from bench.runs.folder import RunFolder
+from bench.runs.json_values import differences
 from bench.runs.record import Skipped
 from callbacks import ExponentialAverage, FineTuningWriter
 from datamodules import Synthetic
@@ -60,9 +61,9 @@ def fit(folder, name="demo-rn", trainable=None, writer=None, callbacks=(), logge
     own = TensorBoardLogger(folder.parent, name=None, version=folder.name, default_hp_metric=False)
     trainer = Trainer(
         devices=1, num_sanity_val_steps=0, log_every_n_steps=1, logger=[*loggers, own],
-        enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=bool(callbacks),
+        enable_progress_bar=False, enable_model_summary=False,
         callbacks=[*callbacks, writer or FineTuningWriter("tuned", alphas=[0.5], export=[0.25])],
-        **{"accelerator": "cpu", "max_epochs": 2, **options},
+        **{"accelerator": "cpu", "max_epochs": 2, "enable_checkpointing": bool(callbacks), **options},
     )  # fmt: skip
     trainer.fit(module, datamodule=source or data(), ckpt_path=checkpoint)
     return module
@@ -219,6 +220,22 @@ class TestRecord:
         digest = record.exports[-1].sha256
         assert f"- `tuned.safetensors`: 1 of the tuned weights, 0 of the original's; SHA-256 `{digest}`" in card
         assert "\n\n\n" not in card
+
+    def test_record_card_and_recipe_say_how_weights_were_averaged_and_gradients_clipped(self, finished, tmp_path):
+        _, plain, without = finished
+        clipped = {"gradient_clip_val": 1.0, "max_epochs": 2}
+        fit(tmp_path / "run", callbacks=[ExponentialAverage(0.75)], enable_checkpointing=False, **clipped)
+        record = RunFolder(tmp_path / "run").finetuning_record()
+        assert record.training.moving_average == {"name": "ExponentialAverage", "decay": 0.75}
+        assert (record.training.gradient_clip_val, record.training.gradient_clip_algorithm) == (1.0, "norm")
+        assert (without.training.moving_average, without.training.gradient_clip_val) == ({"name": "none"}, 0.0)
+        assert differences(without.recipe(1.0), record.recipe(1.0)) == [
+            "training.moving_average.name", "training.moving_average.decay",
+            "training.gradient_clip_val", "training.gradient_clip_algorithm",
+        ]  # fmt: skip
+        card = (tmp_path / "run/MODEL_CARD.md").read_text()
+        assert "- moving average: ExponentialAverage (decay 0.75)\n- gradient clip val: 1.0\n" in card
+        assert "- moving average: none\n- gradient clip val: 0.0\n\n" in (plain / "MODEL_CARD.md").read_text()
 
     def test_tensorboard_has_the_precision_of_all_views_and_the_curve(self, finished):
         _, folder, record = finished
