@@ -52,12 +52,13 @@ def take_average(trainer: Trainer, module: LightningModule) -> None:
 
 
 def moving_average(trainer: Trainer) -> dict[str, Any]:
-    """How the weights of steps are averaged, as a record describes a choice: the name "none" where the last ones count.
+    """How the weights of steps are averaged, as a record describes a choice.
 
-    The decay is in it where the callback has it as an attribute, which Lightning's own have not.
+    Its name is "no average" where the last ones count. The decay is in it where the callback has it as an attribute,
+    which Lightning's own have not.
     """
     if (average := _average_of_steps(trainer)) is None:
-        return {"name": "none"}
+        return {"name": "no average"}
     decay = getattr(average, "decay", None)
     return {"name": type(average).__name__, **({"decay": float(decay)} if isinstance(decay, int | float) else {})}
 

@@ -50,8 +50,8 @@ class Training:
         batch_size: Images per process and batch.
         accumulated_batches: Batches per step.
         precision: Lightning's name of the arithmetic.
-        moving_average: How the weights of steps were averaged, as it describes itself, JSON-able, with the name "none"
-            where the last ones count; None where an older record does not say it.
+        moving_average: How the weights of steps were averaged, as it describes itself, JSON-able, with the name
+            "no average" where the last ones count; None where an older record does not say it.
         gradient_clip_val: Bound of gradients, 0 where there was none; None where an older record does not say it.
         gradient_clip_algorithm: What was bounded, "norm" or "value"; None where nothing was, or that is not said.
     """

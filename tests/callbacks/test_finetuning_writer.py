@@ -228,14 +228,14 @@ class TestRecord:
         record = RunFolder(tmp_path / "run").finetuning_record()
         assert record.training.moving_average == {"name": "ExponentialAverage", "decay": 0.75}
         assert (record.training.gradient_clip_val, record.training.gradient_clip_algorithm) == (1.0, "norm")
-        assert (without.training.moving_average, without.training.gradient_clip_val) == ({"name": "none"}, 0.0)
+        assert (without.training.moving_average, without.training.gradient_clip_val) == ({"name": "no average"}, 0.0)
         assert differences(without.recipe(1.0), record.recipe(1.0)) == [
             "training.moving_average.name", "training.moving_average.decay",
             "training.gradient_clip_val", "training.gradient_clip_algorithm",
         ]  # fmt: skip
         card = (tmp_path / "run/MODEL_CARD.md").read_text()
         assert "- moving average: ExponentialAverage (decay 0.75)\n- gradient clip val: 1.0\n" in card
-        assert "- moving average: none\n- gradient clip val: 0.0\n\n" in (plain / "MODEL_CARD.md").read_text()
+        assert "- moving average: no average\n- gradient clip val: 0.0\n\n" in (plain / "MODEL_CARD.md").read_text()
 
     def test_tensorboard_has_the_precision_of_all_views_and_the_curve(self, finished):
         _, folder, record = finished

@@ -65,7 +65,7 @@ def test_a_fit_that_contradicts_it_is_refused(tuning, fit, made, options, images
     ("decay", "options", "message"),
     [
         (0.1, CLIPPED, "trainer.moving_average.decay 0.9, not 0.1"),
-        (None, CLIPPED, 'trainer.moving_average.name "ExponentialAverage", not "none"'),
+        (None, CLIPPED, 'trainer.moving_average.name "ExponentialAverage", not "no average"'),
         (0.9, {}, r"trainer.gradient_clip_val 1.0, not 0.0"),
         (0.9, {"gradient_clip_val": 1.0}, 'trainer.gradient_clip_algorithm "value", not "norm"'),
         (0.9, {**CLIPPED, "accumulate_grad_batches": 2}, "trainer.accumulate_grad_batches 1, not 2"),

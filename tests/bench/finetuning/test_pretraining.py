@@ -116,6 +116,8 @@ def test_a_fit_that_was_killed_before_it_wrote_leaves_its_weights_all_the_same(c
     assert not (tmp_path / "killed/trained.safetensors").exists()
     left = watched(tmp_path / "killed", ckpt_path=tmp_path / "killed/last.ckpt")
     assert all(left[name].equal(tensor) for name, tensor in whole.items())
+    with pytest.raises(UserError, match=r"trainer\.gradient_clip_val 0\.0, not 1\.0"):
+        watched(tmp_path / "other", ckpt_path=tmp_path / "killed/last.ckpt", gradient_clip_val=1.0)
 
 
 def test_diverged_weights_are_refused_and_nothing_is_written(config, tmp_path):

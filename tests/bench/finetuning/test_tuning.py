@@ -238,7 +238,7 @@ def fit_numbers(tmp_path):
 @pytest.mark.parametrize(
     ("callbacks", "described"),
     [
-        ([], {"name": "none"}),
+        ([], {"name": "no average"}),
         ([ModelCheckpoint(), ExponentialAverage(0)], {"name": "ExponentialAverage", "decay": 0.0}),
         ([EMAWeightAveraging()], {"name": "EMAWeightAveraging"}),
         ([StochasticWeightAveraging(1e-3)], {"name": "StochasticWeightAveraging"}),
