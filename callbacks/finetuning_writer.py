@@ -16,13 +16,12 @@ from bench.figures.interpolation import Step, interpolation_curves
 from bench.figures.tensorboard import write_figure
 from bench.finetuning.export import configuration, model_card
 from bench.finetuning.interpolation import BEST, best_alpha, check_alphas, interpolate
-from bench.finetuning.optimisation import nothing_learnt
+from bench.finetuning.optimisation import nothing_learnt, take_average
 from bench.finetuning.tuning import EncoderTuning, Ends
 from bench.finetuning.validation import Measures, validate
 from bench.runs.files import write_atomically
 from bench.runs.finetuning_record import FINETUNING, Export, FineTuningRecord
 from bench.runs.folder import FAILED, RunFolder
-from bench.runs.gathering import gather
 from bench.runs.provenance import DataRecord, ModelRecord, software
 from bench.runs.record import RESULTS, RunInfo, Skipped
 from bench.runs.table import align
@@ -104,13 +103,12 @@ class FineTuningWriter(Callback):
         if not pl_module.learnt:
             raise nothing_learnt()
         pl_module.to(trainer.strategy.root_device)  # which Lightning has taken it from
+        take_average(trainer, pl_module)
         _take_best(trainer, pl_module)
         ends = pl_module.ends()
         curve = {alpha: self._measure(pl_module, interpolate(*ends, alpha)) for alpha in self.alphas}
-        ranks = gather(list(pl_module.data.unreadable.values()))
+        skipped = tuple(Skipped(image.index, image.path, image.reason) for image in pl_module.unreadable())
         if trainer.is_global_zero:
-            by_index = {image.index: Skipped(image.index, image.path, image.reason) for rank in ranks for image in rank}
-            skipped = tuple(image for _, image in sorted(by_index.items()))
             self._write(trainer, pl_module, ends, curve, skipped)
         pl_module.cpu()
 

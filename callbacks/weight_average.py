@@ -28,6 +28,7 @@ class ExponentialAverage(WeightAveraging):
         if not 0 <= decay < 1:
             raise UserError(f"ExponentialAverage(decay={decay}) is out of range: choose at least 0 and below 1")
 
+        self.decay = decay
         log_decay = math.log(decay) if decay else -math.inf
 
         def towards(averages: list[Tensor], weights: list[Tensor], averaged: Tensor) -> None:

@@ -11,6 +11,7 @@ from datamodules.base import DegradedDataModule
 from datamodules.errors import UserError
 
 _KEY, _CONTENT = "fit", "content"
+_UNSAID_BEFORE = (f"data.{_CONTENT}", "trainer.")  # settings that checkpoints of earlier versions lack
 _HYPERPARAMETERS = ("hparams_name", "hyper_parameters", "hparams_type")  # Lightning's keys
 _MISSING = object()
 
@@ -64,7 +65,7 @@ def require_same(
         before, now = dict(_leaves(found.get(part))), dict(_leaves(_plain(asked)))
         for name in dict.fromkeys([*before, *now]):
             theirs, ours = before.get(name, _MISSING), now.get(name, _MISSING)
-            unsaid = name == f"data.{_CONTENT}" and theirs is _MISSING  # by earlier versions
+            unsaid = name.startswith(_UNSAID_BEFORE) and theirs is _MISSING
             if theirs != ours and not unsaid:
                 raise UserError(
                     f"`ckpt_path` is of a fit with {name} {_say(theirs)}, not {_say(ours)}: ask for what it was begun "

@@ -106,7 +106,7 @@ def model_card(record: FineTuningRecord, template: str, *, with_configuration: b
     )
     environment.filters["in_words"] = in_words
     original = replace(record.original, pretrained=_without_folder(record.original.pretrained))
-    training = {key: value for key, value in vars(record.training).items() if key != "views"}
+    training = {key: value for key, value in record.training.said().items() if key != "views"}
     return environment.get_template(template).render(
         vars(record)
         | {

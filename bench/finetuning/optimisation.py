@@ -1,11 +1,12 @@
-"""What fits by gradient share: the optimiser, its number of steps, and the precisions it can work in."""
+"""What fits by gradient share: the optimiser, its number of steps, and what of the trainer decides about them."""
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
-from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import WeightAveraging
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import GradientAccumulationScheduler, StochasticWeightAveraging, WeightAveraging
 from torch import Tensor, nn
 
 from datamodules.errors import UserError
@@ -33,13 +34,63 @@ def refuse_running_average(trainer: Trainer) -> None:
     Raises:
         UserError: There is one, which would export the weights that it began with.
     """
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]  # a connector sets it
-        if isinstance(callback, WeightAveraging):
-            raise UserError(
-                f"`callbacks` has {type(callback).__name__}, which averages the weights of an optimiser's steps, and "
-                "this fit makes none: leave it out",
-                option="trainer.callbacks",
-            )
+    if (average := _average_of_steps(trainer)) is not None:
+        raise UserError(
+            f"`callbacks` has {type(average).__name__}, which averages the weights of an optimiser's steps, and this "
+            "fit makes none: leave it out",
+            option="trainer.callbacks",
+        )
+
+
+def take_average(trainer: Trainer, module: LightningModule) -> None:
+    """Load the average of the weights of a fit's steps, where a callback keeps one.
+
+    Lightning does so when training ends, which it does not in a fit that goes on from the checkpoint of its last step.
+    """
+    if (average := _average_of_steps(trainer)) is not None:
+        average.on_train_end(trainer, module)
+
+
+def moving_average(trainer: Trainer) -> dict[str, Any]:
+    """How the weights of steps are averaged, as a record describes a choice.
+
+    Its name is "no average" where the last ones count. The decay is in it where the callback has it as an attribute,
+    which Lightning's own have not.
+    """
+    if (average := _average_of_steps(trainer)) is None:
+        return {"name": "no average"}
+    decay = getattr(average, "decay", None)
+    return {"name": type(average).__name__, **({"decay": float(decay)} if isinstance(decay, int | float) else {})}
+
+
+def clipping(trainer: Trainer) -> dict[str, Any]:
+    """How gradients are clipped, under the names of the trainer's options; a bound of 0 does not."""
+    bound, algorithm = trainer.gradient_clip_val, trainer.gradient_clip_algorithm
+    if bound is None or bound <= 0:
+        return {"gradient_clip_val": 0.0}
+    name = "norm" if algorithm is None else str(algorithm.value)
+    return {"gradient_clip_val": float(bound), "gradient_clip_algorithm": name}
+
+
+def trainer_settings(trainer: Trainer) -> dict[str, Any]:
+    """What of the trainer decides about the course of a fit: JSON-able, under the names of the options."""
+    schedules = [part.scheduling for part in _callbacks(trainer) if isinstance(part, GradientAccumulationScheduler)]
+    return {
+        "precision": str(trainer.precision),
+        "accumulate_grad_batches": schedules or trainer.accumulate_grad_batches,  # which a schedule moves
+        **clipping(trainer),
+        "moving_average": moving_average(trainer),
+    }
+
+
+def _average_of_steps(trainer: Trainer) -> Callback | None:
+    kinds = (WeightAveraging, StochasticWeightAveraging)
+    return next((part for part in _callbacks(trainer) if isinstance(part, kinds)), None)
+
+
+def _callbacks(trainer: Trainer) -> list[Callback]:
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # a connector sets it
+    return callbacks
 
 
 def adamw(

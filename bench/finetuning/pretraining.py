@@ -18,7 +18,7 @@ from bench.clip.preprocess import Preprocess
 from bench.clip.text_classifier import check_templates
 from bench.finetuning.continuation import data_settings, label, require_same
 from bench.finetuning.export import save_weights
-from bench.finetuning.optimisation import adamw, check_precision, no_loss, total_steps
+from bench.finetuning.optimisation import adamw, check_precision, no_loss, total_steps, trainer_settings
 from bench.paper import TEMPLATE
 from bench.runs.checkpoints import load_weights_only
 from datamodules.base import DegradedDataModule, degraded_data
@@ -158,17 +158,18 @@ class ClipPretraining(LightningModule):
         require_same(checkpoint, weights, settings if self.trainer.training else None)
 
     def _subject(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        settings = {
+        model = {
             "templates": self.templates,
             "learning_rate": self.learning_rate,
             "weight_decay": self.weight_decay,
             "warmup": self.warmup,
         }
         weights = {"class_path": type(self).__name__, "encoder": self.encoder.name}
-        return {"model": weights}, {"model": settings, "data": data_settings(self._data)}
+        settings = {"model": model, "data": data_settings(self._data), "trainer": trainer_settings(self.trainer)}
+        return {"model": weights}, settings
 
-    def on_train_end(self) -> None:
-        """Write the weights, once, unless this was only a trial run.
+    def on_fit_end(self) -> None:
+        """Write the weights, once, unless this was only a trial run; of a fit that had made its last step before, too.
 
         Raises:
             UserError: Training diverged.

@@ -5,7 +5,7 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -23,18 +23,19 @@ from bench.clip.towers import image_tower
 from bench.clip.zero_shot import ZeroShotClassifier, class_logits, unit
 from bench.finetuning.continuation import data_settings, follow_moved, label, require_same
 from bench.finetuning.export import export
-from bench.finetuning.optimisation import check_precision
+from bench.finetuning.optimisation import check_precision, clipping, moving_average, trainer_settings
 from bench.finetuning.trainable import merged_state
 from bench.finetuning.validation import Measures, Validation, mean_precision
 from bench.paper import TEMPLATE
 from bench.runs.checkpoints import load_weights_only
 from bench.runs.finetuning_record import Training, TrainingViews
+from bench.runs.gathering import gather_everywhere
 from datamodules.allocation import keep_freed_memory
 from datamodules.base import DegradedDataModule, degraded_data
 from datamodules.errors import UserError
-from datamodules.views import Batch, Images
+from datamodules.views import Batch, Images, Unreadable
 
-_TOWER = "visual."
+_TOWER, _UNREADABLE = "visual.", "unreadable"
 
 Ends = tuple[dict[str, Tensor], dict[str, Tensor]]
 """State dicts of what a fit exports, before and after."""
@@ -158,6 +159,8 @@ class EncoderTuning(LightningModule):
             batch_size=self.data.batch_size,
             accumulated_batches=trainer.accumulate_grad_batches,
             precision=str(trainer.precision),
+            moving_average=moving_average(trainer),
+            **clipping(trainer),
         )
 
     @property
@@ -170,14 +173,23 @@ class EncoderTuning(LightningModule):
         """Whether a step has been made, so that there is something to export."""
         return self.trainer.global_step > 0
 
+    def unreadable(self) -> tuple[Unreadable, ...]:
+        """Images of the fit that some process could not read, by position; every process has to ask."""
+        found = {index: image for rank in gather_everywhere(self.data.unreadable) for index, image in rank.items()}
+        return tuple(found[index] for index in sorted(found))
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Say which fit it is of."""
+        """Say which fit it is of, and what it could not read, which it may not come by again when it goes on."""
         label(checkpoint, *self._subject())
+        checkpoint[_UNREADABLE] = [astuple(image) for image in self.unreadable()]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse one of another fit."""
+        """Refuse one of another fit, and take up what that could not read."""
         weights, settings = self._subject()
         require_same(checkpoint, weights, settings if self.trainer.training else None)
+        if self.trainer.training:
+            left_out = (Unreadable(*image) for image in checkpoint.get(_UNREADABLE, ()))  # earlier versions say none
+            self.data.unreadable |= {image.index: image for image in left_out}
         follow_moved(checkpoint, (one for one in self.trainer.checkpoint_callbacks if isinstance(one, ModelCheckpoint)))
 
     def _subject(self) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -187,7 +199,12 @@ class EncoderTuning(LightningModule):
             "trainable": method.pop("trainable"),
             **{name: self.encoder.provenance()[name] for name in ("architecture", "weights_sha256", "activation")},
         }
-        return {"model": weights}, {"model": method | {"templates": self.templates}, "data": data_settings(self.data)}
+        settings = {
+            "model": method | {"templates": self.templates},
+            "data": data_settings(self.data),
+            "trainer": trainer_settings(self.trainer),
+        }
+        return {"model": weights}, settings
 
     def on_fit_start(self) -> None:
         """Move what is no submodule."""

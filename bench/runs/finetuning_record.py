@@ -50,6 +50,10 @@ class Training:
         batch_size: Images per process and batch.
         accumulated_batches: Batches per step.
         precision: Lightning's name of the arithmetic.
+        moving_average: How the weights of steps were averaged, as it describes itself, JSON-able, with the name
+            "no average" where the last ones count; None where an older record does not say it.
+        gradient_clip_val: Bound of gradients, 0 where there was none; None where an older record does not say it.
+        gradient_clip_algorithm: What was bounded, "norm" or "value"; None where nothing was, or that is not said.
     """
 
     views: TrainingViews
@@ -58,6 +62,13 @@ class Training:
     batch_size: int
     accumulated_batches: int
     precision: str
+    moving_average: Mapping[str, Any] | None = None
+    gradient_clip_val: float | None = None
+    gradient_clip_algorithm: str | None = None
+
+    def said(self) -> dict[str, Any]:
+        """What is known about it, by name."""
+        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -152,7 +163,7 @@ class FineTuningRecord:
             "method": self.method,
             "original": self.original.to_json(),
             "templates": self.templates,
-            "training": {**vars(self.training), "views": vars(self.training.views)},
+            "training": {**self.training.said(), "views": vars(self.training.views)},
             "data": self.data.to_json(),
             "images_per_class": self.images_per_class,
             "validation_images": self.validation_images,
@@ -250,6 +261,9 @@ class FineTuningRecord:
 
 def _training(value: Value) -> Training:
     views = value["views"]
+    if (average := value.get("moving_average")) is not None:
+        check_choice(average)
+    bound, algorithm = value.get("gradient_clip_val"), value.get("gradient_clip_algorithm")
     return Training(
         views=TrainingViews(
             codecs={codec: _range(bounds) for codec, bounds in views["codecs"].items()},
@@ -263,6 +277,9 @@ def _training(value: Value) -> Training:
         batch_size=value["batch_size"].whole(1),
         accumulated_batches=value["accumulated_batches"].whole(1),
         precision=value["precision"].text(),
+        moving_average=None if average is None else average.mapping(),
+        gradient_clip_val=None if bound is None else bound.real(),
+        gradient_clip_algorithm=None if algorithm is None else algorithm.text(),
     )
 
 

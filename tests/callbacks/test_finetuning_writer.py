@@ -11,9 +11,10 @@ import open_clip
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from PIL import Image
+from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from bench.clip.encoders import load_encoder
@@ -22,8 +23,9 @@ from bench.finetuning import Augment, LastBlocks, LinearCorrection, LoRA, Robust
 from bench.finetuning.export import configuration, export
 from bench.runs.finetuning_record import TrainingViews as Drawn
 from bench.runs.folder import RunFolder
+from bench.runs.json_values import differences
 from bench.runs.record import Skipped
-from callbacks import FineTuningWriter
+from callbacks import ExponentialAverage, FineTuningWriter
 from datamodules import Synthetic
 from datamodules.errors import UserError
 from datamodules.synthetic import SyntheticSource
@@ -59,9 +61,9 @@ def fit(folder, name="demo-rn", trainable=None, writer=None, callbacks=(), logge
     own = TensorBoardLogger(folder.parent, name=None, version=folder.name, default_hp_metric=False)
     trainer = Trainer(
         devices=1, num_sanity_val_steps=0, log_every_n_steps=1, logger=[*loggers, own],
-        enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=bool(callbacks),
+        enable_progress_bar=False, enable_model_summary=False,
         callbacks=[*callbacks, writer or FineTuningWriter("tuned", alphas=[0.5], export=[0.25])],
-        **{"accelerator": "cpu", "max_epochs": 2, **options},
+        **{"accelerator": "cpu", "max_epochs": 2, "enable_checkpointing": bool(callbacks), **options},
     )  # fmt: skip
     trainer.fit(module, datamodule=source or data(), ckpt_path=checkpoint)
     return module
@@ -73,6 +75,20 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("fits") / "run"
     module = fit(folder)
     return module, folder, RunFolder(folder).finetuning_record()
+
+
+@pytest.fixture
+def broken(monkeypatch):
+    """Makes three images unreadable, of which the first is held out; gives their records."""
+    load = SyntheticSource.load
+
+    def load_whole(self, index):
+        if index in (3, 4, 7):
+            raise ValueError("broken")
+        return load(self, index)
+
+    monkeypatch.setattr(SyntheticSource, "load", load_whole)
+    return tuple(Skipped(index, None, "ValueError: broken") for index in (3, 4, 7))
 
 
 def images():
@@ -205,6 +221,22 @@ class TestRecord:
         assert f"- `tuned.safetensors`: 1 of the tuned weights, 0 of the original's; SHA-256 `{digest}`" in card
         assert "\n\n\n" not in card
 
+    def test_record_card_and_recipe_say_how_weights_were_averaged_and_gradients_clipped(self, finished, tmp_path):
+        _, plain, without = finished
+        clipped = {"gradient_clip_val": 1.0, "max_epochs": 2}
+        fit(tmp_path / "run", callbacks=[ExponentialAverage(0.75)], enable_checkpointing=False, **clipped)
+        record = RunFolder(tmp_path / "run").finetuning_record()
+        assert record.training.moving_average == {"name": "ExponentialAverage", "decay": 0.75}
+        assert (record.training.gradient_clip_val, record.training.gradient_clip_algorithm) == (1.0, "norm")
+        assert (without.training.moving_average, without.training.gradient_clip_val) == ({"name": "no average"}, 0.0)
+        assert differences(without.recipe(1.0), record.recipe(1.0)) == [
+            "training.moving_average.name", "training.moving_average.decay",
+            "training.gradient_clip_val", "training.gradient_clip_algorithm",
+        ]  # fmt: skip
+        card = (tmp_path / "run/MODEL_CARD.md").read_text()
+        assert "- moving average: ExponentialAverage (decay 0.75)\n- gradient clip val: 1.0\n" in card
+        assert "- moving average: no average\n- gradient clip val: 0.0\n\n" in (plain / "MODEL_CARD.md").read_text()
+
     def test_tensorboard_has_the_precision_of_all_views_and_the_curve(self, finished):
         _, folder, record = finished
         events = EventAccumulator(str(folder))
@@ -218,19 +250,11 @@ class TestRecord:
         assert "model_card/text_summary" in events.Tags()["tensors"]
         assert len(events.Scalars("train/loss")) == 4
 
-    def test_images_that_cannot_be_read_are_listed_and_not_counted(self, tmp_path, monkeypatch):
-        load = SyntheticSource.load
-
-        def broken(self, index):
-            if index in (3, 4, 7):  # of which 3 is held out
-                raise ValueError("broken")
-            return load(self, index)
-
-        monkeypatch.setattr(SyntheticSource, "load", broken)
+    def test_images_that_cannot_be_read_are_listed_and_not_counted(self, tmp_path, broken):
         table = CSVLogger(tmp_path / "table", name=None, version="run")
         fit(tmp_path / "run", loggers=[table], source=data(on_error="skip"), max_epochs=1)
         record = RunFolder(Path(table.log_dir)).finetuning_record()
-        assert record.skipped == tuple(Skipped(index, None, "ValueError: broken") for index in (3, 4, 7))
+        assert record.skipped == broken
         assert (sum(record.images_per_class.values()), record.validation_images) == (14, 7)
         source = SyntheticSource("train", (32,), 0)
         kept = Counter(source.classes[source.label(index)] for index in range(24) if index % 3 and index not in (4, 7))
@@ -335,6 +359,37 @@ class TestSelfContained:
         names = {path.name for path in (tmp_path / "moved/checkpoints").iterdir()}
         assert names == {path.name for path in (tmp_path / "whole/checkpoints").iterdir()}
 
+    @pytest.mark.parametrize("average", [ExponentialAverage, lambda: WeightAveraging(use_buffers=False, avg_fn=middle)])
+    def test_a_fit_that_was_killed_while_it_exported_leaves_its_average_all_the_same(self, tmp_path, average):
+        def averaged(folder, *others, **options):
+            watch = ModelCheckpoint(folder / "checkpoints", save_last=True)
+            fit(folder, callbacks=[average(), watch, *others], **options)
+            return load_file(folder / "tuned.safetensors"), RunFolder(folder).finetuning_record()
+
+        whole, expected = averaged(tmp_path / "whole")
+        with pytest.raises(RuntimeError, match="killed"):
+            averaged(tmp_path / "killed", KillExport())
+        left, record = averaged(tmp_path / "killed", ckpt_path="last")
+        assert all(left[name].equal(tensor) for name, tensor in whole.items())
+        assert (record.training, record.interpolation) == (expected.training, expected.interpolation)
+        last = torch.load(tmp_path / "killed/checkpoints/last.ckpt", weights_only=True)["current_model_state"]
+        assert not left[PROJECTION].equal(last[f"model.{PROJECTION}"])
+
+    @pytest.mark.parametrize("epochs", [1, 2], ids=["none", "one"])
+    def test_a_fit_that_goes_on_for_so_many_epochs_lists_each_image_once_that_could_not_be_read(
+        self, tmp_path, broken, epochs
+    ):
+        def watched(*others, **options):
+            watch = ModelCheckpoint(tmp_path / "run/checkpoints", save_last=True)
+            fit(tmp_path / "run", callbacks=[watch, *others], source=data(on_error="skip"), **options)
+
+        with pytest.raises(RuntimeError, match="killed"):
+            watched(KillExport(), max_epochs=1)
+        watched(ckpt_path="last", max_epochs=epochs)
+        record = RunFolder(tmp_path / "run").finetuning_record()
+        assert record.skipped == broken
+        assert sum(record.images_per_class.values()) == 14
+
     def test_the_weights_say_how_images_are_prepared_for_them(self, tmp_path):
         config = {
             "model_cfg": json.loads((MODELS / "demo-rn.json").read_text()),
@@ -371,3 +426,15 @@ class Kill(Callback):
     def on_train_epoch_end(self, trainer, pl_module):
         if trainer.current_epoch == 1:
             raise RuntimeError("killed")
+
+
+def middle(average, weights, _):
+    """Between an average and new weights; where they are equal, these, bit for bit."""
+    return average - (average - weights) / 2  # -0.0 minus 0 is -0.0
+
+
+class KillExport(Callback):
+    """Ends a fit after its last step, before anything is exported."""
+
+    def on_fit_end(self, trainer, pl_module):
+        raise RuntimeError("killed")

@@ -121,6 +121,8 @@ def _changed(part, **changes):
         ({"method": {**fit_record().method, "objective": {"name": "Consistency", "label_free": True}}},
          r"method\.objective\.name, method\.objective\.label_free"),
         ({"training": _changed("training", epochs=9)}, r"training\.epochs"),
+        ({"training": _changed("training", moving_average={"name": "no average"}, gradient_clip_val=0.0)},
+         r"training\.moving_average, training\.gradient_clip_val"),
         ({"data": _changed("data", content="other")}, r"data\.content"),
         ({"validation_images": 3}, "validation_images"),
         ({"templates": ("{}",)}, "templates"),

@@ -3,9 +3,10 @@
 import pytest
 import torch
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import GradientAccumulationScheduler, ModelCheckpoint
 
 from bench.finetuning import Augment, Consistency, LoRA, Norms, RobustFineTuning, WholeTower
+from callbacks import ExponentialAverage
 from datamodules.errors import UserError
 from tests.support.fits import few
 
@@ -20,13 +21,17 @@ pytestmark = [
 ]
 
 
+CLIPPED = {"gradient_clip_val": 1.0, "gradient_clip_algorithm": "value"}
+
+
 @pytest.fixture(scope="module")
 def made(clip, tmp_path_factory):
     folder = tmp_path_factory.mktemp("made")
     module = RobustFineTuning(Augment(), Norms(), **clip["resnet"], learning_rate=0.002)
     trainer = Trainer(
         accelerator="cpu", max_epochs=1, logger=False, enable_progress_bar=False, enable_model_summary=False,
-        num_sanity_val_steps=0, default_root_dir=folder, callbacks=[ModelCheckpoint(folder, save_last=True)],
+        num_sanity_val_steps=0, default_root_dir=folder, **CLIPPED,
+        callbacks=[ExponentialAverage(0.9), ModelCheckpoint(folder, save_last=True)],
     )  # fmt: skip
     trainer.fit(module, datamodule=few())
     return folder / "last.ckpt"
@@ -56,19 +61,49 @@ def test_a_fit_that_contradicts_it_is_refused(tuning, fit, made, options, images
         fit(tuning(**settings), few(**images), ckpt_path=made)
 
 
+@pytest.mark.parametrize(
+    ("decay", "options", "message"),
+    [
+        (0.1, CLIPPED, "trainer.moving_average.decay 0.9, not 0.1"),
+        (None, CLIPPED, 'trainer.moving_average.name "ExponentialAverage", not "no average"'),
+        (0.9, {}, r"trainer.gradient_clip_val 1.0, not 0.0"),
+        (0.9, {"gradient_clip_val": 1.0}, 'trainer.gradient_clip_algorithm "value", not "norm"'),
+        (0.9, {**CLIPPED, "accumulate_grad_batches": 2}, "trainer.accumulate_grad_batches 1, not 2"),
+        (0.9, {**CLIPPED, "precision": "bf16-mixed"}, 'trainer.precision "32-true", not "bf16-mixed"'),
+    ],
+)
+def test_a_trainer_that_contradicts_it_is_refused(tuning, fit, made, decay, options, message):
+    module = tuning(objective=Augment(), trainable=Norms(), learning_rate=0.002)
+    average = [] if decay is None else [ExponentialAverage(decay)]
+    with pytest.raises(UserError, match=message):
+        fit(module, few(), ckpt_path=made, callbacks=average, **options)
+
+
 def test_the_same_fit_goes_on_for_more_epochs(tuning, fit, made):
     module = tuning(objective=Augment(), trainable=Norms(), learning_rate=0.002)
-    watch = ModelCheckpoint(made.parent, save_last=True)
-    trainer = fit(module, few(), ckpt_path=made, callbacks=[watch], enable_checkpointing=True)
+    callbacks = [ExponentialAverage(0.9), ModelCheckpoint(made.parent, save_last=True)]
+    trainer = fit(module, few(), ckpt_path=made, callbacks=callbacks, enable_checkpointing=True, **CLIPPED)
     assert (trainer.current_epoch, trainer.global_step) == (2, 4)
 
 
-def test_one_that_does_not_say_of_which_images_it_is_goes_on(tuning, fit, made, tmp_path):
+def test_one_that_does_not_say_of_which_images_and_trainer_it_is_goes_on(tuning, fit, made, tmp_path):
     saved = torch.load(made, weights_only=True)
-    del saved["fit"]["settings"]["data"]["content"]  # as earlier versions wrote it
+    del saved["fit"]["settings"]["data"]["content"], saved["fit"]["settings"]["trainer"]  # as earlier versions wrote it
     torch.save(saved, tmp_path / "earlier.ckpt")
     module = tuning(objective=Augment(), trainable=Norms(), learning_rate=0.002)
-    assert fit(module, few(), ckpt_path=tmp_path / "earlier.ckpt").global_step == 4
+    average = ExponentialAverage(0.9)
+    assert fit(module, few(), ckpt_path=tmp_path / "earlier.ckpt", callbacks=[average]).global_step == 4
+
+
+def test_one_whose_accumulation_follows_a_schedule_goes_on(tuning, fit, tmp_path):
+    def go_on(epochs, ckpt_path=None):
+        schedule = GradientAccumulationScheduler({1: 2})
+        callbacks = [schedule, ModelCheckpoint(tmp_path / f"{epochs}", save_last=True)]
+        options = {"callbacks": callbacks, "enable_checkpointing": True, "max_epochs": epochs}
+        return fit(tuning(trainable=Norms()), few(), ckpt_path, **options)
+
+    go_on(2)
+    assert go_on(3, tmp_path / "2/last.ckpt").global_step == 4
 
 
 def test_validation_takes_the_templates_that_are_asked_for(tuning, made, monkeypatch):

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch import Callback, Trainer, seed_everything
+from lightning.pytorch.callbacks import ModelCheckpoint
 from safetensors import safe_open
+from safetensors.torch import load_file
 from torchmetrics.classification import MulticlassPrecision
 
 from bench.cli import main
@@ -41,23 +43,22 @@ def config(tmp_path):
     return str(path)
 
 
-def fit(config, folder, data=None, **options):
+def fit(config, folder, data=None, ckpt_path=None, more=(), **options):
     seed_everything(0)
     losses = Losses()
     trainer = Trainer(
         accelerator="cpu",
         devices=1,
-        callbacks=[losses],
+        callbacks=[losses, *more],
         logger=False,
-        enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         default_root_dir=folder,
-        **{"max_epochs": 3, **options},
+        **{"max_epochs": 3, "enable_checkpointing": False, **options},
     )
     module = ClipPretraining(config, folder / "trained.safetensors", learning_rate=1e-2)
     data = data or Synthetic(degradations=["original", "jpeg-25"], limit=200, batch_size=45, num_workers=0)
-    trainer.fit(module, datamodule=data)
+    trainer.fit(module, datamodule=data, ckpt_path=ckpt_path)
     return trainer, module, losses.values
 
 
@@ -96,6 +97,27 @@ def test_a_trial_run_leaves_the_weights_alone(config, tmp_path):
     (tmp_path / "trained.safetensors").write_bytes(b"precious")
     fit(config, tmp_path, fast_dev_run=1)
     assert (tmp_path / "trained.safetensors").read_bytes() == b"precious"
+
+
+@pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
+def test_a_fit_that_was_killed_before_it_wrote_leaves_its_weights_all_the_same(config, tmp_path):
+    class Kill(Callback):
+        def on_train_end(self, trainer, pl_module):
+            raise RuntimeError("killed")
+
+    def watched(folder, *others, **options):
+        more = [ModelCheckpoint(folder, save_last=True), *others]
+        fit(config, folder, max_epochs=1, more=more, enable_checkpointing=True, **options)
+        return load_file(folder / "trained.safetensors")
+
+    whole = watched(tmp_path / "whole")
+    with pytest.raises(RuntimeError, match="killed"):
+        watched(tmp_path / "killed", Kill())
+    assert not (tmp_path / "killed/trained.safetensors").exists()
+    left = watched(tmp_path / "killed", ckpt_path=tmp_path / "killed/last.ckpt")
+    assert all(left[name].equal(tensor) for name, tensor in whole.items())
+    with pytest.raises(UserError, match=r"trainer\.gradient_clip_val 0\.0, not 1\.0"):
+        watched(tmp_path / "other", ckpt_path=tmp_path / "killed/last.ckpt", gradient_clip_val=1.0)
 
 
 def test_diverged_weights_are_refused_and_nothing_is_written(config, tmp_path):

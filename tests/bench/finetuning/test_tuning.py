@@ -5,7 +5,7 @@ from math import isfinite
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, StochasticWeightAveraging
 from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics.classification import MulticlassPrecision
 
@@ -24,7 +24,7 @@ from bench.finetuning import (
     TokenConsistency,
     WholeTower,
 )
-from bench.finetuning.optimisation import warmup_cosine
+from bench.finetuning.optimisation import moving_average, warmup_cosine
 from bench.finetuning.robust import described, last_block_watched
 from bench.finetuning.tuning import fingerprint
 from callbacks import ExponentialAverage
@@ -233,6 +233,19 @@ def fit_numbers(tmp_path):
         return module.seen, module.numbers.detach(), module.frozen.detach()
 
     return fit
+
+
+@pytest.mark.parametrize(
+    ("callbacks", "described"),
+    [
+        ([], {"name": "no average"}),
+        ([ModelCheckpoint(), ExponentialAverage(0)], {"name": "ExponentialAverage", "decay": 0.0}),
+        ([EMAWeightAveraging()], {"name": "EMAWeightAveraging"}),
+        ([StochasticWeightAveraging(1e-3)], {"name": "StochasticWeightAveraging"}),
+    ],
+)
+def test_whatever_averages_the_weights_of_steps_is_named(callbacks, described):
+    assert moving_average(Trainer(accelerator="cpu", logger=False, callbacks=callbacks)) == described
 
 
 class TestUnreadable:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from bench.runs.files import FileError, write_atomically
 from bench.runs.finetuning_record import Export, FineTuningRecord, Training, TrainingViews
 from bench.runs.folder import RunFolder, load_run
-from bench.runs.json_values import Value, plain
+from bench.runs.json_values import Value, differences, plain
 from bench.runs.provenance import DataRecord, ModelRecord, SoftwareRecord
 from bench.runs.record import RunInfo, RunRecord, Skipped
 from bench.runs.view_record import ClassCounts, Confusion, ViewRecord, whole_count
@@ -29,7 +29,17 @@ FIT = FineTuningRecord(
     method={"objective": {"name": "Consistency", "label_free": True}, "trainable": None},
     original=ModelRecord("RN50", "openai"),
     templates=("a {}.",),
-    training=Training(TrainingViews({"jpeg-{}": (10, 95)}, "Uniform", 0.0, 0.5), 2, 10, 64, 1, "32-true"),
+    training=Training(
+        TrainingViews({"jpeg-{}": (10, 95)}, "Uniform", 0.0, 0.5),
+        2,
+        10,
+        64,
+        1,
+        "32-true",
+        {"name": "ExponentialAverage", "decay": 0.99},
+        1.0,
+        "norm",
+    ),
     data=DataRecord("cifar10", "train", ("cat", "dog")),
     images_per_class={"cat": 3, "dog": 4},
     validation_images=5,
@@ -151,6 +161,19 @@ def test_an_older_record_of_a_fit_does_not_say_which_images_it_held_out(tmp_path
     assert FineTuningRecord.read(tmp_path) == replace(FIT, validation_every=None)
 
 
+def test_an_older_record_of_a_fit_does_not_say_how_it_averaged_and_clipped_and_is_written_as_it_was(tmp_path):
+    content = plain(FIT.to_json())
+    for name in ("moving_average", "gradient_clip_val", "gradient_clip_algorithm"):
+        del content["training"][name]
+    (tmp_path / "finetuning.json").write_text(json.dumps(content))
+    found = FineTuningRecord.read(tmp_path)
+    assert (found.training.moving_average, found.training.gradient_clip_val) == (None, None)
+    assert plain(found.to_json()) == content
+    assert differences(found.recipe(1.0), FIT.recipe(1.0)) == [
+        "training.moving_average", "training.gradient_clip_val", "training.gradient_clip_algorithm"
+    ]  # fmt: skip
+
+
 def refusal(kind, folder, text):
     path = folder / ("results.json" if kind is RunRecord else "finetuning.json")
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -224,6 +247,8 @@ def test_a_record_that_contradicts_itself_is_refused_with_the_key(tmp_path, keys
         ("interpolation", [], "interpolation lacks the original"),
         ("interpolation/0/metrics/jpeg-50", {"loss": 1.0}, "interpolation/0/metrics/jpeg-50/precision is missing"),
         ("schema", 7, "schema is 7"),
+        ("training/moving_average", {"decay": 0.5}, "training/moving_average/name is missing"),
+        ("training/gradient_clip_val", "1", "training/gradient_clip_val is str instead of a number"),
         ("validation_every", 0, "validation_every is out of range: 0"),
     ],
 )
