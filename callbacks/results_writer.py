@@ -242,7 +242,7 @@ def _described(data: DegradedDataModule, skipped: Collection[int], seconds: floa
     if not described["lossy_source_formats"] and audit["conclusion"] == "lossy":
         say(
             f"{audit['lossy']} of {audit['images']} source images that were looked at show a lossy past: their "
-            "'original' is not lossless, so every drop is biased down; `lightning audit` looks at all of them"
+            "'original' is not lossless, so drops are biased, mostly down; `lightning audit` looks at all of them"
         )
     formats = sorted(told.union(described["lossy_source_formats"]))
     return described | {"lossy_source_formats": formats, "audit": audit}

@@ -20,7 +20,7 @@ class ImageNet(DegradedDataModule):
 
     They lie in torchvision's layout, `<root>/<split>/<WordNet id>/<image>`. Class names and the 80 prompts are
     open_clip's, but for two names that occur twice there: the class "projectile, missile" is called projectile, and
-    "sunglasses, dark glasses, shades" dark glasses. The photographs are JPEGs, so that every drop is biased down, which
+    "sunglasses, dark glasses, shades" dark glasses. The photographs are JPEGs, so that drops are biased, mostly down, which
     a warning says.
 
     Args:

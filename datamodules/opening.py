@@ -54,6 +54,6 @@ def say_what_is_odd(source: Source, split: str) -> None:
     if (lossy := source.already_lossy()).count:
         say(
             f"{split}: {lossy.count} of {len(source)} source images are already compressed "
-            f"({', '.join(lossy.formats)}; the first is {lossy.first}): their 'original' is not lossless, so every "
-            "drop is biased down; use a lossless copy if there is one"
+            f"({', '.join(lossy.formats)}; the first is {lossy.first}): their 'original' is not lossless, so drops "
+            "are biased, mostly down; use a lossless copy if there is one"
         )

@@ -99,7 +99,7 @@ def _parse(args: Sequence[str]) -> tuple[argparse.Namespace, dict[str, Any]]:
         description="Fit an encoder so that compression of these images costs it less, test it before and after on "
         "images that it was not fitted to, and write a report. The same command again goes on where it stopped.",
         epilog="Encoder and images are those of the configuration. Other options, such as --data.root photos or "
-        "--model.encoder RN50, are set in fits and tests; behind `fits` or `tests`, such as "
+        "--model.encoder RN50, are set in whatever of fits and tests takes them; behind `fits` or `tests`, such as "
         "--fits.model.learning_rate 1e-4, in those alone.",
         allow_abbrev=False,
     )

@@ -8,8 +8,9 @@ from typing import Any
 
 import yaml
 
-from bench.command_line.config_options import callback_arguments, with_options
+from bench.command_line.config_options import as_mapping, callback_arguments, taker, with_options
 from bench.command_line.configs import SUFFIX, find_config, read_config
+from bench.command_line.signatures import describe, names
 from bench.repair.held_out import HeldOut, held_out
 from bench.runs.files import write_atomically
 from datamodules.errors import UserError
@@ -20,7 +21,8 @@ TUNED = "tuned"
 
 _STUDY, _FIT, _CONTROL, _TEST = (f"{name}{SUFFIX}" for name in ("study", "fit", "control", "test"))
 _ENCODER = ("encoder", "pretrained", "activation", "templates")
-_OF_TESTS = ("split", "limit", "every", "indices", "degradations", "batch_size")
+_OF_TESTS = ("split", "limit", "every", "indices", "degradations", "batch_size", "training_views")
+_OF_FITS, _CALLBACKS = "data.training_views", "trainer.callbacks."
 _DEFAULT_FIT = "finetune/consistency"
 _CLOSED_FORM = "LinearCorrection"  # which makes no steps
 _ADAPTS = "TestTimeAdaptation"  # whose tests depend on neighbours and order
@@ -61,8 +63,8 @@ def plan(config: str, fit: str | None, options: Mapping[str, Any], seeds: int, o
         config: A configuration of `lightning test`: a name or a file.
         fit: A configuration of `lightning fit`, whose encoder and images are replaced by those; None takes the one that
             is called like the first, with `_finetune` behind it, or else `finetune/consistency`.
-        options: Of model, data and trainer, by dotted name, for fits and tests alike; behind `fits` or `tests` for
-            those alone.
+        options: Of model, data and trainer, by dotted name, for whatever of fits and tests takes them; behind `fits` or
+            `tests` for those alone.
         seeds: Number of fits with another seed each.
         output: Folder of the repair.
 
@@ -76,7 +78,7 @@ def plan(config: str, fit: str | None, options: Mapping[str, Any], seeds: int, o
         for step in (FITS, TESTS)
     }
     shared = {key: value for key, value in options.items() if key.partition(".")[0] not in own}
-    tests = _checked(with_options(read_config(tested_file), shared, config), config)
+    tests, fits = (_checked(read_config(file), str(file)) for file in (tested_file, fitted_file))
     if "encoder" not in _arguments(tests["model"]) or "objective" in _arguments(tests["model"]):
         raise UserError(
             f"{config!r} is none of `lightning test`: give one that is, such as demo, cifar10 or image_folder"
@@ -86,7 +88,9 @@ def plan(config: str, fit: str | None, options: Mapping[str, Any], seeds: int, o
             f"{config!r} adapts the encoder while it is tested, which would hide what a fit gains: give the "
             "configuration of an ordinary test, such as demo, cifar10 or image_folder"
         )
-    fits = _fitted(_checked(read_config(fitted_file), str(fitted_file)), tests, shared)
+    _require_taken(shared, tests, fits)
+    tests = with_options(tests, _taken(shared, tests, without=(_OF_FITS,)), config)
+    fits = _fitted(fits, tests, shared)
     fits = with_options(fits, own[FITS], str(fitted_file))
     images = _images(fits, tests)
     _arguments(tests["data"]).update(images.options)
@@ -177,11 +181,40 @@ def _fitted(fits: dict[str, Any], tests: dict[str, Any], options: Mapping[str, A
         kept = {"training_views", "validation_every", "batch_size", *({"degradations"} & theirs.keys())}
         own = {key: value for key, value in own.items() if key in kept}
         chosen |= {key: theirs[key] for key in ("limit", "every", "indices") if key in theirs}
-    typed = {key.removeprefix("data."): value for key, value in options.items() if key.startswith("data.")}
-    typed = {key: value for key, value in typed.items() if key not in ("split", "degradations")}
-    trainer = {key: value for key, value in options.items() if key.startswith("trainer.")}
-    data = {"class_path": tests["data"]["class_path"], "init_args": {**own, **chosen, **typed}}
-    return with_options({**fits, "data": data}, trainer, "the fit")
+    data = {"class_path": tests["data"]["class_path"], "init_args": {**own, **chosen}}
+    typed = _taken(options, fits, without=("model", "data.split", "data.degradations"))
+    return with_options({**fits, "data": data}, typed, "the fit")
+
+
+def _require_taken(options: Mapping[str, Any], tests: dict[str, Any], fits: dict[str, Any]) -> None:
+    """Refuse an option for both that the tests do not have, or that no callback takes."""
+    known = names([describe(str(tests["model"]["class_path"]))])
+    for option in options:
+        group, _, name = option.partition(".")
+        if group == "model" and known and name.partition(".")[0] not in known:
+            raise UserError(f"--{option} is no option of a test: write --{FITS}.{option}")
+        if option.startswith(_CALLBACKS) and not any(_taken({option: None}, config, ()) for config in (tests, fits)):
+            raise UserError(f"--{option}: no callback of the fit or the test takes it")
+
+
+def _taken(options: Mapping[str, Any], config: dict[str, Any], without: Sequence[str]) -> dict[str, Any]:
+    """The options that a configuration takes, of callbacks those of one that it has.
+
+    Args:
+        options: By dotted name.
+        config: The configuration.
+        without: Groups or options that are left out.
+    """
+    callbacks = as_mapping(config.get("trainer")).get("callbacks") or []
+    return {
+        option: value
+        for option, value in options.items()
+        if not f"{option}.".startswith(tuple(f"{name}." for name in without))
+        and (
+            not option.startswith(_CALLBACKS)
+            or taker(callbacks, option.removeprefix(_CALLBACKS).partition(".")[0]) is not None
+        )
+    }
 
 
 def _images(fits: dict[str, Any], tests: dict[str, Any]) -> HeldOut:

@@ -42,7 +42,7 @@ def past_of(found: Any) -> str | None:
     """What a record's audit says, in a sentence; None where it is none.
 
     >>> past_of({"images": 10, "conclusion": "lossy", "lossy": 10, "lossless": 0, "qualities": {"75": 10}})
-    'Of 10 originals that were looked at, 10 show a lossy past (JPEG quality 75): every drop here is biased down.'
+    'Of 10 originals that were looked at, 10 show a lossy past (JPEG quality 75): drops here are biased, mostly down.'
     >>> past_of({"images": 10, "conclusion": "unknown", "lossy": 0, "lossless": 1, "qualities": {}})
     'Of 10 originals that were looked at, 0 show a lossy past, and 1 that there was none.'
     >>> past_of({"images": 0, "conclusion": "not looked at", "lossy": 0, "lossless": 0, "qualities": {}})
@@ -59,7 +59,7 @@ def past_of(found: Any) -> str | None:
         return "The run was too short to look at the originals' past: `lightning audit` does."
     line = f"Of {images} originals that were looked at, {lossy} show a lossy past"
     if found.get("conclusion") == "lossy":
-        return f"{line}{_named(qualities)}: every drop here is biased down."
+        return f"{line}{_named(qualities)}: drops here are biased, mostly down."
     return f"{line}{', no more than lossless sets do by chance' if lossy else ''}, and {lossless} that there was none."
 
 

@@ -110,7 +110,7 @@ def _remarks(group: Group) -> list[str]:
             "images."
         )
     if lossy := group.data.lossy_source_formats:
-        remarks.append(f"The source images are compressed already ({short(lossy)}): every drop is biased down.")
+        remarks.append(f"The source images are compressed already ({short(lossy)}): drops are biased, mostly down.")
     codecs = {item for record in records for item in record.software.codec_versions.items()}
     different = sorted(f"{name} {version}" for name, version in codecs if sum(name == one for one, _ in codecs) > 1)
     if different:

@@ -36,7 +36,7 @@ def section(group: Group, choices: Choices) -> Section | None:
     found = answers_of(group, choices.points)
     blocks: list[Block] = []
     if lossy := group.data.lossy_source_formats:
-        blocks.append(f"The sources are {short(lossy)} already, so all drops here are biased down.")
+        blocks.append(f"The sources are {short(lossy)} already, so drops here are biased, mostly down.")
     if remarks := {answer.label: f"{answer.remark}." for answer in found if answer.near_chance}:
         blocks += ["Read this first:", remarks]
     blocks.append(_answer_table(group, found, choices.points))

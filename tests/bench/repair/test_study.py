@@ -137,3 +137,22 @@ def test_configurations_of_another_kind_are_refused(cells, config, fit, message)
 def test_a_configuration_that_leaves_no_weights_is_no_fit(cells):
     with pytest.raises(UserError, match=r"leaves no weights: give it callbacks\.FineTuningWriter"):
         cells("demo", "demo")
+
+
+def test_an_option_that_is_not_for_both_is_refused_or_reaches_what_takes_it(cells):
+    with pytest.raises(
+        UserError, match=r"--model.learning_rate is no option of a test: write --fits.model.learning_rate"
+    ):
+        cells("demo", model__learning_rate=1e-3)
+    with pytest.raises(UserError, match=r"--trainer.callbacks.tabel: no callback of the fit or the test takes it"):
+        cells("demo", trainer__callbacks__tabel="parquet")
+    _, plain = cells("demo", "finetune/both")
+    codecs = {"webp-{}": [10, 95]}
+    options = {"trainer__callbacks__table": "parquet", "trainer__callbacks__alphas": [0, 1]}
+    _, found = cells("demo", "finetune/both", data__training_views__codecs=codecs, **options)
+    views, own = (one["fits/seed-0/tuned"].expected()["data"]["init_args"]["training_views"] for one in (found, plain))
+    assert views == {**own, "codecs": codecs}
+    test, fit = (found[name].expected() for name in ("tests/original", "fits/seed-0/tuned"))
+    assert "training_views" not in test["data"]["init_args"]
+    assert test["trainer"]["callbacks"][0]["init_args"]["table"] == "parquet"
+    assert fit["trainer"]["callbacks"][-1]["init_args"]["alphas"] == [0, 1]

@@ -285,7 +285,7 @@ def test_times_are_shown_where_runs_have_them_and_said_to_be_noisy(tmp_path):
 def test_lossy_sources_are_said_beside_the_answer(group):
     section = section_of(group(lossy_source_formats=["JPEG"]), 1)
     assert "JPEG" in section.blocks[0]
-    assert "biased down" in section.blocks[0]
+    assert "biased, mostly down" in section.blocks[0]
 
 
 def test_drops_of_just_the_limit_are_not_under_it_at_any_precision(group):
