@@ -20,8 +20,8 @@ class ImageNet(DegradedDataModule):
 
     They lie in torchvision's layout, `<root>/<split>/<WordNet id>/<image>`. Class names and the 80 prompts are
     open_clip's, but for two names that occur twice there: the class "projectile, missile" is called projectile, and
-    "sunglasses, dark glasses, shades" dark glasses. The photographs are JPEGs, so that drops are biased, mostly down, which
-    a warning says.
+    "sunglasses, dark glasses, shades" dark glasses. The photographs are JPEGs, so that drops are biased, mostly down,
+    which a warning says.
 
     Args:
         root: Folder that holds `val` and `train`, or the archives (see `download`).
