@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 import torch
@@ -14,6 +14,7 @@ from bench.clip.towers import Projection, last_projection
 from bench.finetuning.optimisation import refuse_running_average
 from bench.finetuning.tuning import EncoderTuning
 from bench.paper import TEMPLATE
+from bench.runs.finetuning_record import Training
 from bench.runs.gathering import gather_everywhere
 from datamodules.base import DegradedDataModule
 from datamodules.degradations import ORIGINAL
@@ -117,6 +118,14 @@ class LinearCorrection(EncoderTuning):
         if self.learnt:
             _, bias = _projection(self.tower)
             fold(self.tower, self.original, *near_identity(self.sums, self.ridge, offset=bias is not None))
+            # without an optimiser Lightning counts no steps, and where none was made it writes no checkpoint
+            steps = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+            steps.increment_ready()
+            steps.increment_completed()
+
+    def course(self) -> Training:
+        """How long it was fitted, without an optimiser's step."""
+        return replace(super().course(), steps=0)
 
     @property
     def learnt(self) -> bool:
