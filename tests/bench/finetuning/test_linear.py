@@ -5,6 +5,7 @@ from copy import deepcopy
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
 from sklearn.linear_model import Ridge
 
@@ -113,3 +114,37 @@ def test_a_killed_and_resumed_fit_gives_the_sums_and_weights_of_an_undisturbed_o
     assert all(torch.equal(expected[name], found[name]) for name in expected)  # on one machine, no tolerance
     assert any(not torch.equal(killed.tuned_state()[name], found[name]) for name in resumed.moving)
     assert (undisturbed.course().epochs, undisturbed.course().steps) == (3, 0)
+
+
+class LastBatch(Callback):
+    """Ends a fit as `max_time` does, after so many batches."""
+
+    def __init__(self, batches):
+        self.left = batches
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.left -= 1
+        trainer.should_stop = self.left <= 0
+
+
+@pytest.mark.parametrize("validated", [True, False], ids=["validated", "not"])
+@pytest.mark.parametrize("batches", [1, 3], ids=["first", "second"])  # the epoch of two batches in which it ends
+def test_images_of_an_epoch_that_time_cuts_short_count(clip, fit, batches, validated):
+    module = LinearCorrection(**clip["resnet"])
+    options = {} if validated else {"limit_val_batches": 0}
+    fit(module, few(), max_epochs=4, callbacks=[LastBatch(batches)], **options)
+    assert module.sums.second[-1, -1] == 2 * batches * (1 + module.keep)
+    fold(tower := deepcopy(module.original), module.original, *near_identity(module.sums, module.ridge, offset=True))
+    assert torch.equal(module.tower.attnpool.c_proj.weight, tower.attnpool.c_proj.weight)
+
+
+def test_validation_measures_the_solution_of_all_images_so_far(clip, fit, monkeypatch):
+    module, counts = LinearCorrection(**clip["resnet"]), []
+    validate = module.on_validation_epoch_start
+    monkeypatch.setattr(
+        module,
+        "on_validation_epoch_start",
+        lambda: (validate(), counts.append(float(module.sums.second[-1, -1] / (1 + module.keep)))),
+    )
+    fit(module, few(), max_epochs=2, val_check_interval=0.5)
+    assert counts == [2, 4, 6, 8]
