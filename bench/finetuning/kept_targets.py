@@ -37,7 +37,7 @@ class KeptTargets:
             self._known[:] = False
             write_atomically(named, subject)
 
-    def get(self, rows: Sequence[int], embed: Callable[[Tensor], Tensor]) -> Tensor:
+    def get(self, rows: Sequence[int] | NDArray[np.int64], embed: Callable[[Tensor], Tensor]) -> Tensor:
         """Embeddings float32 [B, D], on the host.
 
         Args:

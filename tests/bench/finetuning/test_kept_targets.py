@@ -88,13 +88,15 @@ def watch(module, monkeypatch):
     return wrong
 
 
-@pytest.mark.parametrize("changed", ["encoder", "images"])
+@pytest.mark.parametrize("changed", ["encoder", "images", "positions"])
 def test_a_fit_in_the_folder_of_another_one_is_told_what_its_own_encoder_says(
     clip, tuning, fit, data, tmp_path, monkeypatch, changed
 ):
     (tmp_path / "unfinished").mkdir()
     fit(tuning("vit", objective=Consistency()))
     module, source = tuning("vit", objective=Consistency()), data(image_seed=int(changed == "images"))
+    if changed == "positions":  # as many
+        source = data(indices=range(1, 25))
     if changed == "encoder":
         weights = save_safetensors(build(VIT, seed=1), tmp_path / "other.safetensors")
         module = RobustFineTuning(Consistency(), WholeTower(), clip["vit"]["encoder"], weights)
@@ -104,9 +106,9 @@ def test_a_fit_in_the_folder_of_another_one_is_told_what_its_own_encoder_says(
     assert max(wrong) < 1e-5
 
 
-def test_a_fit_asks_for_each_image_and_its_mirror_image_once_and_is_told_the_same(tuning, fit, data, monkeypatch):
-    module = tuning("vit", objective=Consistency())
-    embed, asked, wrong = module.embed, [], watch(module, monkeypatch)
+def asking(module, monkeypatch):
+    """The pixels that a fit asks its frozen encoder about, once it has run."""
+    embed, asked = module.embed, []
 
     def counted(tower, images):
         if tower is module.original:
@@ -114,6 +116,22 @@ def test_a_fit_asks_for_each_image_and_its_mirror_image_once_and_is_told_the_sam
         return embed(tower, images)
 
     monkeypatch.setattr(module, "embed", counted)
+    return asked
+
+
+@pytest.mark.parametrize("flip", [0.0, 0.5])
+def test_room_for_each_training_image_is_enough(tuning, fit, data, monkeypatch, flip):
+    module, ways = tuning("vit", objective=Consistency()), 2 if flip else 1
+    monkeypatch.setattr(kept_targets, "_MOST_BYTES", 4 * VIT["embed_dim"] * 20 * ways)
+    asked, views = asking(module, monkeypatch), TrainingViews({"jpeg-{}": [10, 90]}, flip=flip)
+    fit(module, data(indices=range(1000, 1240, 10), training_views=views), max_epochs=12)
+    assert len(asked) == 20 * ways  # in twelve epochs each of the twenty is mirrored in some and not in others
+
+
+def test_a_fit_asks_for_each_image_and_its_mirror_image_once_and_is_told_the_same(tuning, fit, data, monkeypatch):
+    module = tuning("vit", objective=Consistency())
+    wrong = watch(module, monkeypatch)
+    asked = asking(module, monkeypatch)
     fit(module, data(training_views=TrainingViews({"jpeg-{}": [10, 90]}, flip=0.5)), max_epochs=5)
     assert 20 < len(asked) == len(set(asked)) <= 40
     assert len(wrong) == 10
