@@ -92,6 +92,7 @@ class RobustFineTuning(EncoderTuning):
             )
         self.objective = objective
         self._sensitivity: Tensor | None = None
+        self._targets: KeptTargets | None = None
         self.learning_rate, self.weight_decay, self.warmup = learning_rate, weight_decay, warmup
 
     def release(self, tower: nn.Module) -> frozenset[str]:
@@ -182,9 +183,15 @@ class RobustFineTuning(EncoderTuning):
         file = folder / f"targets-{self.global_rank}" if folder.is_dir() else None
         self._targets = KeptTargets(rows, size, subject, file)
 
+    def on_train_end(self) -> None:
+        """Let go of what the frozen encoder said, whose file ends with the folder `unfinished`."""
+        super().on_train_end()
+        self._targets = None
+
     def _target(self, batch: Batch) -> Tensor:
         images, draws, seed = batch.views[ORIGINAL], self.data.training_views, self.data.seed
         assert draws is not None
+        assert self._targets is not None  # of a fit alone
 
         @torch.no_grad()
         def embed(places: Tensor) -> Tensor:
@@ -201,8 +208,10 @@ class RobustFineTuning(EncoderTuning):
         return predicted_divergence(self._sensitivity, batch.views[ORIGINAL], batch.views[RANDOM])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the sensitivity in the checkpoint, so that a fit that is taken up has the bits that it had."""
+        """Keep sensitivity and targets with the checkpoint, so that a fit that is taken up has the bits that it had."""
         super().on_save_checkpoint(checkpoint)
+        if self._targets is not None:
+            self._targets.save()
         if self._sensitivity is not None:
             checkpoint[_SENSITIVITY] = self._sensitivity
 
