@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +12,6 @@ from torch import Tensor
 from bench.runs.files import open_regular, read_bounded, write_atomically
 
 _MOST_BYTES = 2**31
-_LONGEST_SUBJECT = 1000  # bytes
 
 
 class KeptTargets:
@@ -31,13 +29,22 @@ class KeptTargets:
 
     def __init__(self, rows: int, size: int, subject: str, file: Path | None = None) -> None:
         kept = min(rows, _MOST_BYTES // (4 * size))
-        self._values = _zeros(file, (kept, size), np.float32)
-        self._known = _zeros(file and file.with_name(f"{file.name}.known"), (kept,), np.bool_)
-        if file is not None and _subject(named := file.with_name(f"{file.name}.subject")) != subject:
-            self._known[:] = False
-            write_atomically(named, subject)
+        self._subject, self._file = f"{subject}\n".encode(), file
+        if file is None:
+            self._known, self._values = np.zeros(kept, np.bool_), np.zeros((kept, size), np.float32)
+            return
+        length = 4 * kept * size
+        with open(open_regular(file, os.O_RDWR), "r+b") as opened:
+            whole = os.fstat(opened.fileno()).st_size == length
+            known = _read_known(file, self._subject, kept) if whole else None
+            if known is None:
+                _known_file(file).unlink(missing_ok=True)  # before the values that it speaks of
+                os.ftruncate(opened.fileno(), 0)
+                os.ftruncate(opened.fileno(), length)  # which takes room as it is filled
+            self._known = np.zeros(kept, np.bool_) if known is None else known
+            self._values = np.memmap(opened, np.float32, "r+", shape=(kept, size))
 
-    def get(self, rows: Sequence[int], embed: Callable[[Tensor], Tensor]) -> Tensor:
+    def get(self, rows: Sequence[int] | NDArray[np.int64], embed: Callable[[Tensor], Tensor]) -> Tensor:
         """Embeddings float32 [B, D], on the host.
 
         Args:
@@ -57,21 +64,23 @@ class KeptTargets:
             self._known[wanted[new]] = True
         return torch.from_numpy(values)
 
+    def save(self) -> None:
+        """Say which values the file holds, once it does; those that are asked for later do not count before."""
+        if isinstance(self._values, np.memmap) and self._file is not None:
+            self._values.flush()
+            write_atomically(_known_file(self._file), self._subject + self._known.tobytes())
 
-def _subject(file: Path) -> str | None:
+
+def _known_file(file: Path) -> Path:
+    return file.with_name(f"{file.name}.known")
+
+
+def _read_known(file: Path, subject: bytes, kept: int) -> NDArray[np.bool_] | None:
+    """Which of so many rows an earlier process has said to be in a file; None where it has not said so of these."""
     try:
-        return read_bounded(file, _LONGEST_SUBJECT, follow=False).decode(errors="replace")
+        content = read_bounded(_known_file(file), _MOST_BYTES, follow=False)
     except FileNotFoundError:
         return None
-
-
-def _zeros(file: Path | None, shape: tuple[int, ...], kind: Any) -> NDArray[Any]:
-    """An array that takes room as it is filled, with what an earlier process has put into the file."""
-    if file is None:
-        return np.zeros(shape, kind)
-    size = int(np.prod(shape)) * np.dtype(kind).itemsize
-    with open(open_regular(file, os.O_RDWR), "r+b") as opened:
-        if os.fstat(opened.fileno()).st_size != size:
-            os.ftruncate(opened.fileno(), 0)
-            os.ftruncate(opened.fileno(), size)
-        return np.memmap(opened, kind, "r+", shape=shape)
+    if not content.startswith(subject) or len(content) != len(subject) + kept:
+        return None
+    return np.frombuffer(content, np.bool_, offset=len(subject)).copy()

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 import torch
@@ -14,6 +14,7 @@ from bench.clip.towers import Projection, last_projection
 from bench.finetuning.optimisation import refuse_running_average
 from bench.finetuning.tuning import EncoderTuning
 from bench.paper import TEMPLATE
+from bench.runs.finetuning_record import Training
 from bench.runs.gathering import gather_everywhere
 from datamodules.base import DegradedDataModule
 from datamodules.degradations import ORIGINAL
@@ -107,16 +108,33 @@ class LinearCorrection(EncoderTuning):
         self._fresh.add(moments(degraded, target))
         self._fresh.add(moments(target, target, weight=self.keep))
 
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """After the last batch of an epoch, before validation: solve."""
-        if not self.trainer.is_last_batch:
+    def on_validation_start(self) -> None:
+        """Solve before what is solved is measured, also in the middle of an epoch that `max_time` ends."""
+        self._solve()
+
+    def on_train_epoch_end(self) -> None:
+        """Solve with what no validation has followed."""
+        self._solve()
+
+    @torch.no_grad()
+    def _solve(self) -> None:
+        """Take up what all processes have summed since the last solution, if there is anything, and solve."""
+        summed = gather_everywhere(self._fresh)
+        if not any(fresh.second.any() for fresh in summed):
             return
-        for fresh in gather_everywhere(self._fresh):
+        for fresh in summed:
             self.sums.add(fresh)
-        self._fresh = Moments.zero(len(self.sums.cross))
-        if self.learnt:
-            _, bias = _projection(self.tower)
-            fold(self.tower, self.original, *near_identity(self.sums, self.ridge, offset=bias is not None))
+        self._fresh.clear()
+        _, bias = _projection(self.tower)
+        fold(self.tower, self.original, *near_identity(self.sums, self.ridge, offset=bias is not None))
+        # without an optimiser Lightning counts no steps, and where none was made it writes no checkpoint
+        steps = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+        steps.increment_ready()
+        steps.increment_completed()
+
+    def course(self) -> Training:
+        """How long it was fitted, without an optimiser's step."""
+        return replace(super().course(), steps=0)
 
     @property
     def learnt(self) -> bool:
@@ -155,6 +173,11 @@ class Moments:
         """Add to these sums in place."""
         self.second.add_(other.second)
         self.cross.add_(other.cross)
+
+    def clear(self) -> None:
+        """Make these sums those over no pairs, in place."""
+        self.second.zero_()
+        self.cross.zero_()
 
 
 def moments(features: Tensor, target: Tensor, weight: float = 1.0) -> Moments:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import numpy as np
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
@@ -91,6 +92,7 @@ class RobustFineTuning(EncoderTuning):
             )
         self.objective = objective
         self._sensitivity: Tensor | None = None
+        self._targets: KeptTargets | None = None
         self.learning_rate, self.weight_decay, self.warmup = learning_rate, weight_decay, warmup
 
     def release(self, tower: nn.Module) -> frozenset[str]:
@@ -165,28 +167,40 @@ class RobustFineTuning(EncoderTuning):
         return pairs
 
     def on_fit_start(self) -> None:
-        """Make room for what the frozen encoder says about each training image, as it is and mirrored."""
+        """Make room for what the frozen encoder says about each training image, mirrored too where some are."""
         super().on_fit_start()
         if self.objective.uses_sensitivity and self._sensitivity is None:
             encoder = self.with_weights(self.original_state())
             frozen = ZeroShotClassifier(encoder, self.data.class_names, self.templates, self.text).to(self.device)
             self._sensitivity = training_sensitivity(frozen, self.data)
-        rows, size = 2 * (1 + max(self.data.training_positions)), self.text.shape[1]
+        draws = self.data.training_views
+        assert draws is not None  # checked before fitting
+        self._positions, self._ways = np.unique(self.data.training_positions), 2 if draws.flip > 0 else 1
+        rows, size = self._ways * len(self._positions), self.text.shape[1]
         folder = RunFolder(Path(self.trainer.log_dir or self.trainer.default_root_dir)).unfinished
-        subject = digest([self.encoder.provenance(), self.data.content, self.trainer.precision])
+        facts = [self.encoder.provenance(), self.data.content, self.trainer.precision, self._ways]
+        subject = digest(facts, [self._positions.tobytes()])
         file = folder / f"targets-{self.global_rank}" if folder.is_dir() else None
         self._targets = KeptTargets(rows, size, subject, file)
+
+    def on_train_end(self) -> None:
+        """Let go of what the frozen encoder said, whose file ends with the folder `unfinished`."""
+        super().on_train_end()
+        self._targets = None
 
     def _target(self, batch: Batch) -> Tensor:
         images, draws, seed = batch.views[ORIGINAL], self.data.training_views, self.data.seed
         assert draws is not None
+        assert self._targets is not None  # of a fit alone
 
         @torch.no_grad()
         def embed(places: Tensor) -> Tensor:
             chosen = images[places] if isinstance(images, Tensor) else [images[place] for place in places.tolist()]
             return self.embed(self.original, chosen)
 
-        rows = [2 * index + draws.mirrored(seed, self.current_epoch, index) for index in batch.indices.tolist()]
+        indices = batch.indices.tolist()
+        mirrored = [draws.mirrored(seed, self.current_epoch, index) for index in indices]
+        rows = self._ways * np.searchsorted(self._positions, indices) + mirrored
         return self._targets.get(rows, embed).to(self.device)
 
     def _predicted_divergence(self, batch: Batch) -> Tensor:
@@ -194,8 +208,10 @@ class RobustFineTuning(EncoderTuning):
         return predicted_divergence(self._sensitivity, batch.views[ORIGINAL], batch.views[RANDOM])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the sensitivity in the checkpoint, so that a fit that is taken up has the bits that it had."""
+        """Keep sensitivity and targets with the checkpoint, so that a fit that is taken up has the bits that it had."""
         super().on_save_checkpoint(checkpoint)
+        if self._targets is not None:
+            self._targets.save()
         if self._sensitivity is not None:
             checkpoint[_SENSITIVITY] = self._sensitivity
 

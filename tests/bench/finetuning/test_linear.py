@@ -5,7 +5,8 @@ from copy import deepcopy
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch.callbacks import WeightAveraging
+from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
 from sklearn.linear_model import Ridge
 
 from bench.finetuning import LinearCorrection
@@ -13,7 +14,7 @@ from bench.finetuning.linear import fold, moments, near_identity
 from callbacks import ExponentialAverage
 from datamodules.errors import UserError
 from tests.support.checkpoints import RESNET, VIT, build
-from tests.support.fits import few
+from tests.support.fits import Stop, few
 
 TOWERS = pytest.mark.parametrize("config", [RESNET, VIT], ids=["resnet", "vit"])
 
@@ -91,3 +92,59 @@ def test_the_linear_correction_is_the_solution_of_all_sums_in_float64(clip, fit)
 def test_a_running_average_which_would_export_the_original_is_refused(clip, fit, average):
     with pytest.raises(UserError, match=f"`callbacks` has {average.__name__}, .* this fit makes none: leave it out"):
         fit(LinearCorrection(**clip["vit"]), few(), callbacks=[average()])
+
+
+@pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")  # it is what one resumes from
+def test_a_killed_and_resumed_fit_gives_the_sums_and_weights_of_an_undisturbed_one(clip, fit, tmp_path):
+    def fitted(name, *callbacks, **options):
+        module, watch = LinearCorrection(**clip["resnet"]), ModelCheckpoint(tmp_path / name, save_last=True)
+        return module, lambda: fit(
+            module, few(), callbacks=[watch, *callbacks], enable_checkpointing=True, max_epochs=3, **options
+        )
+
+    undisturbed, run = fitted("undisturbed")
+    run()
+    killed, run = fitted("killed", Stop(2))
+    with pytest.raises(SystemExit):
+        run()
+    resumed, run = fitted("killed", ckpt_path=tmp_path / "killed" / "last.ckpt")
+    run()
+    assert torch.equal(resumed.sums.second, undisturbed.sums.second)
+    expected, found = undisturbed.tuned_state(), resumed.tuned_state()
+    assert all(torch.equal(expected[name], found[name]) for name in expected)  # on one machine, no tolerance
+    assert any(not torch.equal(killed.tuned_state()[name], found[name]) for name in resumed.moving)
+    assert (undisturbed.course().epochs, undisturbed.course().steps) == (3, 0)
+
+
+class LastBatch(Callback):
+    """Ends a fit as `max_time` does, after so many batches."""
+
+    def __init__(self, batches):
+        self.left = batches
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.left -= 1
+        trainer.should_stop = self.left <= 0
+
+
+@pytest.mark.parametrize("validated", [True, False], ids=["validated", "not"])
+@pytest.mark.parametrize("batches", [1, 3], ids=["first", "second"])  # the epoch of two batches in which it ends
+def test_images_of_an_epoch_that_time_cuts_short_count(clip, fit, batches, validated):
+    module = LinearCorrection(**clip["resnet"])
+    options = {} if validated else {"limit_val_batches": 0}
+    fit(module, few(), max_epochs=4, callbacks=[LastBatch(batches)], **options)
+    assert module.sums.second[-1, -1] == 2 * batches * (1 + module.keep)
+    fold(tower := deepcopy(module.original), module.original, *near_identity(module.sums, module.ridge, offset=True))
+    assert torch.equal(module.tower.attnpool.c_proj.weight, tower.attnpool.c_proj.weight)
+
+
+def test_validation_measures_the_solution_of_all_images_so_far(clip, fit, monkeypatch):
+    module, counts = LinearCorrection(**clip["resnet"]), []
+    validate = module.on_validation_epoch_start
+    monkeypatch.setattr(
+        module,
+        "on_validation_epoch_start",
+        lambda: (validate(), counts.append(float(module.sums.second[-1, -1] / (1 + module.keep)))),
+    )
+    fit(module, few(), max_epochs=2, val_check_interval=0.5)
+    assert counts == [2, 4, 6, 8]
