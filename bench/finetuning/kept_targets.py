@@ -65,8 +65,8 @@ class KeptTargets:
         return torch.from_numpy(values)
 
     def save(self) -> None:
-        """Say which values the file holds, once it does; those that are asked for later do not count before."""
-        if isinstance(self._values, np.memmap) and self._file is not None:
+        """Say which values the file holds, once it does; nothing where its folder has gone, as after a fit."""
+        if isinstance(self._values, np.memmap) and self._file is not None and self._file.parent.is_dir():
             self._values.flush()
             write_atomically(_known_file(self._file), self._subject + self._known.tobytes())
 

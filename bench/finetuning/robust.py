@@ -183,11 +183,6 @@ class RobustFineTuning(EncoderTuning):
         file = folder / f"targets-{self.global_rank}" if folder.is_dir() else None
         self._targets = KeptTargets(rows, size, subject, file)
 
-    def on_train_end(self) -> None:
-        """Let go of what the frozen encoder said, whose file ends with the folder `unfinished`."""
-        super().on_train_end()
-        self._targets = None
-
     def _target(self, batch: Batch) -> Tensor:
         images, draws, seed = batch.views[ORIGINAL], self.data.training_views, self.data.seed
         assert draws is not None
