@@ -249,7 +249,7 @@ def _option_differences(expected: Mapping[str, Any], found: Mapping[str, Any], n
     options = {option.name: option for option in described.all_options()} if described else {}
     different = []
     for key in [*expected, *(key for key in options if key in found and key not in expected)]:
-        dotted = f"{name}.{key}" if name else key
+        dotted = name if key == _ARGUMENTS else f"{name}.{key}".removeprefix(".")
         if key in expected:
             kind = options[key].kind.partition(" ")[0] if key in options else ""
             different += _differences(expected[key], found.get(key), dotted, f"{owner.partition('.')[0]}.{kind}")
