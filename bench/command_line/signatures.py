@@ -136,7 +136,7 @@ def _parameters(init: ast.FunctionDef) -> Iterator[tuple[str, ast.expr | None, a
 
 
 def _fields(node: ast.ClassDef) -> Iterator[tuple[str, ast.expr | None, ast.expr | None]]:
-    """The same of the fields of a data class; of any other class none."""
+    """Names, annotations and defaults of the fields of a data class; none of any other class."""
     if any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
         for item in node.body:
             if isinstance(item, ast.AnnAssign) and not ast.unparse(item.annotation).startswith("ClassVar"):

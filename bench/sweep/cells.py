@@ -244,7 +244,10 @@ def _differences(expected: Any, found: Any, name: str, kind: str = "") -> list[s
 
 
 def _option_differences(expected: Mapping[str, Any], found: Mapping[str, Any], name: str, owner: str) -> list[str]:
-    """The same of the options of a class by its dotted name; one of which nothing is known may have any other."""
+    """Names of the options of a class, given by its dotted name, that are not those that are expected.
+
+    An option that the class is not known to have may have any value where none is expected.
+    """
     described = describe(owner)
     options = {option.name: option for option in described.all_options()} if described else {}
     different = []
