@@ -9,6 +9,10 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from datamodules.base import DegradedDataModule
 from datamodules.errors import UserError
+from datamodules.views import Unreadable
+
+UNREADABLE = "unreadable"
+"""What a checkpoint calls the images that could not be read: index, path and reason of each."""
 
 _KEY, _CONTENT = "fit", "content"
 _UNSAID_BEFORE = (f"data.{_CONTENT}", "trainer.")  # settings that checkpoints of earlier versions lack
@@ -72,6 +76,25 @@ def require_same(
                     "with, or begin a fit of its own without `ckpt_path`",
                     option="ckpt_path",
                 )
+
+
+def unreadable_images(checkpoint: Mapping[str, Any]) -> list[Unreadable]:
+    """The images that a fit could not read before a checkpoint; those of earlier versions list none.
+
+    Raises:
+        UserError: What it lists are no such images.
+    """
+    listed = checkpoint.get(UNREADABLE, ())
+    if not isinstance(listed, list | tuple) or not all(map(_is_unreadable, listed)):
+        raise UserError("`ckpt_path` is damaged: what could not be read is no list of images", option="ckpt_path")
+    return [Unreadable(*image) for image in listed]
+
+
+def _is_unreadable(image: Any) -> bool:
+    if not isinstance(image, list | tuple) or len(image) != 3:
+        return False
+    index, path, reason = image
+    return type(index) is int and index >= 0 and isinstance(path, str | None) and isinstance(reason, str)
 
 
 def follow_moved(checkpoint: Mapping[str, Any], watches: Iterable[ModelCheckpoint]) -> None:

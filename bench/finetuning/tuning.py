@@ -21,7 +21,14 @@ from bench.clip.run_classifier import classifier_of_the_run
 from bench.clip.templates import read_templates, templates_of
 from bench.clip.towers import image_tower
 from bench.clip.zero_shot import ZeroShotClassifier, class_logits, unit
-from bench.finetuning.continuation import data_settings, follow_moved, label, require_same
+from bench.finetuning.continuation import (
+    UNREADABLE,
+    data_settings,
+    follow_moved,
+    label,
+    require_same,
+    unreadable_images,
+)  # fmt: skip
 from bench.finetuning.export import export
 from bench.finetuning.optimisation import check_precision, clipping, moving_average, trainer_settings
 from bench.finetuning.trainable import merged_state
@@ -35,7 +42,7 @@ from datamodules.base import DegradedDataModule, degraded_data
 from datamodules.errors import UserError
 from datamodules.views import Batch, Images, Unreadable
 
-_TOWER, _UNREADABLE = "visual.", "unreadable"
+_TOWER = "visual."
 
 Ends = tuple[dict[str, Tensor], dict[str, Tensor]]
 """State dicts of what a fit exports, before and after."""
@@ -181,15 +188,14 @@ class EncoderTuning(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say which fit it is of, and what it could not read, which it may not come by again when it goes on."""
         label(checkpoint, *self._subject())
-        checkpoint[_UNREADABLE] = [astuple(image) for image in self.unreadable()]
+        checkpoint[UNREADABLE] = [astuple(image) for image in self.unreadable()]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse one of another fit, and take up what that could not read."""
         weights, settings = self._subject()
         require_same(checkpoint, weights, settings if self.trainer.training else None)
         if self.trainer.training:
-            left_out = (Unreadable(*image) for image in checkpoint.get(_UNREADABLE, ()))  # earlier versions say none
-            self.data.unreadable |= {image.index: image for image in left_out}
+            self.data.unreadable |= {image.index: image for image in unreadable_images(checkpoint)}
         follow_moved(checkpoint, (one for one in self.trainer.checkpoint_callbacks if isinstance(one, ModelCheckpoint)))
 
     def _subject(self) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -6,8 +6,10 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import GradientAccumulationScheduler, ModelCheckpoint
 
 from bench.finetuning import Augment, Consistency, LoRA, Norms, RobustFineTuning, WholeTower
+from bench.finetuning.continuation import UNREADABLE, unreadable_images
 from callbacks import ExponentialAverage
 from datamodules.errors import UserError
+from datamodules.views import Unreadable
 from tests.support.fits import few
 
 QUIET = {
@@ -131,3 +133,13 @@ def test_what_no_fit_here_has_written_is_refused(tuning, fit, made, tmp_path):
     torch.save({key: value for key, value in saved.items() if key != "fit"}, tmp_path / "other.ckpt")
     with pytest.raises(UserError, match="`ckpt_path` is no checkpoint of a fit by this program"):
         fit(tuning(), few(), ckpt_path=tmp_path / "other.ckpt")
+
+
+@pytest.mark.parametrize(
+    "listed", [5, [1], [[1, 2]], [[-1, None, "why"]], [["0", None, "why"]], [[0, 3, "why"]], [[0, None, None]], ["abc"]]
+)
+def test_a_checkpoint_that_lists_no_images_as_unreadable_is_refused(listed):
+    assert unreadable_images({}) == []
+    assert unreadable_images({UNREADABLE: [[3, None, "cut off"]]}) == [Unreadable(3, None, "cut off")]
+    with pytest.raises(UserError, match="`ckpt_path` is damaged"):
+        unreadable_images({UNREADABLE: listed})
