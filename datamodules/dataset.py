@@ -166,6 +166,7 @@ class DegradedViews(Dataset[Sample | Unreadable | None]):
             fidelity={name: torch.tensor([found.get(name, _UNKNOWN) for found in measured]) for name in self.names[1:]}
             if any(measured)
             else None,
+            draws=[sample.draw for sample in read if sample.draw],
             unreadable=[sample for sample in samples if isinstance(sample, Unreadable)],
         )
         return self._uniform(batch)

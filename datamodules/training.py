@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Any
 
@@ -16,7 +16,7 @@ from datamodules.degradations import ORIGINAL, Degradation, Degraded, Original, 
 from datamodules.errors import UserError
 from datamodules.geometry import Geometry
 from datamodules.sources import Source
-from datamodules.views import Sample, Unreadable
+from datamodules.views import Draw, Sample, Unreadable
 
 RANDOM = "random"
 """Name of the view that is degraded at random."""
@@ -111,7 +111,7 @@ class TrainingViews:
         >>> TrainingViews({"jpeg-{}": [10, 95]}).draw(seed=0, epoch=1, index=2)
         (Jpeg(quality=20, subsampling=None, progressive=False, optimise=False, generations=1, shift=0), False)
         """
-        clean, flip, codec, share = _uniform(seed, epoch, index)
+        clean, flip, codec, share = np.random.default_rng([seed, epoch, index]).random(4).tolist()
         mirrored = flip < self.flip
         if clean < self.clean:
             return Original(), mirrored
@@ -119,10 +119,6 @@ class TrainingViews:
         if epoch + 1 < self.curriculum:
             lowest = highest - (highest - lowest) * (epoch + 1) // self.curriculum
         return _parsed(template.replace(_HOLE, str(self.law.quality(lowest, highest, share)))), mirrored
-
-    def mirrored(self, seed: int, epoch: int, index: int) -> bool:
-        """Whether `draw` mirrors an image in an epoch."""
-        return self.flip > 0 and _uniform(seed, epoch, index)[1] < self.flip
 
     @cached_property
     def _ranges(self) -> list[tuple[str, tuple[int, int]]]:
@@ -140,11 +136,6 @@ class TrainingViews:
 
 
 _parsed = cache(parse)  # the same hundred, image after image
-
-
-def _uniform(seed: int, epoch: int, index: int) -> list[float]:
-    drawn: list[float] = np.random.default_rng([seed, epoch, index]).random(4).tolist()
-    return drawn
 
 
 class RandomPairs(DegradedViews):
@@ -187,7 +178,10 @@ class RandomPairs(DegradedViews):
             yield ORIGINAL, Degraded(image, None)
             yield RANDOM, degradation(image)
 
-        return self.sample(index, degraded)
+        sample = self.sample(index, degraded)
+        if isinstance(sample, Sample):
+            return replace(sample, draw=Draw(epoch, index, degradation.name, mirrored))
+        return sample
 
 
 class EpochSampler(DistributedSampler[int]):

@@ -33,6 +33,23 @@ class Unreadable:
 
 
 @dataclass(frozen=True)
+class Draw:
+    """What was drawn for a training image in an epoch.
+
+    Attributes:
+        epoch: Counted from 0.
+        index: Position of the image in the source.
+        view: Name of the degradation of its random view.
+        mirrored: Whether both views show the image mirrored left to right.
+    """
+
+    epoch: int
+    index: int
+    view: str
+    mirrored: bool
+
+
+@dataclass(frozen=True)
 class Sample:
     """One source image with all its views.
 
@@ -45,6 +62,7 @@ class Sample:
         encoded_bytes: By view name, of the original those of its own file; NOT_ENCODED where there are none.
         codec_ms: Milliseconds of encoding and of decoding by view name, NaN where they are not known.
         fidelity: PSNR and SSIM by degraded view, of an image that was measured while its native pixels were at hand.
+        draw: What its random view is, None of an image that has none.
     """
 
     index: int
@@ -55,6 +73,7 @@ class Sample:
     encoded_bytes: dict[str, int]
     codec_ms: dict[str, tuple[float, float]]
     fidelity: dict[str, tuple[float, float]]
+    draw: Draw | None = None
 
     @property
     def views(self) -> dict[str, Tensor]:
@@ -77,6 +96,7 @@ class Batch:
             empty where no clock was looked at.
         fidelity: float32 [B, 2] by degraded view, PSNR and SSIM; None where they were not measured, or are still to be,
             from `views` at native size.
+        draws: What the B random views are, in host memory on every device; empty where there are none.
         unreadable: Images that would have been in this batch.
         room: Bytes of shared memory that it may take on its way to another process; a larger one passes through a pipe.
         by_pipe: Whether it came through a pipe.
@@ -90,6 +110,7 @@ class Batch:
     paths: list[str | None]
     codec_ms: dict[str, Tensor] = field(default_factory=dict)
     fidelity: dict[str, Tensor] | None = None
+    draws: list[Draw] = field(default_factory=list)
     unreadable: list[Unreadable] = field(default_factory=list)
     room: float = math.inf
     by_pipe: bool = False
@@ -119,6 +140,7 @@ class Batch:
                 for name in next((of for of in measured if of is not None), ())
             }
             or None,
+            draws=[draw for piece in full for draw in piece.draws],
             unreadable=[image for piece in pieces for image in piece.unreadable],
             by_pipe=any(piece.by_pipe for piece in pieces),
         )

@@ -38,7 +38,8 @@ class Conditions:
 
     def features(self, views: Sequence[str | None]) -> Tensor:
         """Features float32 [B, F], in host memory, of images by the names of their views; None is an unknown one."""
-        return torch.tensor([self._row(view) for view in views]).view(len(views), features_of(len(self.codecs)))
+        rows = {view: self._row(view) for view in set(views)}
+        return torch.tensor([rows[view] for view in views]).view(len(views), features_of(len(self.codecs)))
 
     def _row(self, view: str | None) -> list[float]:
         row = [0.0] * features_of(len(self.codecs))

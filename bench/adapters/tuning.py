@@ -27,7 +27,7 @@ from datamodules.base import DegradedDataModule
 from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
 from datamodules.training import RANDOM
-from datamodules.views import Batch, Images
+from datamodules.views import Batch, Draw, Images
 
 TARGETS = ("*conv?.weight", "*.downsample.*", "*.c_fc.weight", "*.mlp.c_proj.weight")
 """Convolutions of CLIP's ResNet, and the layers of a ViT's two-layer perceptrons with its patch embedding."""
@@ -192,17 +192,15 @@ class ConditionedTuning(RobustFineTuning):
         Originals are not told to be any, since there would be nothing to learn from them.
         """
         original, degraded = batch.views[ORIGINAL], batch.views[RANDOM]
-        views = [self._drawn(index) for index in batch.indices.tolist()]
+        views = [self._told(draw) for draw in batch.draws]
         return self.paired(
             Pairs, batch, lambda: self._adapted(original, [None] * len(batch)), lambda: self._adapted(degraded, views)
         )
 
-    def _drawn(self, index: int) -> str | None:
-        """Name of an image's random view in this epoch, None where it is not told."""
-        draws, place = self.data.training_views, (self.data.seed, self.current_epoch, index)
-        assert draws is not None  # checked before fitting
-        untold = np.random.default_rng([*place, _TOLD]).random() < self._lora.untold
-        return None if untold else draws.draw(*place)[0].name
+    def _told(self, draw: Draw) -> str | None:
+        """Name of a random view, None where it is not told."""
+        untold = np.random.default_rng([self.data.seed, draw.epoch, draw.index, _TOLD]).random() < self._lora.untold
+        return None if untold else draw.view
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The objective, a scalar; of a batch of which nothing is degraded, one that moves nothing."""

@@ -184,8 +184,7 @@ class RobustFineTuning(EncoderTuning):
         self._targets = KeptTargets(rows, size, subject, file)
 
     def _target(self, batch: Batch) -> Tensor:
-        images, draws, seed = batch.views[ORIGINAL], self.data.training_views, self.data.seed
-        assert draws is not None
+        images = batch.views[ORIGINAL]
         assert self._targets is not None  # of a fit alone
 
         @torch.no_grad()
@@ -193,9 +192,8 @@ class RobustFineTuning(EncoderTuning):
             chosen = images[places] if isinstance(images, Tensor) else [images[place] for place in places.tolist()]
             return self.embed(self.original, chosen)
 
-        indices = batch.indices.tolist()
-        mirrored = [draws.mirrored(seed, self.current_epoch, index) for index in indices]
-        rows = self._ways * np.searchsorted(self._positions, indices) + mirrored
+        places = np.searchsorted(self._positions, [draw.index for draw in batch.draws])
+        rows = self._ways * places + [draw.mirrored for draw in batch.draws]
         return self._targets.get(rows, embed).to(self.device)
 
     def _predicted_divergence(self, batch: Batch) -> Tensor:

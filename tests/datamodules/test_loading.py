@@ -98,6 +98,7 @@ def test_training_survives_too_and_draws_what_it_would_have_drawn():
     drawn = []
     for data in (calm, shaken):
         _, batches = read(data, data.train_dataloader())
+        assert all([draw.index for draw in batch.draws] == batch.indices.tolist() for batch in batches)
         views = [zip(batch.indices.tolist(), batch.views["random"], strict=True) for batch in batches]
         drawn.append([(index, view.tolist()) for batch in views for index, view in batch])
     assert drawn[1] == [(index, view) for index, view in drawn[0] if index != 7]

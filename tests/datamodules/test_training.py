@@ -12,6 +12,7 @@ from datamodules import Synthetic
 from datamodules.degradations import Original
 from datamodules.errors import UserError
 from datamodules.training import RANDOM, LogUniform, TrainingViews, Uniform
+from datamodules.views import Draw
 
 JPEG = {"jpeg-{}": [10, 90]}
 
@@ -74,6 +75,23 @@ def test_held_out_images_are_never_trained_on():
     assert held_out == {0, 10, 20, 30} == set(data.validation_positions)
     assert pairs(num_workers=0, validation_every=10).keys() == set(range(40)) - held_out
     assert data.training_labels().total() == 36
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_batch_says_in_host_memory_what_was_drawn_for_each_of_its_images(num_workers):
+    views = TrainingViews(JPEG, clean=0.2, flip=0.5)
+    data = Synthetic(degradations=[], limit=40, batch_size=7, training_views=views, num_workers=num_workers, seed=3)
+    data.setup("fit")
+    loader = data.train_dataloader()
+    loader.sampler.set_epoch(2)
+    for batch in loader:
+        drawn = [views.draw(3, 2, index) for index in batch.indices.tolist()]
+        expected = [Draw(2, *rest) for rest in zip(batch.indices.tolist(), *names_and_mirrors(drawn), strict=True)]
+        assert batch.to("meta").draws == batch.draws == expected
+
+
+def names_and_mirrors(drawn):
+    return [degradation.name for degradation, _ in drawn], [mirrored for _, mirrored in drawn]
 
 
 def test_two_ranks_draw_what_one_does(monkeypatch):
@@ -207,3 +225,4 @@ def test_an_unreadable_training_image_is_reported_not_raised():
     (batch,) = data.train_dataloader()
     assert [image.index for image in batch.unreadable] == [3]
     assert len(batch) == 8
+    assert [draw.index for draw in batch.draws] == batch.indices.tolist()

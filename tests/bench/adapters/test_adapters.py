@@ -22,6 +22,7 @@ from bench.runs.folder import RunFolder
 from callbacks import FineTuningWriter, IntegratedGradients, ResultsWriter
 from datamodules.errors import UserError
 from datamodules.training import TrainingViews
+from datamodules.views import Draw
 from tests.support.checkpoints import RESNET, VIT, save_safetensors, write_config
 from tests.support.fits import Losses, Stop, few
 from tests.support.towers import build_awake
@@ -203,10 +204,8 @@ class TestFit:
     def test_each_random_view_is_embedded_as_its_own_draw_asks(self, fitted):
         module, _, _, _ = fitted
         (batch, *_) = module.data.train_dataloader()
-        draws, place = module.data.training_views, (module.data.seed, module.current_epoch)
-        names = [draws.draw(*place, index)[0].name for index in batch.indices.tolist()]
-        told = [module._drawn(index) for index in batch.indices.tolist()]
-        assert all(view in (name, None) for view, name in zip(told, names, strict=True))
+        told = [module._told(draw) for draw in batch.draws]
+        assert all(view in (draw.view, None) for view, draw in zip(told, batch.draws, strict=True))
         pairs = module.pairs(batch)
         alone = [module.student(batch.views["random"][row : row + 1], view) for row, view in enumerate(told)]
         torch.testing.assert_close(pairs.degraded.detach(), torch.cat(alone).detach(), rtol=1e-4, atol=1e-5)
@@ -214,13 +213,15 @@ class TestFit:
         torch.testing.assert_close(pairs.original.detach(), untold.detach(), rtol=1e-4, atol=1e-5)
         assert (unit(pairs.original) - unit(pairs.target)).abs().max() > 1e-4
 
-    def test_of_a_share_of_images_nothing_is_told_whether_they_are_degraded_or_not(self, fitted, monkeypatch):
+    @pytest.mark.parametrize("view", ["original", "jpeg-30"])
+    def test_of_a_share_of_images_nothing_is_told_whether_they_are_degraded_or_not(self, fitted, view):
         module, _, _, _ = fitted
-        monkeypatch.setattr(module.data, "training_views", TrainingViews({"jpeg-{}": [10, 90]}, clean=0.5))
-        drawn = [module._drawn(index) for index in range(500)]
-        assert drawn.count("original") == pytest.approx(200, abs=40)
-        assert drawn.count(None) == pytest.approx(100, abs=35)
-        assert drawn[:9] == [module._drawn(index) for index in range(9)]
+        draws = [Draw(epoch, index, view, False) for epoch in range(2) for index in range(250)]
+        told = [module._told(draw) for draw in draws]
+        assert told.count(view) + told.count(None) == 500
+        assert told.count(None) == pytest.approx(100, abs=35)
+        assert told[:250] != told[250:]  # each epoch anew
+        assert told[:9] == [module._told(draw) for draw in draws[:9]]
 
     def test_where_nothing_is_degraded_there_is_nothing_to_learn(self, fitted, monkeypatch):
         module, _, _, _ = fitted
