@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 
-from bench.command_line.ending import ended_by_signals, fail, mistakes_in_one_line
+from bench.command_line.ending import ended_by_signals, fail, mistakes_in_one_line, silent_where_nobody_reads
 from bench.command_line.help import COMMANDS, LIGHTNING_COMMANDS, command_help, installed_version, overview
 
 _HELP = ("-h", "--help")
@@ -64,6 +64,7 @@ _OWN_COMMANDS: dict[str, Callable[[Sequence[str]], int | None]] = {
 }
 
 
+@silent_where_nobody_reads()
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line; a user's mistake ends in one line and exit status 2.
 

@@ -16,12 +16,13 @@ from bench.adapters.files import MOST_RANK, metadata
 from bench.adapters.layers import ConditionedAdapter, Layer, reached_layers
 from bench.clip.zero_shot import ZeroShotClassifier
 from bench.finetuning.export import CHECKPOINT_SUFFIX, save_weights
+from bench.finetuning.integrity import require_finite
 from bench.finetuning.interpolation import interpolate
 from bench.finetuning.objectives import Objective, Pairs
 from bench.finetuning.optimisation import no_loss
 from bench.finetuning.robust import RobustFineTuning
 from bench.finetuning.trainable import Trainable, matrices
-from bench.finetuning.tuning import Ends, diverged
+from bench.finetuning.tuning import Ends
 from bench.paper import TEMPLATE
 from datamodules.base import DegradedDataModule
 from datamodules.degradations import ORIGINAL
@@ -216,8 +217,7 @@ class ConditionedTuning(RobustFineTuning):
         """
         super().ends()  # which looks at the encoder
         state = self.adapter.named_state()
-        if not all(tensor.isfinite().all() for tensor in state.values()):
-            raise diverged()
+        require_finite(state.values())
         nothing = {name: torch.zeros_like(part) if name.endswith(".up") else part for name, part in state.items()}
         return nothing, state
 

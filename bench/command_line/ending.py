@@ -1,14 +1,16 @@
-"""How a command ends: one line for a user's mistake, and the status that a signal asks for."""
+"""How a command ends: one line for a user's mistake, and the status that a signal or a reader that leaves asks for."""
 
 import argparse
 import errno
+import os
+import select
 import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn, TypeGuard
+from typing import NoReturn, TextIO, TypeGuard
 
 import yaml
 
@@ -117,6 +119,27 @@ def _disk_trouble_of_threads() -> Iterator[None]:
         threading.excepthook = before
     if met:
         raise met[0]
+
+
+@contextmanager
+def silent_where_nobody_reads() -> Iterator[None]:
+    """Where the reader of the standard output has gone, as of `| head`, the command ends as by SIGPIPE: status 141."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        if not _is_cut_off(sys.stdout):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python writes when it ends
+        raise SystemExit(128 + signal.SIGPIPE) from None
+
+
+def _is_cut_off(stream: TextIO) -> bool:
+    watch = select.poll()
+    watch.register(stream.fileno(), 0)  # which reports errors alone
+    return bool(watch.poll(0))
 
 
 @contextmanager

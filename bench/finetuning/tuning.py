@@ -1,9 +1,8 @@
 """What all ways of tuning an image tower share: what is frozen, validation on every view, and the tuned weights."""
 
-import hashlib
 import warnings
 from abc import abstractmethod
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import astuple, replace
 from pathlib import Path
@@ -30,6 +29,7 @@ from bench.finetuning.continuation import (
     unreadable_images,
 )  # fmt: skip
 from bench.finetuning.export import export
+from bench.finetuning.integrity import fingerprint, require_finite
 from bench.finetuning.optimisation import check_precision, clipping, moving_average, trainer_settings
 from bench.finetuning.trainable import merged_state
 from bench.finetuning.validation import Measures, Validation, mean_precision
@@ -297,31 +297,9 @@ class EncoderTuning(LightningModule):
         state = self._state(self.tower)
         if fingerprint(state, without=self.moving) != self.frozen_before:
             raise RuntimeError("a frozen weight has changed: nothing is exported")
-        if not all(state[name].isfinite().all() for name in self.moving):
-            raise diverged()
+        require_finite(state[name] for name in self.moving)
         return state
 
     def _state(self, tower: nn.Module) -> dict[str, Tensor]:
         rest = {name: tensor for name, tensor in self.model.state_dict().items() if not name.startswith(_TOWER)}
         return {**rest, **{_TOWER + name: tensor for name, tensor in merged_state(tower).items()}}
-
-
-def diverged() -> UserError:
-    """The error of a fit that ends in weights that are not finite."""
-    return UserError("training diverged: choose a lower `learning_rate`", option="model.learning_rate")
-
-
-def fingerprint(state: Mapping[str, Tensor], without: Collection[str] = ()) -> str:
-    """SHA-256 of the names, shapes, types and bits of tensors, as a hex digest, whatever their order and device.
-
-    >>> fingerprint({"a": torch.zeros(1)}) == fingerprint({"b": torch.ones(1), "a": torch.zeros(1)}, without=["b"])
-    True
-    >>> fingerprint({"a": torch.zeros(1)}) == fingerprint({"a": -torch.zeros(1)})
-    False
-    """
-    found = hashlib.sha256()
-    for name in sorted(set(state).difference(without)):
-        tensor = state[name].detach().cpu().contiguous()
-        found.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-        found.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()

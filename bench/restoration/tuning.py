@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from bench.clip.linear_resize import resize_linearly
 from bench.clip.zero_shot import ZeroShotClassifier
 from bench.finetuning.export import CHECKPOINT_SUFFIX, save_weights
+from bench.finetuning.integrity import require_finite
 from bench.finetuning.interpolation import interpolate
 from bench.finetuning.objectives import Objective
 from bench.finetuning.robust import RobustFineTuning
 from bench.finetuning.trainable import Trainable
-from bench.finetuning.tuning import Ends, diverged
+from bench.finetuning.tuning import Ends
 from bench.paper import TEMPLATE
 from bench.restoration.files import metadata
 from bench.restoration.network import Restoration, Shape, stacks
@@ -126,8 +127,7 @@ class RestorationTuning(RobustFineTuning):
         """
         super().ends()  # which looks at the encoder
         state = {name: tensor.detach().cpu().clone() for name, tensor in self.restoration.state_dict().items()}
-        if not all(tensor.isfinite().all() for tensor in state.values()):
-            raise diverged()
+        require_finite(state.values())
         return self._untrained, state
 
     def classifier(self, state: Mapping[str, Tensor]) -> ZeroShotClassifier:

@@ -1,12 +1,22 @@
 """How commands end, in processes of their own."""
 
+import os
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
 import yaml
 
-from bench.command_line.ending import LONGEST_LINE, ended_by_signals, fail, mistakes_in_one_line, one_line
+from bench.command_line.ending import (
+    LONGEST_LINE,
+    ended_by_signals,
+    fail,
+    mistakes_in_one_line,
+    one_line,
+    silent_where_nobody_reads,
+)
 from datamodules.errors import UserError
 from tests.support.processes import Command
 
@@ -69,6 +79,21 @@ def test_a_signal_ends_a_sweep_and_its_cell_with_its_status(tmp_path):
     words = ["sweep", "--config", "demo_sweep", "--jobs", "2"]
     assert ended_by(signal.SIGTERM, words, tmp_path, waits) == (143, "")
     assert not list(tmp_path.rglob("failed.json"))
+
+
+@pytest.mark.parametrize("words", ["--help", "references", "sweep --config demo_sweep --dry-run"])
+def test_a_reader_that_leaves_ends_a_command_with_the_status_of_sigpipe(words):
+    reading, writing = os.pipe()
+    os.close(reading)
+    program = [sys.executable, "-m", "bench", *words.split()]
+    done = subprocess.run(program, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_another_broken_pipe_is_raised(capfd):
+    with pytest.raises(BrokenPipeError), silent_where_nobody_reads():
+        raise BrokenPipeError
 
 
 def test_handlers_are_put_back():

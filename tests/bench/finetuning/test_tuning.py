@@ -24,9 +24,9 @@ from bench.finetuning import (
     TokenConsistency,
     WholeTower,
 )
+from bench.finetuning.integrity import fingerprint
 from bench.finetuning.optimisation import moving_average, warmup_cosine
 from bench.finetuning.robust import described, last_block_watched
-from bench.finetuning.tuning import fingerprint
 from callbacks import ExponentialAverage
 from datamodules.errors import UserError
 from tests.support.fits import Losses, Stop, few
