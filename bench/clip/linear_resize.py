@@ -54,9 +54,10 @@ def _matrices(preprocess: Preprocess, height: int, width: int) -> tuple[Tensor, 
 def _matrix(axis: Axis, interpolation: Interpolation) -> Tensor:
     """What is kept of one side: float64 [last - first, size]."""
     if axis.size == axis.resized:
-        return torch.eye(axis.size, dtype=torch.float64)[axis.first : axis.last]
+        return torch.from_numpy(np.eye(axis.last - axis.first, axis.size, axis.first))
     starts, weights = fixed_point_coefficients(axis.size, axis.resized, interpolation)
-    taps = starts[:, None] + np.arange(weights.shape[1])
-    matrix = np.zeros((axis.resized, int(taps.max()) + 1))
-    np.put_along_axis(matrix, taps, weights / 2**FRACTION_BITS, axis=1)
-    return torch.from_numpy(matrix[axis.first : axis.last, : axis.size])
+    kept = slice(axis.first, axis.last)  # few of many where an image is a thin strip
+    taps = starts[kept, None] + np.arange(weights.shape[1])
+    matrix = np.zeros((len(taps), max(axis.size, int(taps.max()) + 1)))
+    np.put_along_axis(matrix, taps, weights[kept] / 2**FRACTION_BITS, axis=1)
+    return torch.from_numpy(matrix[:, : axis.size])

@@ -93,7 +93,7 @@ class Answer:
         limit, needed = limit_in_words(self.limit), self.images_needed
         if not self.possible:
             more = f"; about {needed:,} can" if needed else ""
-            return f"{self.images:,} images cannot show a drop under {limit}{more}"
+            return f"{self.images:,} images of which a view repairs none cannot show a drop under {limit}{more}"
         more = f"; about {needed:,} that change as these do would" if needed else ""
         return f"these {self.images:,} images do not show a drop under {limit}{more}"
 

@@ -1,12 +1,14 @@
 """What the compression error is to an encoder before and after tuning: Integrated Gradients of the same images."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from bench.attribution.spectra import LEAST_WITH_INTERVALS
 from bench.figures.change import Change, change_scatter
 from bench.report.document import Plot, Section
 from bench.report.groups import Entry, Group
@@ -15,7 +17,9 @@ from bench.report.tables import Column, Table
 from bench.report.variants import originals_of, tuned_from
 from bench.runs.attributions import UNREADABLE, why
 from bench.runs.folder import FinishedRun
-from bench.statistics.bootstrap import Floats, estimate, resampled_sums
+from bench.statistics.bootstrap import Floats
+from bench.statistics.intervals import Interval
+from bench.statistics.means import mean_estimate
 
 _QUANTITIES = {"ig": "IG", "mass": "mass"}
 _TITLE = "Attributions before and after tuning"
@@ -46,7 +50,8 @@ def section(group: Group, choices: Choices) -> Section | None:
     note = (
         "Means over the images that were explained. Where these were chosen for a large loss increase of the original "
         "encoder, some of the fall is regression to the mean. IG: sum of the attribution, the loss that compression "
-        "costs. Mass: sum of its absolute values. In nats; interval: bootstrap over images at 95%, pointwise."
+        "costs. Mass: sum of its absolute values. In nats; interval: Student's over images at 95%, pointwise, from "
+        f"{LEAST_WITH_INTERVALS} images on."
     )
     name, title = f"{group.name}-attribution-change", "Attribution of the compression error before and after tuning"
     table = Table(name, title, pd.DataFrame(rows), columns, note=note, data="attribution_change.csv")
@@ -56,8 +61,9 @@ def section(group: Group, choices: Choices) -> Section | None:
 
 def _row(change: Change) -> dict[str, Any]:
     before, after = change.before, change.after
-    (sums,) = resampled_sums((after - before)[:, None])
-    means = estimate(sums[:, 0] / len(before))
+    mean = mean_estimate(after - before)
+    if len(before) < LEAST_WITH_INTERVALS:
+        mean = replace(mean, interval=Interval(np.nan, np.nan))
     return {
         "tuned": change.label,
         "view": change.view,
@@ -65,7 +71,7 @@ def _row(change: Change) -> dict[str, Any]:
         "images": len(before),
         "before": before.mean(),
         "after": after.mean(),
-        **means.columns("change"),
+        **mean.columns("change"),
         "smaller": (after < before).mean(),
     }
 
@@ -76,7 +82,8 @@ def _changes(base: Entry, tuned: Entry) -> list[Change]:
         old, new = before.record.attribution or {}, after.record.attribution or {}
         if any(old.get(key) != new.get(key) for key in _SETTINGS):
             continue
-        common = [index for index in old["indices"] if index in new["indices"]]
+        others = set(new["indices"])
+        common = [index for index in old["indices"] if index in others]
         changes = []
         for view in (view for view in old["views"] if view in new["views"] and common):
             for quantity, title in _QUANTITIES.items():

@@ -53,13 +53,14 @@ def _finding(group: Group) -> str:
         if other != ORIGINAL
     }
     shown = class_p_values(pairs, images)[view] < SIGNIFICANT
+    text = f"On {view}, the largest drops measured with {entry.label} are those of {lost}. "
     if shown[order].all():
-        text = f"On {view}, {entry.label} loses most on {lost}"
+        text += "That they lose is shown; that no other class loses more is not"
     else:
         count = int((shown & (drops > 0)).sum())
-        text = (
-            f"On {view}, the largest drops measured with {entry.label} are those of {lost}. Which classes these are "
-            f"may be chance: of {len(drops):,}, {count or 'none'} alone {'are' if count > 1 else 'is'} shown to lose"
+        text += (
+            f"Which classes these are may be chance: of {len(drops):,}, {count or 'none'} alone "
+            f"{'are' if count > 1 else 'is'} shown to lose"
         )
     return f"{text}{_confusion_clause(group, entry, view)}."
 

@@ -1,5 +1,6 @@
 """What images pass through before the encoder: whether better pixels are better for it."""
 
+import numpy as np
 import pandas as pd
 
 from bench.report.document import Block, Section
@@ -7,7 +8,9 @@ from bench.report.groups import Entry, Group, is_beside
 from bench.report.inputs import Choices
 from bench.report.tables import Column, Table, listed
 from bench.report.variants import resampled
+from bench.statistics.classes import SIGNIFICANT
 from bench.statistics.recovery import recover
+from bench.statistics.significance import holm, mcnemar_exact, pairwise_discordance
 from datamodules.degradations import ORIGINAL
 
 _KIND = "restoration"
@@ -65,6 +68,7 @@ def _rows(group: Group, base: Entry, entry: Entry) -> list[dict[str, object]]:
             images=group.images,
         )
         with_it, without = entry.view(view), base.view(view)
+        changed = pairwise_discordance(np.stack([one.runs[view].correctness.bits[view] for one in (base, entry)]))
         rows.append(
             {
                 "original": base.label,
@@ -75,6 +79,7 @@ def _rows(group: Group, base: Entry, entry: Entry) -> list[dict[str, object]]:
                 "before": (without.correct or 0) / group.images,
                 **found.gain.scaled(100).columns("gain_points"),
                 **found.share.columns("share"),
+                "p": mcnemar_exact(*changed).item(),
                 "psnr": with_it.metrics.get("psnr"),
                 "psnr_before": without.metrics.get("psnr"),
             }
@@ -83,7 +88,8 @@ def _rows(group: Group, base: Entry, entry: Entry) -> list[dict[str, object]]:
 
 
 def _findings(frame: pd.DataFrame) -> list[str]:
-    """Where pixels and precision contradict each other beyond chance."""
-    better = frame[(frame["psnr"] > frame["psnr_before"]) & (frame["gain_points_high"] < 0)]
+    """Where pixels and precision contradict each other beyond chance, of all that were looked at."""
+    worse = (frame["gain_points"] < 0) & (holm(frame["p"]) < SIGNIFICANT)
+    better = frame[(frame["psnr"] > frame["psnr_before"]) & worse]
     names = [f"{row.front_end} at {row.view}" for row in better.itertuples()]
     return [f"Better PSNR and worse precision: {listed(names, _MOST_NAMES)}."] if names else []

@@ -18,9 +18,8 @@ def gaps(name: str, frame: pd.DataFrame, variants: Sequence[Variant]) -> list[Bl
     chosen = [pair in special for pair in zip(frame["tuned"], frame["view"], strict=True)]
     general = {one.title for one in variants if one.first.speciality is None}
     others, frame = frame[frame["tuned"].isin(general)], frame[chosen]
-    frame = frame.assign(
-        net_part=frame["net_points"] / frame["drop_points"], left_part=frame["left_points"] / frame["drop_points"]
-    )
+    drop = frame["drop_points"].where(frame["net_share"].notna())  # else there may be none to have a share of
+    frame = frame.assign(net_part=frame["net_points"] / drop, left_part=frame["left_points"] / drop)
     note = (
         "Generalisation gap: what a model tuned on that very view gains there beyond its clean-only control. "
         "Information gap: what not even that model recovers, an upper bound of what the codec destroyed for this "
@@ -40,12 +39,13 @@ def gaps(name: str, frame: pd.DataFrame, variants: Sequence[Variant]) -> list[Bl
         return []
     split = Table(f"{name}-gaps", title, frame, columns, note=note)
     reached = others[others["view"].isin(frame["view"])]
-    best = frame.groupby("view", observed=True)["net_points"].max()
-    reached = reached.assign(reached=reached["net_points"] / reached["view"].map(best).astype(float))
+    leading = frame.sort_values("net_points").drop_duplicates("view", keep="last").set_index("view")
+    best, gained = leading["net_points"], leading["net_points"].where(leading["net_points_low"] > 0)
+    reached = reached.assign(reached=reached["net_points"] / reached["view"].map(gained).astype(float))
     column = Column("net_points", "", "+.2f", interval=True, details=("{reached:.0%} of the specialist's",))
     note = (
         "Points of precision gained beyond the clean-only control, with 95% intervals, pointwise; below, the same as a "
-        "share of the largest gain of a model tuned on that view alone, without an interval."
+        "share of the largest gain of a model tuned on that view alone, without an interval, where that is a gain."
     )
     title = "How much of that is reached"
     scale = Table(f"{name}-reached", title, reached, (Column("tuned"), column), across="view", note=note)

@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from bench.attribution.explanations import AttributionRecord, Explanation, ViewExplanation
 from bench.attribution.quadrature import Trapezoid
@@ -319,6 +321,19 @@ def test_a_specialist_that_another_model_outdoes_bounds_nothing(tmp_path):
     )
 
 
+@pytest.mark.parametrize(("degraded", "only"), [(161, 164), (160, 163), (158, 150)])
+def test_there_is_no_share_of_a_drop_that_may_be_none(tmp_path, degraded, only):
+    views = {**VIEWS, "jpeg-25": degraded}
+    original(tmp_path, views)
+    measured(tmp_path, fit(tmp_path, "only", codecs={"jpeg-{}": (25, 25)}, clean=0.0), {**views, "jpeg-25": only})
+    measured(tmp_path, fit(tmp_path, "control", clean=1.0), views)
+    measured(tmp_path, fit(tmp_path), {**views, "jpeg-25": degraded + 9})
+    found = [tables(section_of(tmp_path))[f"robustness-{name}"] for name in ("gaps", "reached")]
+    details = [line for table in found for row in lay_out(table).rows for cell in row for line in cell.details]
+    assert details  # intervals
+    assert not any("%" in line for line in details)
+
+
 def test_the_price_of_a_fit_and_of_its_test_is_the_mean_over_its_seeds(tmp_path):
     original(tmp_path, seconds=0.6)  # 200 images of 3 views: 1 ms each
     for seed, seconds in ((0, 60.0), (1, 120.0)):
@@ -474,6 +489,22 @@ def test_a_damaged_attribution_is_named_and_costs_its_own_comparison_only(tmp_pa
         "RN50 (other-0-1.0-3.safetensors) or RN50 (hash of RN50.safetensors): its attribution cannot"
     )
     assert len(said) < 400
+
+
+@pytest.mark.parametrize("images", [1, 9, 10])
+def test_a_change_of_attributions_has_students_interval_from_ten_images_on(tmp_path, images):
+    after = np.random.default_rng(0).normal(size=images)
+    explain(original(tmp_path), [*range(images)], [0.0] * images, [1.0] * images)
+    results = measured(tmp_path, fit(tmp_path), {**VIEWS, "jpeg-25": 130})
+    explain(results, [*range(images)], after.tolist(), [1.0] * images)
+    section = attribution_change.section(groups_of(tmp_path)[0], choices(tmp_path))
+    row = frame(section, "attribution_change.csv")[0]
+    found = row["change_low"], row["change_high"]
+    if images < 10:
+        assert np.isnan(found).all()
+    else:
+        expected = stats.t.interval(0.95, images - 1, after.mean(), stats.sem(after))
+        assert found == pytest.approx(expected, rel=1e-6)
 
 
 def test_attributions_of_which_nothing_is_left_are_named(tmp_path):

@@ -83,12 +83,13 @@ class TestAnswer:
         built = group(counts, {"jpeg-50": 300, "jpeg-75": 500, "webp-50": 400}, images=35)
         (answer,) = answers_of(built, 1)
         assert (answer.smallest.view, answer.surely, answer.possible) == ("jpeg-50", None, False)
-        assert answers(built, 1)[0].endswith("; 35 images cannot show a drop under 1 point; about 490 can.")
+        said = "35 images of which a view repairs none cannot show a drop under 1 point; about 490 can."
+        assert answers(built, 1)[0].endswith(f"; {said}")
         # two codecs, so 1.25% each, for which 0.99^437 would do if no image could be repaired
         assert answer.images_needed == 490
         assert answer.chance == 4 / 35  # classes 0 to 4 have four images, the others three
         assert terms(section_of(built, 1)) == {
-            "RN50": "35 images cannot show a drop under 1 point; about 490 can.",
+            "RN50": said,
         }
         assert answers_of(built, 50)[0].surely.view == "jpeg-50"
 

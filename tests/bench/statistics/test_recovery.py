@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from bench.statistics.bootstrap import resampled_sums
+from bench.statistics.intervals import Interval
+from bench.statistics.paired import drop_interval
 from bench.statistics.recovery import recover
 
 RANDOM = np.random.default_rng(0)
@@ -41,11 +43,36 @@ def test_without_a_control_nothing_is_subtracted():
     assert found.net_share.value == pytest.approx(0.5)
 
 
-def test_tuning_that_only_does_what_its_control_does_recovers_nothing_with_certainty():
+def test_tuning_that_only_does_what_its_control_does_recovers_nothing_as_surely_as_that_many_images_can_tell():
     same = {0: right(0.7), 1: right(0.75)}
     found = recovered(right(0.6), right(0.8), same, same)
     assert found.share.value > 0.5
-    assert (found.net_share.value, found.net_share.interval.low, found.net_share.interval.high) == (0, 0, 0)
+    assert (found.net.value, found.net_share.value) == (0, 0)
+    no_change = drop_interval(0, 0, N)
+    assert vars(found.net.interval) == pytest.approx(vars(no_change), rel=0.02)
+    assert found.net_share.interval.high == pytest.approx(no_change.high / 0.2, rel=0.02)
+
+
+@pytest.mark.parametrize("images", [1, 20, 200])
+def test_no_interval_is_a_point(images):
+    original, clean, tuned = np.zeros(images), np.ones(images), np.ones(images)
+    rows = resampled_sums(np.stack([original, clean, tuned], axis=1))[0].T
+    found = recover(rows[0], rows[1], {0: rows[2]}, {}, images)
+    assert (found.gain.value, found.share.value, found.left.value) == (1, 1, 0)
+    assert found.control.interval == found.control_share.interval == Interval(0, 0)  # there is none
+    for name in ("drop", "gain", "net", "left", "share", "net_share"):
+        interval = getattr(found, name).interval
+        assert interval.high - interval.low > 2 / images
+
+
+@pytest.mark.parametrize("images", [20, 50, 200, 1000])
+def test_a_change_covers_the_truth_where_few_images_change(images):
+    random, held = np.random.default_rng(0), []
+    for broken in random.binomial(images, 0.01, size=300):
+        samples = np.concatenate([[broken], random.binomial(images, broken / images, size=400)]).astype(float)
+        clean = np.full_like(samples, images)
+        held.append(-0.01 in recover(clean, clean, {0: clean - samples}, {}, images).gain.interval)
+    assert np.mean(held) > 0.92
 
 
 def test_the_original_view_has_a_change_of_precision_and_no_share():
