@@ -103,7 +103,8 @@ def _from_name(encoder: str, pretrained: str | None) -> Blueprint:
         raise UserError(f"{pretrained!r} is neither a tag of {encoder} ({known}) nor a weights file: correct it")
     if not declarations and not _comes_with_quickgelu(name, tags):
         declarations = (Declaration("gelu", f"the name {name}"),)
-    return Blueprint(name, config, preprocessing({}), pretrained, lambda: path, declarations, built_in=True)
+    preprocess = _shared_preprocessing(name, tags)
+    return Blueprint(name, config, preprocess, pretrained, lambda: path, declarations, built_in=True)
 
 
 def _why_unread(path: Path) -> str:
@@ -117,6 +118,14 @@ def _comes_with_quickgelu(name: str, tags: Sequence[str]) -> bool:
     if f"{name}-quickgelu" in open_clip.list_models() or not tags:
         return True
     return any(open_clip.get_pretrained_cfg(name, tag).get("quick_gelu") for tag in tags)
+
+
+def _shared_preprocessing(name: str, tags: Sequence[str]) -> dict[str, Any]:
+    """The preprocessing of all published weights of an architecture; open_clip's default where these differ."""
+    import open_clip
+
+    found = [preprocessing(open_clip.get_pretrained_cfg(name, tag)) for tag in tags]
+    return found[0] if found and all(one == found[0] for one in found) else preprocessing({})
 
 
 def _from_hub(encoder: str, pretrained: str | None) -> Blueprint:

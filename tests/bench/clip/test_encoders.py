@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from bench.clip.blueprints import open_clip_name
+from bench.clip.blueprints import find_blueprint, open_clip_name
+from bench.clip.configurations import preprocessing
 from bench.clip.encoders import load_encoder
 from bench.clip.towers import built_activations
 from bench.paper import OPENAI_ENCODERS
@@ -350,3 +351,22 @@ def test_paper_architecture_loads_from_every_format(tmp_path, name):
         assert (logits(encoder.model, size, 77, count=1) - expected).abs().max() < 1e-5
         del encoder
         (tmp_path / path).unlink()
+
+
+def test_a_local_file_of_a_built_in_architecture_has_the_preprocessing_that_all_its_published_weights_share(tmp_path):
+    (file := tmp_path / "weights.safetensors").touch()
+    shared, several = {}, 0
+    for name in open_clip.list_models():
+        tags = open_clip.list_pretrained_tags_by_model(name)
+        published = [find_blueprint(name, tag).preprocess for tag in tags]
+        local = find_blueprint(name, str(file)).preprocess
+        if published and all(one == published[0] for one in published):
+            shared[name] = local
+            assert local == published[0]
+        else:
+            several += 1
+            assert local == preprocessing({})
+    siglip = shared["ViT-B-16-SigLIP"]
+    assert (siglip["mean"], siglip["resize_mode"]) == ((0.5, 0.5, 0.5), "squash")
+    assert shared["PE-Core-T-16-384"]["interpolation"] == "bilinear"
+    assert several > 0
