@@ -5,7 +5,8 @@
 Prints, in percent, where 95 is meant: by complete enumeration that of Tango's interval of a drop, on average and
 at worst over drops and shares of repaired images; simulated, with views that hang together, that of the bytes at which
 the drop reaches one point, on steep and on flat curves, and on which side the truth lies where it is missed; that of
-the differences of codecs at equal bits, jointly for all pairs; and that of Bjøntegaard's rate, where it is given.
+the differences of codecs at equal bits, jointly for all pairs; that of Bjøntegaard's rate, where it is given; and that
+of what tuning changes: where it breaks one image in a hundred and repairs none, and where its seeds differ.
 """
 
 import argparse
@@ -21,9 +22,12 @@ from bench.statistics.bootstrap import Floats, joint_estimates, percentiles, res
 from bench.statistics.intervals import LEVEL
 from bench.statistics.paired import drop_limits
 from bench.statistics.rate_curves import crossing, crossing_interval, mean_on_range
+from bench.statistics.recovery import recover
 from benchmarks.surely import correlated_counts
 
 LIMIT = 0.01
+_RESAMPLES, _MANY = 1_000, 10_000
+_SEEDS_DIFFER = (0.1, 0.4, 1.0)
 _SPREAD = 0.3  # of the bytes of images around their mean
 _CURVES = {
     "steep": (0.30, 0.12, 0.05, 0.02, 0.008, 0.001),
@@ -58,7 +62,9 @@ def main() -> None:
     options = parser.parse_args()
     print(f"Tango's interval of a drop\n\n{align(_drops())}\n")
     print(f"Bytes at which the drop reaches one point\n\n{align(_crossings(options.repetitions))}\n")
-    print(f"Codecs two by two, four of them\n\n{align(_pairs(options.resampled))}")
+    print(f"Codecs two by two, four of them\n\n{align(_pairs(options.resampled))}\n")
+    print(f"Tuning that breaks 1% of the images\n\n{align(_broken(options.repetitions))}\n")
+    print(f"Tuning whose seeds differ, {_MANY:,} images\n\n{align(_seeds(options.repetitions))}")
 
 
 def _drops() -> list[list[str]]:
@@ -144,6 +150,36 @@ def _held(random: np.random.Generator, precisions: tuple[tuple[float, ...], ...]
             truth = log_rate_difference((x[:1], true[a]), (x[:1], true[b]))[0]
             rates += bool(truth in percentiles(values[1:]))
     return int(all(held)), sum(held), rates, given
+
+
+def _broken(repetitions: int) -> list[list[str]]:
+    random, rows = np.random.default_rng(0), [["images", "of the change"]]
+    for n in (20, 50, 100, 200, 400, 1_000, 10_000):
+        held = 0
+        for broken in random.binomial(n, 0.01, size=repetitions):
+            samples = np.concatenate([[broken], random.binomial(n, broken / n, size=_RESAMPLES)]).astype(np.float64)
+            before = np.full_like(samples, n)
+            held += -0.01 in recover(before, before, {0: before - samples}, {}, n).gain.interval
+        rows.append([f"{n:,}", f"{100 * held / repetitions:.1f}"])
+    return rows
+
+
+def _seeds(repetitions: int) -> list[list[str]]:
+    """A gain of 5 points; images make 0.25 points of noise that all seeds share and 0.1 of each one's own."""
+    random = np.random.default_rng(0)
+    rows = [["seeds", *(f"seeds' sd {points} points" for points in _SEEDS_DIFFER)]]
+    original, clean = (np.full(_RESAMPLES + 1, share * _MANY) for share in (0.5, 0.7))
+    for seeds in (1, 2, 3, 5, 10):
+        held = dict.fromkeys(_SEEDS_DIFFER, 0)
+        for points, _ in product(_SEEDS_DIFFER, range(repetitions)):
+            errors = random.normal(0, 0.0025, (1, _RESAMPLES + 1)) + random.normal(0, 0.001, (seeds, _RESAMPLES + 1))
+            errors[:, 1:] += errors[:, :1]  # resamples are drawn from the images that there are
+            gains = 0.05 + random.normal(0, points / 100, (seeds, 1))
+            tuned = dict(enumerate(original + _MANY * (gains + errors)))
+            draws = int(random.integers(2**31))
+            held[points] += 0.05 in recover(original, clean, tuned, {}, _MANY, draws).gain.interval
+        rows.append([str(seeds), *(f"{100 * count / repetitions:.1f}" for count in held.values())])
+    return rows
 
 
 if __name__ == "__main__":
