@@ -182,6 +182,7 @@ class ZeroShotEvaluation(LightningModule):
             "templates": list(self.templates),
             "precision": self.trainer.precision,
             "fidelity": self.fidelity,
+            **({} if (rounding := torch.get_float32_matmul_precision()) == "highest" else {"float32_matmul": rounding}),
             **({} if self.restoration is None else self.restoration.said.describe()),
             **({} if self.adapter is None else self.adapter.said.describe()),
         }

@@ -6,6 +6,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from bench.evaluation import ZeroShotEvaluation
+from datamodules.degradations import ORIGINAL
 from datamodules.errors import UserError
 
 
@@ -17,10 +18,16 @@ class OutcomeCallback(Callback):
         raise NotImplementedError
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.finish(trainer, evaluation(pl_module))
+        self._end(trainer, evaluation(pl_module))
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.finish(trainer, evaluation(pl_module))
+        self._end(trainer, evaluation(pl_module))
+
+    def _end(self, trainer: Trainer, module: ZeroShotEvaluation) -> None:
+        run = module.whole_run()
+        if run is not None and not len(run.outcomes[ORIGINAL]):
+            raise UserError(f"none of the {len(run.skipped)} images could be read: check the data root")
+        self.finish(trainer, module)
 
 
 def evaluation(module: LightningModule) -> ZeroShotEvaluation:

@@ -10,7 +10,8 @@ from typing import Any
 from datamodules.errors import UserError
 from datamodules.files import open_regular
 
-ClassNames = Mapping[Any, Any] | Sequence[Any] | Path | None
+_Given = str | int | float | bool | None  # of a command line, where a text that is quoted has to remain one
+ClassNames = Mapping[str, _Given] | Mapping[Any, _Given] | Sequence[_Given] | Path | None
 """A map from folder names, a list in the order of the sorted folder names, or a file that holds one of them."""
 
 _OPTION = "data.class_names"

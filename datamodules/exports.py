@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
@@ -138,7 +140,7 @@ def _write(file: Path, columns: Sequence[str], rows: Iterable[Sequence[object]])
 
 def _rows(file: Path, columns: Sequence[str]) -> Iterable[list[str]]:
     open_regular(file, "table").close()
-    with file.open(newline="", encoding="utf-8", errors="surrogateescape") as opened:
+    with file.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as opened:  # Excel's begins with a mark
         table = csv.reader(_short_lines(opened, file))
         try:
             if next(table, None) != list(columns):
@@ -166,6 +168,17 @@ def _whole(file: Path, line: int, text: str, least: int) -> int:
             f"{_LARGEST_SIZE:,}"
         )
     return int(text)
+
+
+def view_names(originals: Sequence[str]) -> list[str]:
+    """What the files of a view are called before their ending, by the paths of their originals: no two alike.
+
+    >>> view_names(["cat/1.png", "2.png", "2.jpg", "2.png.png"])
+    ['cat/1', '2.png', '2.jpg', '2.png.png']
+    """
+    stems = [os.path.splitext(path)[0] for path in originals]
+    times = Counter(stems) + Counter(originals)
+    return [stem if times[stem] == 1 else path for stem, path in zip(stems, originals, strict=True)]
 
 
 def stays_inside(path: str) -> bool:

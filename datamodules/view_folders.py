@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,8 +20,9 @@ from datamodules.base import DegradedDataModule
 from datamodules.class_names import ClassNames
 from datamodules.decoding import to_rgb
 from datamodules.degradations import ORIGINAL, Degradation, Degraded, FileFormat, Setting, parse
+from datamodules.degradations.base import VIEW_NAME
 from datamodules.errors import UserError
-from datamodules.exports import IMAGES, MANIFEST, SIZES, UNFINISHED, Manifest, read_images, read_sizes
+from datamodules.exports import IMAGES, MANIFEST, SIZES, UNFINISHED, Manifest, read_images, read_sizes, view_names
 from datamodules.folders import FolderSource, visible
 from datamodules.image_files import FileNames, ImageFiles
 from datamodules.opening import require_root
@@ -224,8 +226,14 @@ class ViewFolders(DegradedDataModule):
         chosen = [views] if isinstance(views, str) else views
         self.degradations = (*self.degradations, *map(StoredView, self._found() if chosen is None else chosen))
         for name in self.views[1:]:
-            if Path(name).name != name or name in ("", "..", ORIGINAL) or name.startswith("."):
-                raise UserError(f"view {name!r} is no name of a folder beside {ORIGINAL}", option="data.views")
+            if name == ORIGINAL:
+                raise UserError(f"view {name!r} is not one beside {ORIGINAL}: leave it out", option="data.views")
+            if re.fullmatch(VIEW_NAME, name) is None:
+                raise UserError(
+                    f"view {name!r} cannot be the name of one: give its folder a name of up to 200 letters, digits and "
+                    "- . + _, or leave it out",
+                    option="data.views",
+                )
         if len(set(self.views)) < len(self.views):
             raise UserError("a view is listed twice: list each once", option="data.views")
 
@@ -271,13 +279,19 @@ def matched_files(folder: Path, view: str, originals: Sequence[str]) -> FileName
         raise UserError(f"there is no folder {str(folder)!r} for view {view!r}: check `views`", option="data.views")
     flat = not visible(folder)[0]
     files = FolderSource(folder, ("", " ") if flat else None).files
-    by_name = {file: file for file in files} | {os.path.splitext(file)[0]: file for file in files}
+    own, by_stem = {file: file for file in files}, {os.path.splitext(file)[0]: file for file in files}
     stems = [os.path.splitext(file)[0] for file in originals]
-    times = Counter(stems)
-    found = [
-        by_name.get(file) or (by_name.get(stem) if times[stem] == 1 else None)
-        for file, stem in zip(originals, stems, strict=True)
-    ]
+    found: list[str | None] = []
+    for ways in (
+        [(by_stem.get(name),) for name in view_names(originals)],
+        [(by_stem.get(stem),) for stem in stems],  # as another program names them
+        [(own.get(file), by_stem.get(file), by_stem.get(stem)) for file, stem in zip(originals, stems, strict=True)],
+    ):
+        found = [next(filter(None, one), None) for one in ways]
+        if None not in found and len(set(found)) == len(found):
+            break
+    times = Counter(found)
+    found = [file if times[file] == 1 else None for file in found]
     if None in found:
         lacking = [file for file, match in zip(originals, found, strict=True) if match is None]
         raise UserError(

@@ -238,6 +238,23 @@ class TestDisk:
         run(FLUSHING)
         assert (tmp_path / "runs/demo/version_0/results.json").exists()
 
+    def test_full_disk_while_the_table_is_written_as_parquet(self, run, tmp_path, monkeypatch, capsys):
+        parquet = pytest.importorskip("pyarrow.parquet", reason="an extra")
+
+        def full(*_, **__):
+            raise OSError(28, "No space left on device")
+
+        table = "--trainer.callbacks.table=parquet"
+        with monkeypatch.context() as patched:
+            patched.setattr(parquet.ParquetWriter, "write_table", full)
+            with pytest.raises(SystemExit, match="2"):
+                run(FLUSHING, table)
+        [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+        assert "images.parquet': No space left on device" in line
+        assert not list(tmp_path.rglob("*images.parquet*"))
+        run(FLUSHING, table)
+        assert (tmp_path / "runs/demo/version_0/images.parquet").exists()
+
     def test_a_disk_that_is_full_once_all_is_measured_costs_nothing_that_was_measured(self, run, tmp_path, monkeypatch):
         def full(*_):
             raise OSError(28, "No space left on device")

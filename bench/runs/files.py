@@ -3,9 +3,10 @@
 import errno
 import os
 import stat
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from datamodules.errors import UserError
 
@@ -99,13 +100,20 @@ def write_atomically(path: Path, content: str | bytes | Iterable[str]) -> None:
         UserError: The folder is gone, or there is a folder in the file's place.
         OSError: The folder cannot be written.
     """
+    with whole_or_not_at_all(path) as file:
+        if isinstance(content, bytes):
+            file.write(content)
+        else:
+            file.writelines(piece.encode() for piece in ([content] if isinstance(content, str) else content))
+
+
+@contextmanager
+def whole_or_not_at_all(path: Path) -> Iterator[BinaryIO]:
+    """A file to write, which takes its place once it is whole and on the disk; raises what `write_atomically` does."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
-            if isinstance(content, bytes):
-                file.write(content)
-            else:
-                file.writelines(piece.encode() for piece in ([content] if isinstance(content, str) else content))
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -17,6 +17,7 @@ from bench.outcomes import REPEATABLE
 from bench.runs.files import FileError, require_regular
 from bench.runs.folder import PARQUET, TABLE, FinishedRun
 from bench.runs.parquet import read_parquet
+from bench.runs.table import NAMED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,7 +140,8 @@ def read_images(file: Path) -> pd.DataFrame:
             blocks = pd.concat(read_parquet(file, _ROWS_AT_ONCE), ignore_index=True)
             return blocks.astype({"view": "str", "path": "str"})
         types = {name: "Int32" if dtype == "int32" else dtype for name, dtype in _TYPES.items()}
-        return pd.read_csv(file, dtype={**types, "path": "str", "view": "str"})
+        texts = dict.fromkeys(("path", "view", *NAMED.values()), "str")  # a class may be called 007, or NA
+        return pd.read_csv(file, dtype={**types, **texts}, keep_default_na=False, na_values=[""])
 
 
 def _blocks(run: FinishedRun, names: Sequence[str]) -> Iterator[pd.DataFrame]:
@@ -153,7 +155,9 @@ def _blocks(run: FinishedRun, names: Sequence[str]) -> Iterator[pd.DataFrame]:
         if file.suffix == PARQUET:
             yield from (block.astype(types) for block in read_parquet(file, _ROWS_AT_ONCE, list(types)))
         else:
-            yield from pd.read_csv(file, usecols=list(types), dtype=types, chunksize=_ROWS_AT_ONCE)
+            yield from pd.read_csv(
+                file, usecols=list(types), dtype=types, chunksize=_ROWS_AT_ONCE, keep_default_na=False, na_values=[""]
+            )
 
 
 @contextmanager

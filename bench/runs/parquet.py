@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.outcomes import REPEATABLE, UNKNOWN, Outcomes
-from bench.runs.files import FileError
+from bench.runs.files import FileError, whole_or_not_at_all
 from bench.runs.table import NAMED
 from datamodules.errors import UserError
 from datamodules.text import printable
@@ -68,8 +68,10 @@ def write_parquet(
         + [(name, pa.int32()) for name in further]
     )
     order = next(iter(outcomes.values())).index.argsort()
-    temporary = file.with_name(f".{file.name}")
-    with parquet.ParquetWriter(temporary, schema, compression="zstd") as writer:
+    with (
+        whole_or_not_at_all(file) as opened,
+        parquet.ParquetWriter(opened, schema, compression="zstd") as writer,
+    ):
         for start in range(0, len(order), _IMAGES_AT_ONCE):
             rows = {view: found.select(order[start : start + _IMAGES_AT_ONCE]) for view, found in outcomes.items()}
             several = np.arange(len(next(iter(rows.values()))) * len(rows))
@@ -88,7 +90,6 @@ def write_parquet(
                 classes = np.ma.masked_equal(values[name], UNKNOWN)
                 arrays[NAMED[name]] = pa.DictionaryArray.from_arrays(pa.array(classes), list(class_names)).cast(text)
             writer.write_table(pa.table([arrays[field.name] for field in schema], schema=schema))
-    temporary.replace(file)
 
 
 def read_parquet(file: Path, rows: int, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:

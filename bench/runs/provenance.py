@@ -1,5 +1,6 @@
 """What a result came from: model, data and software, as records say it."""
 
+import os
 import platform
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
@@ -255,13 +256,20 @@ def _installed() -> dict[str, Any]:
 
 
 def _git_commit() -> str | None:
-    """Commit of this checkout, with `-dirty` if files differ from it; None outside a checkout."""
-    describe = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    """Commit of this checkout, with `-dirty` if files differ from it; None outside a checkout of this project."""
+    package = Path(__file__).resolve().parents[1]
+    here = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}  # as a hook has them
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", *words], cwd=package, env=here, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
     try:
-        done = subprocess.run(describe, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != package.parent:
+            return None  # installed below some other project
+        return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
     except (OSError, subprocess.CalledProcessError):
         return None
-    return done.stdout.strip()
 
 
 def _own(described: Mapping[str, Any], name: str) -> Value:

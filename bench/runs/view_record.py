@@ -8,11 +8,12 @@ from typing import cast
 
 from bench.runs.json_values import Value
 from datamodules.degradations import ORIGINAL
+from datamodules.degradations.base import VIEW_NAME
 
 MOST_CONFUSIONS = 10
 """That a record keeps of each view."""
 
-_VIEW = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,199}")
+_VIEW = re.compile(VIEW_NAME)
 _METRIC = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
 _FLOAT32_ULP = 2.0**-23
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from datamodules.views import Sample
 
 _SCALES = (10, 25, 50, 75, 90)
+_SHOWN = 80  # characters of a name
 _LEAST_IMAGES = 4
 
 
@@ -74,11 +75,11 @@ def main(args: Sequence[str]) -> None:
 
 
 def _make(options: Any, rest: Sequence[list[str]]) -> None:
-    from datamodules.degradations.quantisation import NAME, SUBSAMPLINGS, families
+    from datamodules.degradations.quantisation import SUBSAMPLINGS, trouble_with_name
 
     name = re.sub(r"[^A-Za-z0-9._]+", "_", options.output.stem).strip("._") if options.name is None else options.name
-    if re.fullmatch(NAME, name) is None or name in families():
-        raise UserError(f"--name {name!r} cannot be used: give letters and digits, with dots or underscores between")
+    if trouble := trouble_with_name(name):
+        raise UserError(f"--name {name[:_SHOWN]!r} cannot be used: {trouble}")
     scales = _scales(options.scales)
     if options.images < _LEAST_IMAGES:
         raise UserError(f"--images {options.images} is too few: give at least {_LEAST_IMAGES}")

@@ -9,6 +9,9 @@ from PIL import Image
 from datamodules.degradations.formats import Degraded, FileFormat, last_block
 from datamodules.errors import UserError
 
+VIEW_NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]{0,199}"
+"""What names of views match, which are parts of file names, columns and tags."""
+
 ORIGINAL = "original"
 
 

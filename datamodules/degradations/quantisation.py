@@ -107,6 +107,19 @@ def scaled(table: Sequence[int], quality: int) -> tuple[int, ...]:
     return tuple(min(max((step * percent + 50) // 100, 1), _LARGEST_STEP) for step in table)
 
 
+def trouble_with_name(name: str) -> str | None:
+    """Why tables cannot be called so; None where they can.
+
+    >>> trouble_with_name("mine_2"), trouble_with_name("mine-2")
+    (None, "the name 'mine-2' is not letters and digits with dots or underscores between them")
+    """
+    if len(name) > _LONGEST_NAME:
+        return f"the name {name[:_LONGEST_NAME]!r}... has more than {_LONGEST_NAME} characters"
+    if re.fullmatch(NAME, name) is None:
+        return f"the name {name!r} is not letters and digits with dots or underscores between them"
+    return f"the name {name!r} is that of published tables" if name in families() else None
+
+
 def read_tables(path: Path) -> TableSet:
     """Read a file of tables, as `lightning tables` writes it.
 
@@ -136,10 +149,10 @@ def read_tables(path: Path) -> TableSet:
     if found.get("schema") != SCHEMA or isinstance(found["schema"], bool):
         refuse(f"its schema is {str(found.get('schema'))[:20]}, and {SCHEMA} is read")
     name, card = found.get("name"), found.get("card", {})
-    if not isinstance(name, str) or len(name) > _LONGEST_NAME or re.fullmatch(NAME, name) is None:
-        refuse(f"its name is {str(name)[:_LEVELS]!r}, not letters and digits with dots or underscores between them")
-    if name in families():
-        refuse(f"its name {name!r} is that of published tables")
+    if not isinstance(name, str):
+        refuse("its name is no text")
+    if trouble := trouble_with_name(name):
+        refuse(trouble)
     if not isinstance(card, dict):
         refuse("its card is no mapping")
     scales = {}
@@ -190,8 +203,18 @@ def load_tables(path: Path | str) -> TableSet:
         UserError: As in `read_tables`.
     """
     tables = read_tables(Path(path))
-    _loaded[tables.name] = tables
+    make_known(tables)
     return tables
+
+
+def make_known(tables: TableSet) -> None:
+    """Make the views of tables known in this process, in place of earlier ones of that name."""
+    _loaded[tables.name] = tables
+
+
+def loaded_tables() -> tuple[TableSet, ...]:
+    """The tables that were loaded in this process."""
+    return tuple(_loaded.values())
 
 
 def names_of_tables() -> list[str]:

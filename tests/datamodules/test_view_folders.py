@@ -133,8 +133,10 @@ def test_a_list_that_was_tampered_with_is_one_line(root, row, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"views": ["../scan"]}, "is no name of a folder"),
-        ({"views": ["original"]}, "is no name of a folder|listed twice"),
+        ({"views": ["../scan"]}, "cannot be the name of one: give its folder a name of"),
+        ({"views": ["vvc qp 32"]}, "cannot be the name of one: give its folder a name of"),
+        ({"views": [""]}, "cannot be the name of one"),
+        ({"views": ["original"]}, "is not one beside original"),
         ({"views": ["scan", "scan"]}, "listed twice"),
         ({"views": ["lost"]}, "there is no folder"),
         ({"degradations": ["jpeg-50"]}, "degrades nothing"),
@@ -143,6 +145,32 @@ def test_a_list_that_was_tampered_with_is_one_line(root, row, message):
 def test_mistakes_are_named(root, options, message):
     with pytest.raises(UserError, match=message):
         opened(root, **options)
+
+
+def test_the_mark_with_which_excels_tables_begin_is_passed_over(root):
+    table = root / "vvc-qp32/bytes.csv"
+    table.write_bytes(b"\xef\xbb\xbf" + table.read_bytes().replace(b"\n", b"\r\n"))
+    (sample, *_) = opened(root).views_of([0]).samples()
+    assert sample.encoded_bytes["vvc-qp32"] == 17
+
+
+@pytest.mark.parametrize(
+    ("originals", "files"),
+    [
+        (["1.png", "1.png.png"], ["1.png", "1.png.png"]),
+        (["1.jpg", "1.jpg.jpg"], ["1.webp", "1.jpg.webp"]),
+        (["1.png", "1.jpg", "1.png.png"], ["1.png", "1.jpg", "1.png.png"]),
+        (["1.png", "1.jpg", "2.png"], ["1.png.webp", "1.jpg.webp", "2.webp"]),
+    ],
+)
+def test_names_that_end_twice_are_told_apart(tmp_path, originals, files):
+    for value, (original, file) in enumerate(zip(originals, files, strict=True), start=1):
+        put(tmp_path / "original/cat" / original, 20 * value, (16, 16))
+        put(tmp_path / "view/cat" / file, 20 * value, (16, 16))
+    put(tmp_path / "original/dog/3.png")
+    put(tmp_path / "view/dog/3.png")
+    for sample in opened(tmp_path).views_of(range(len(originals))).samples():
+        assert abs(int(sample.pixels["original"].mean()) - int(sample.pixels["view"].mean())) < 5, sample.path
 
 
 def test_a_root_without_originals_is_refused_with_the_layout(tmp_path):

@@ -34,6 +34,17 @@ def made_up(images=11):
     return found
 
 
+def test_a_class_may_be_called_like_a_number_or_like_nothing(tmp_path):
+    names = ("007", "NA", "null")
+    outcomes = made_up()
+    (tmp_path / "images.csv").write_text("".join(per_image_csv(outcomes, lambda index: "NA", names)))
+    write_parquet(tmp_path / "images.parquet", outcomes, lambda index: "NA", names)
+    for file in tmp_path.iterdir():
+        found = read_images(file)
+        rows = zip(found["predicted_class"], found["runner_up_class"], found["path"], strict=True)
+        assert {text for row in rows for text in row} == {*names, "NA"}
+
+
 @pytest.mark.parametrize("names", [(), NAMES])
 def test_both_tables_are_equal(tmp_path, names, monkeypatch):
     monkeypatch.setattr(parquet, "_IMAGES_AT_ONCE", 4)

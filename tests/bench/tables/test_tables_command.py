@@ -128,6 +128,8 @@ def test_distortions_are_those_of_the_files_pixels(encoder, distortion):
         (["--config", "demo", "--scales", "0,50"], "--scales '0,50' is no list"),
         (["--config", "demo", "--name", "a b"], "--name 'a b' cannot be used"),
         (["--config", "demo", "--name", "mozjpeg3"], "--name 'mozjpeg3' cannot be used"),
+        (["--config", "demo", "--name", "a" * 41], f"--name '{'a' * 41}' cannot be used: the name"),
+        (["--config", "demo", "--output", f"{'a' * 41}.json"], "more than 40 characters"),
         (["--config", "demo", "--images", "1"], "--images 1 is too few"),
         (["--config", "demo", "--images", "x"], "--images: 'x' is no whole number"),
         (["--config", "demo", "--model.compile", "true"], "--model.compile is no option of `lightning tables`"),
