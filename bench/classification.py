@@ -7,7 +7,7 @@ from torch import Tensor
 
 from bench.fidelity import bits_per_pixel, fidelity
 from bench.outcomes import Outcomes
-from datamodules.degradations import ORIGINAL
+from datamodules.degradations import ORIGINAL, is_cropped
 from datamodules.views import Batch, Images
 
 
@@ -43,8 +43,7 @@ def classify_views(
         times = torch.cat([batch.codec_ms[view] for view in views])
         measured |= {"encode_ms": times[:, 0], "decode_ms": times[:, 1]}
     if with_fidelity:
-        unknown = torch.full((len(batch),), torch.nan, device=batch.labels.device)
-        pairs = [(unknown, unknown) if view == ORIGINAL else _fidelity(batch, view, originals) for view in views]
+        pairs = [_fidelity(batch, view, originals) for view in views]
         measured |= {
             name: torch.cat(column) for name, column in zip(("psnr", "ssim"), zip(*pairs, strict=True), strict=True)
         }
@@ -53,7 +52,9 @@ def classify_views(
 
 
 def _fidelity(batch: Batch, view: str, originals: Images | None) -> Iterable[Tensor]:
-    """Where the native pixels were: in the loader if it made them smaller, else here."""
+    """Where the native pixels were: in the loader if it made them smaller, else here; NaN of another part."""
+    if view == ORIGINAL or is_cropped(view):
+        return torch.full((2, len(batch)), torch.nan, device=batch.labels.device)
     if batch.fidelity is not None:
         return batch.fidelity[view].unbind(1)
     return fidelity(batch.views[ORIGINAL] if originals is None else originals, batch.views[view])

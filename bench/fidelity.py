@@ -50,8 +50,8 @@ def fidelity(originals: Images, views: Images) -> Fidelity:
 
     Args:
         originals: uint8 [B, 3, H, W], or B tensors uint8 [3, H_i, W_i].
-        views: uint8 as `originals`, in the same order. A view of another size than its original has no fidelity; an
-            image with a side below 11 pixels has a PSNR only.
+        views: uint8 as `originals`, in the same order, of the same part of each image. A view of another size than its
+            original has no fidelity; an image with a side below 11 pixels has a PSNR only.
     """
     if isinstance(originals, Tensor) and isinstance(views, Tensor) and originals.shape == views.shape:
         return _compare(originals, views)

@@ -81,6 +81,12 @@ class CIFAR10(DegradedDataModule):
         source.templates = published_templates(self.dataset_name)
         return source
 
+    def describe(self) -> dict[str, Any]:
+        """What a result record says about the data, JSON-able; with published corruptions what their arrays hold."""
+        source = self.chosen
+        own = {"views_content": source.views_content} if isinstance(source, CorruptedArrays) else {}
+        return {**super().describe(), **own}
+
     def _corruptions(self) -> list[str]:
         views = [view for view in self.degradations if isinstance(view, PublishedCorruption)]
         return list(dict.fromkeys(view.corruption for view in views))

@@ -1,6 +1,8 @@
 """CIFAR-10-C and CIFAR-100-C (Hendrycks and Dietterich, 2019) as views of their clean images."""
 
+import hashlib
 from collections.abc import Collection, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from datamodules.archives import one_line
 from datamodules.degradations import Degradation, Degraded
 from datamodules.degradations.published import SEVERITIES, PublishedCorruption
 from datamodules.errors import UserError
-from datamodules.sources import ArraySource
+from datamodules.sources import ArraySource, digest
 
 _LABELS = "labels"
 
@@ -43,7 +45,7 @@ class CorruptedArrays(ArraySource):
         corruptions: Collection[str],
     ) -> None:
         super().__init__(images, labels, classes)
-        self.folder = folder
+        self.folder, self._wanted = folder, tuple(corruptions)
         self._arrays: dict[str, npt.NDArray[Any]] = {}
         expected = np.tile(self.labels, SEVERITIES)
         published = _array(folder, _LABELS, expected.shape)
@@ -67,6 +69,15 @@ class CorruptedArrays(ArraySource):
             self._arrays[name] = np.load(self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
         pixels = self._arrays[name][(degradation.severity - 1) * len(self) + index]
         return Degraded(Image.fromarray(np.array(pixels)), None)
+
+    @cached_property
+    def views_content(self) -> str:
+        """Digest of the arrays of the corruptions that are wanted."""
+        hashes = {}
+        for name in sorted(self._wanted):
+            with (self.folder / f"{name}.npy").open("rb") as opened:
+                hashes[name] = hashlib.file_digest(opened, "sha256").hexdigest()
+        return digest(hashes.items())
 
     def __getstate__(self) -> dict[str, Any]:
         """A fresh loader process opens the arrays for itself."""

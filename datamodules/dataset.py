@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from datamodules.decoding import to_rgb
-from datamodules.degradations import ORIGINAL, Degradation, Degraded, register, registered
+from datamodules.degradations import ORIGINAL, Degradation, Degraded, is_cropped, register, registered
+from datamodules.degradations.quantisation import loaded_tables, make_known
 from datamodules.errors import UserError
 from datamodules.geometry import Geometry
 from datamodules.pixels import Pixels, picture, planes, stack, stacked, to_tensor
@@ -62,12 +63,14 @@ class DegradedViews(Dataset[Sample | Unreadable | None]):
         return len(self.indices)
 
     def __getstate__(self) -> dict[str, Any]:
-        """A loader process may be a fresh one: what the user registered travels with the data set."""
-        return self.__dict__ | {"_kinds": registered()}
+        """A loader process may be a fresh one: what the user registered and loaded travels with the data set."""
+        return self.__dict__ | {"_kinds": registered(), "_tables": loaded_tables()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for kind in state.pop("_kinds"):
             register(kind)
+        for tables in state.pop("_tables"):
+            make_known(tables)
         self.__dict__.update(state)
 
     def __getitem__(self, position: int) -> Sample | Unreadable | None:
@@ -112,8 +115,8 @@ class DegradedViews(Dataset[Sample | Unreadable | None]):
                         if self.compare is not None and name == ORIGINAL:
                             original = planes(native)
                     if original is not None and name != ORIGINAL:
-                        same_size = sample.sizes[name] == sample.sizes[ORIGINAL]
-                        sample.fidelity[name] = self._compared(original, planes(native)) if same_size else _UNKNOWN
+                        same = sample.sizes[name] == sample.sizes[ORIGINAL] and not is_cropped(name)
+                        sample.fidelity[name] = self._compared(original, planes(native)) if same else _UNKNOWN
                     del native, degraded  # or it would be in memory until the next is made
         except Exception as error:  # decoders raise whatever their format drove them to
             return Unreadable(index, sample.path, why_unreadable(error))
@@ -191,6 +194,8 @@ class DegradedViews(Dataset[Sample | Unreadable | None]):
         rows = [row for row, image in enumerate(originals) if image.shape[1:] != (geometry.size, geometry.size)]
         columns = batch.fidelity or {name: torch.full((len(batch), 2), math.nan) for name in self.names[1:]}
         for name, column in columns.items() if rows else ():
+            if is_cropped(name):
+                continue
             pairs = ([images[row] for row in rows] for images in (originals, batch.views[name]))
             column[rows] = torch.stack(compare(*pairs), 1)
         return columns

@@ -7,6 +7,7 @@ from datamodules.base import DegradedDataModule
 from datamodules.class_names import ClassNames
 from datamodules.errors import UserError
 from datamodules.folders import FolderSource, visible
+from datamodules.notices import say
 from datamodules.sources import Source
 
 
@@ -53,7 +54,13 @@ class ImageFolder(DegradedDataModule):
                 "another with `split`",
                 option="data.split",
             )
-        return FolderSource(self.root / split, self.names)
+        source = FolderSource(self.root / split, self.names)
+        classes = set(visible(self.root / split)[0])
+        for other in own:
+            odd = sorted(classes ^ set(visible(self.root / other)[0])) if classes else []
+            if odd:
+                say(f"{split}: {odd[0]!r} is a class folder there or in {other} alone, so that each has its own choice")
+        return source
 
     def describe(self) -> dict[str, Any]:
         """What a result record says about the data: JSON-able."""

@@ -1,7 +1,9 @@
 """Which files are images: those that Pillow or one of two plugins reads, whatever else a program has imported."""
 
+import math
 import os
 import stat
+from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO
@@ -10,6 +12,7 @@ from PIL import Image, UnidentifiedImageError
 
 from datamodules.degradations.formats import HEIC, JPEG_XL, FileFormat
 from datamodules.errors import UserError
+from datamodules.jpeg_xl_size import claimed_size
 
 LOSSY = frozenset({"JPEG", "MPO", "WEBP", "AVIF", "JPEG2000", "JXL", "HEIF"})
 """Pillow's names of formats that lose detail, or can."""
@@ -50,8 +53,13 @@ def open_image(file: Path | BinaryIO) -> Image.Image:
 
     Raises:
         UnidentifiedImageError: It is in none of them.
+        DecompressionBombError: It claims more pixels than Pillow allows.
         OSError: It cannot be read.
     """
+    with nullcontext(file) if not isinstance(file, Path) else file.open("rb") as opened:
+        size = claimed_size(opened)
+    if size and Image.MAX_IMAGE_PIXELS and math.prod(size) > 2 * Image.MAX_IMAGE_PIXELS:
+        raise Image.DecompressionBombError(f"{size[0]} x {size[1]} pixels are too many, as in a decompression bomb")
     try:
         return Image.open(file, formats=readable_formats())
     except UnidentifiedImageError:

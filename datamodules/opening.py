@@ -1,10 +1,12 @@
 """What is looked at when a split is opened, whatever data set it is of."""
 
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
 from datamodules.errors import UserError
 from datamodules.notices import say
+from datamodules.selection import Selection
 from datamodules.sources import Source
 
 
@@ -39,6 +41,30 @@ def check_classes(source: Source, split: str) -> None:
             f"{split}: the classes are {names}, which leaves nothing to choose between: lay the images out in two "
             "or more class folders, or list more `class_names`",
             option="data.class_names",
+        )
+
+
+def say_what_is_left_out(source: Source, selection: Selection, split: str) -> None:
+    """Say where a limit takes images of few classes, as it does of a folder that is sorted by class.
+
+    Args:
+        source: The split's images.
+        selection: Which of them are used.
+        split: Its name.
+
+    Raises:
+        UserError: The selection has a position that lies outside the split.
+    """
+    chosen = selection.of(len(source))
+    if selection.limit is None or not source.labelled:
+        return
+    found = {source.label(index) for index in chosen}
+    if 2 * len(found) < min(len(source.classes), len(chosen)):
+        every = selection.every * -(-len(replace(selection, limit=None).of(len(source))) // len(chosen))
+        mend = "" if selection.indices is not None else f": --data.every {every} in its place takes them evenly"
+        say(
+            f"{split}: the {len(chosen):,} images that --data.limit takes are of {len(found):,} of "
+            f"{len(source.classes):,} classes{mend}"
         )
 
 

@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from PIL import Image
 from torch.utils.data import DistributedSampler
 
 from datamodules.dataset import DegradedViews
-from datamodules.degradations import ORIGINAL, Degradation, Degraded, Original, parse, parse_all
+from datamodules.degradations import ORIGINAL, Degradation, Degraded, Original, parse, parse_all, table_hashes
 from datamodules.errors import UserError
 from datamodules.geometry import Geometry
 from datamodules.sources import Source
@@ -92,7 +92,8 @@ class TrainingViews:
                     f"`codecs`: {list(bounds)} is no range for {codec}: give the lowest and the highest quality",
                     option=f"{here}.codecs",
                 )
-            parse_all(sorted({codec.replace(_HOLE, str(bound)) for bound in bounds}))
+            for bound in bounds:
+                parse(codec.replace(_HOLE, str(bound)))
         for name, share in [("clean", self.clean), ("flip", self.flip)]:
             if not 0 <= share <= 1:
                 raise UserError(
@@ -104,6 +105,17 @@ class TrainingViews:
                 f"`curriculum` {self.curriculum} is out of range: choose a number of epochs, or 0 for none",
                 option=f"{here}.curriculum",
             )
+
+    def require(self) -> None:
+        """See to it that what may be drawn can be made here.
+
+        Raises:
+            UserError: A codec is not installed, or JPEG tables are not known or lack a scale of the range.
+        """
+        for codec, (lowest, highest) in self.codecs.items():
+            ends = parse_all(sorted({codec.replace(_HOLE, str(bound)) for bound in (lowest, highest)}))
+            if table_hashes(ends):
+                table_hashes(parse(codec.replace(_HOLE, str(quality))) for quality in range(lowest, highest + 1))
 
     def draw(self, seed: int, epoch: int, index: int) -> tuple[Degradation, bool]:
         """The degradation of an image in an epoch, and whether the image is mirrored before: a pure function.
@@ -118,11 +130,18 @@ class TrainingViews:
         template, (lowest, highest) = self._ranges[int(codec * len(self._ranges))]
         if epoch + 1 < self.curriculum:
             lowest = highest - (highest - lowest) * (epoch + 1) // self.curriculum
-        return _parsed(template.replace(_HOLE, str(self.law.quality(lowest, highest, share)))), mirrored
+        name = template.replace(_HOLE, str(self.law.quality(lowest, highest, share)))
+        if name not in self._parsed:
+            self._parsed[name] = parse(name)
+        return self._parsed[name], mirrored
 
     @cached_property
     def _ranges(self) -> list[tuple[str, tuple[int, int]]]:
         return [(codec, (bounds[0], bounds[1])) for codec, bounds in self.codecs.items()]
+
+    @cached_property
+    def _parsed(self) -> dict[str, Degradation]:  # the same hundred, image after image
+        return {}
 
     def describe(self) -> dict[str, Any]:
         """What a record says about the random views, JSON-able."""
@@ -133,9 +152,6 @@ class TrainingViews:
             "flip": self.flip,
             **({"curriculum": self.curriculum} if self.curriculum else {}),
         }
-
-
-_parsed = cache(parse)  # the same hundred, image after image
 
 
 class RandomPairs(DegradedViews):

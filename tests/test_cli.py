@@ -15,6 +15,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from bench.cli import main
 from bench.clip.encoders import Encoder
+from bench.runs.images import read_images
 from datamodules import Synthetic
 from datamodules.degradations import curves
 from datamodules.imagenet import class_names
@@ -262,6 +263,12 @@ class TestOutputs:
         assert not {"encode_ms", "decode_ms"} & {*table, *record["metrics"]["original"]}
         assert "encode" not in printed
         assert "flips" in printed
+
+    @pytest.mark.parametrize("names", ['["7", "1e3"]', "{cat: '7', dog: '1e3'}"])
+    def test_a_class_name_that_is_quoted_remains_a_text(self, run, photos, names):
+        folder, _ = run("predict", "image_folder", f"--data.root={photos}", f"--data.class_names={names}")
+        assert read_record(folder)["data"]["class_names"] == ["7", "1e3"]
+        assert set(read_images(folder / "images.csv")["predicted_class"]) <= {"7", "1e3"}
 
     def test_a_folder_of_photos_of_different_sizes_ends_in_a_report_that_answers_the_question(
         self, run, photos, tmp_path

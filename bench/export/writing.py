@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from io import BytesIO
@@ -22,7 +21,17 @@ from datamodules.dataset import why_unreadable
 from datamodules.decoding import to_rgb
 from datamodules.degradations import ORIGINAL, Degradation, Degraded, codec_versions
 from datamodules.errors import UserError
-from datamodules.exports import IMAGES, MANIFEST, SIZES, UNFINISHED, Manifest, stays_inside, write_images, write_sizes
+from datamodules.exports import (
+    IMAGES,
+    MANIFEST,
+    SIZES,
+    UNFINISHED,
+    Manifest,
+    stays_inside,
+    view_names,
+    write_images,
+    write_sizes,
+)
 from datamodules.loading import WatchedLoader
 from datamodules.sources import Source
 from datamodules.views import NOT_ENCODED, Unreadable
@@ -207,15 +216,11 @@ def _places(data: DegradedDataModule) -> list[tuple[int, str, str]]:
         path = next(path for path in paths if path is not None and not stays_inside(path))
         raise UserError(f"image {path!r} would be written outside the folder: rename it")
     folders, width = _class_folders(source), len(str(len(source) - 1))
-    stems = [
-        f"{folders[source.label(index)]}{index:0{width}d}" if path is None else os.path.splitext(path)[0]
+    originals = [
+        f"{folders[source.label(index)]}{index:0{width}d}{_LOSSLESS}" if path is None else path
         for index, path in zip(positions, paths, strict=True)
     ]
-    times = Counter(stems)
-    return [
-        (index, f"{stem}{_LOSSLESS}", stem) if path is None else (index, path, stem if times[stem] == 1 else path)
-        for index, path, stem in zip(positions, paths, stems, strict=True)
-    ]
+    return list(zip(positions, originals, view_names(originals), strict=True))
 
 
 def _class_folders(source: Source) -> dict[int, str]:

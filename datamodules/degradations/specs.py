@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from itertools import chain, product, zip_longest
 
 from PIL import Image
@@ -127,6 +128,19 @@ def framing(degradation: Degradation) -> tuple[str, ...]:
         if isinstance(link, Crop):
             frame = tuple(one.name for one in links[:end] if isinstance(one, Crop | Resize))
     return frame
+
+
+@cache
+def is_cropped(view: str) -> bool:
+    """Whether a view shows a part of each image, by its name; False of a name that is no specification.
+
+    >>> is_cropped("resize-256+crop-224+jpeg-50"), is_cropped("jpeg-50"), is_cropped("by another program")
+    (True, False, False)
+    """
+    try:
+        return bool(framing(parse(view)))
+    except UserError:
+        return False
 
 
 def _links(degradation: Degradation) -> tuple[Degradation, ...]:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from bench.classification import classify_views
 from bench.clip.preprocess import Preprocess
 from bench.fidelity import fidelity
 from datamodules.dataset import DegradedViews
@@ -111,6 +112,16 @@ def test_pieces_of_a_batch_join_to_what_it_is_in_one():
         assert torch.equal(joined.sizes[name], whole.sizes[name])
     assert torch.equal(joined.fidelity["jpeg-30"], whole.fidelity["jpeg-30"])
     assert joined.indices.tolist() == list(range(6))
+
+
+@pytest.mark.parametrize("geometry", [None, Geometry(SIDE)])
+def test_a_view_of_another_part_of_an_image_has_no_fidelity_whatever_its_size(geometry):
+    side = 2 * SIDE
+    views = [f"resize-{side + 32}+crop-{side}+jpeg-85", "jpeg-85"]
+    batch = batch_of([(side, side)], views, geometry, geometry and fidelity)
+    assert batch.sizes[views[0]].tolist() == batch.sizes["original"].tolist()
+    found = classify_views(batch, lambda _, images: torch.ones(1, 1), lambda unit: unit, with_fidelity=True)
+    assert found.psnr.isnan().tolist() == found.ssim.isnan().tolist() == [True, True, False]  # the original's first
 
 
 @pytest.mark.parametrize("sizes", [LARGE, LARGE[:2] + SMALL])

@@ -69,7 +69,23 @@ def test_a_flat_folder_has_candidate_classes_and_no_labels(tmp_path):
     assert (data.class_names, data.labelled, batch.labels.tolist()) == (("cat", "dog"), False, [UNLABELLED])
 
 
+def test_a_limit_that_leaves_most_classes_out_is_said(tmp_path, caplog):
+    for place in range(40):
+        put(tmp_path / f"class {place // 10}/{place:02d}.png")
+    opened(tmp_path, limit=12, every=2)
+    assert "images that" not in caplog.text  # three of four classes
+    opened(tmp_path, limit=8)
+    assert "test: the 8 images that --data.limit takes are of 1 of 4 classes: --data.every 5 in its" in caplog.text
+    assert len({opened(tmp_path, every=5).chosen.label(place) for place in range(0, 40, 5)}) == 4
+
+
 class TestSplits:
+    def test_splits_of_other_classes_are_said_to_be(self, tmp_path, caplog):
+        for file in ("train/cat/1.png", "train/dog/1.png", "train/eel/1.png", "test/cat/1.png", "test/dog/1.png"):
+            put(tmp_path / file)
+        opened(tmp_path)
+        assert "test: 'eel' is a class folder there or in train alone, so that each has its own choice" in caplog.text
+
     @pytest.mark.parametrize("split", ["train", "test"])
     def test_folders_named_train_and_test_are_the_splits(self, tmp_path, split):
         for own in ("train", "test", "extra"):

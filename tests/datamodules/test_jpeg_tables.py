@@ -13,6 +13,7 @@ from datamodules import Synthetic
 from datamodules.degradations import curves, degrade, load_tables, parse, parse_all, quantisation, table_hashes
 from datamodules.degradations.quantisation import Quantisation, TableSet, families, family, read_tables, scaled
 from datamodules.errors import UserError
+from datamodules.training import TrainingViews
 
 RANDOM = np.random.default_rng(0)
 IMAGE = Image.fromarray(RANDOM.integers(0, 256, (40, 30, 3), dtype=np.uint8))
@@ -110,6 +111,41 @@ def _described(degradations):
     return data.describe()
 
 
+class TestTraining:
+    """Random views by tables of one's own."""
+
+    def data(self, file, codecs, **options):
+        views = TrainingViews(codecs)  # before its data set has loaded the tables, as a command line makes it
+        data = Synthetic(tables=str(file), degradations=[], limit=8, training_views=views, **options)
+        data.setup("fit")
+        return data
+
+    def test_they_are_made_with_them_in_fresh_processes_too(self, file):
+        data = self.data(file, {"jpeg-tables-mine-{}": [25, 25]}, num_workers=0)
+        travelling = pickle.dumps(data.train_dataloader().dataset)
+        quantisation._loaded.clear()  # as in a process that is not forked
+        sample = pickle.loads(travelling)[0]
+        original, random = (Image.fromarray(sample.views[view].permute(1, 2, 0).numpy()) for view in sample.pixels)
+        np.testing.assert_array_equal(np.asarray(random), np.asarray(degrade(original, "jpeg-tables-mine-25").image))
+
+    def test_a_range_in_which_scales_are_missing_is_refused(self, file):
+        with pytest.raises(UserError, match="no scale 26"):
+            self.data(file, {"jpeg-tables-mine-{}": [25, 50]})
+
+    def test_tables_without_a_file_are_refused(self):
+        with pytest.raises(UserError, match="no file of the tables 'lost' was named"):
+            Synthetic(degradations=[], training_views=TrainingViews({"jpeg-tables-lost-{}": [25, 25]}))
+
+    def test_tables_that_are_loaded_anew_are_drawn_from(self, file, tmp_path):
+        views = TrainingViews({"jpeg-tables-mine-{}": [25, 25]})
+        load_tables(file)
+        assert views.draw(0, 0, 0)[0].known.at(25) == MINE.at(25)
+        other = TableSet("mine", {25: Quantisation(CHROMA, LUMA)}, {})
+        (tmp_path / "other.json").write_text(json.dumps(other.to_json()))
+        load_tables(tmp_path / "other.json")
+        assert TrainingViews(views.codecs).draw(0, 0, 0)[0].known.at(25) == other.at(25)
+
+
 def test_published_tables_are_within_baseline_at_every_quality():
     assert len(families()) == 9
     assert set(family("mozjpeg1").at(50).luma) == set(family("mozjpeg1").at(50).chroma) == {16}
@@ -145,8 +181,8 @@ def of_scale(key="25", **members):
         (changed(schema=2), "its schema is 2, and 1 is read"),
         (changed(schema=True), "schema"),
         (changed(name="../x"), "not letters and digits"),
-        (changed(name="a" * 41), "not letters and digits"),
-        (changed(name=5), "not letters and digits"),
+        (changed(name="a" * 41), "more than 40 characters"),
+        (changed(name=5), "its name is no text"),
         (changed(name="mozjpeg3"), "published"),
         (changed(card=[]), "card"),
         (changed(scales={"25": []}), "subsampling"),

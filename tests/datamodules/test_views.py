@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from datamodules.dataset import DegradedViews
 from datamodules.degradations import parse_all
+from datamodules.image_formats import open_image
 from datamodules.sources import UNLABELLED, ArraySource, Source, digest
 from datamodules.views import NOT_ENCODED, PADDING, Batch, Sample, Unreadable
 
@@ -115,6 +116,23 @@ class TestSamples:
         data = views_of(large, bomb)
         assert isinstance(data[0], Sample)
         assert data[1].reason.startswith("DecompressionBombError")
+
+    @pytest.mark.parametrize("boxes", [False, True])
+    def test_a_jpeg_xl_bomb_never_reaches_the_plugin(self, monkeypatch, tmp_path, boxes):
+        plugin = pytest.importorskip("pillow_jxl.JpegXLImagePlugin", reason="an extra")
+        metadata = {"exif": b"Exif\0\0" + bytes(40)} if boxes else {}
+        content = encoded(Image.new("RGB", (300, 200)), "JXL", **metadata)
+        assert content.startswith(b"\0\0\0\x0cJXL" if boxes else b"\xff\x0a")
+        (tmp_path / "bomb.jxl").write_bytes(content)
+        for make in (lambda: tmp_path / "bomb.jxl", lambda: BytesIO(content)):
+            file = make()
+            with monkeypatch.context() as patched:
+                with open_image(file) as image:
+                    assert image.size == (300, 200)
+                patched.setattr(Image, "MAX_IMAGE_PIXELS", 29_999)
+                patched.setattr(plugin.JXLImageFile, "_open", lambda *_: pytest.fail("decodes"))
+                with pytest.raises(Image.DecompressionBombError, match="300 x 200 pixels are too many"):
+                    open_image(make())
 
     def test_a_reason_is_valid_utf8_and_holds_no_absolute_path(self):
         class Missing(Files):

@@ -102,6 +102,15 @@ def test_an_export_of_files_is_read_as_what_it_was_made_of(photos, tmp_path):
     assert not (tmp_path / "views/jpeg-50/bytes.csv").exists()
 
 
+@pytest.mark.parametrize("names", [["1.jpg", "1.jpg.jpg"], ["1.jpg", "1.jpg.png"], ["1.png", "1.jpg", "1.png.png"]])
+def test_names_that_end_twice_come_back_as_what_they_were(photos, tmp_path, names):
+    for value, name in enumerate(names):
+        Image.new("RGB", (16, 16), (60 * value, 90, 0)).save(photos / "dog" / name)
+    data = opened(ImageFolder, photos, degradations=["jpeg-50", "noise-0.03", "webp-40"])
+    export(data, tmp_path / "views", plainly)
+    assert_same(data, opened(ViewFolders, tmp_path / "views"))
+
+
 def test_an_export_of_arrays_keeps_order_labels_and_that_they_are_no_files(tmp_path):
     data = opened(Synthetic, limit=12, degradations=VIEWS)
     export(data, tmp_path / "views", plainly)
