@@ -307,6 +307,17 @@ class TestOutputs:
         assert fitted != native
         assert (fitted / "images.csv").read_bytes() == (native / "images.csv").read_bytes()
 
+    def test_a_record_says_where_float32_products_may_be_rounded(self, run):
+        folder, _ = run("test", "demo", "--data.limit=9")
+        assert "float32_matmul" not in read_record(folder)["model"]
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("high")
+        try:
+            folder, _ = run("test", "demo", "--data.limit=9")
+        finally:
+            torch.set_float32_matmul_precision(before)
+        assert read_record(folder)["model"]["float32_matmul"] == "high"
+
     def test_fidelity_can_be_left_out(self, run):
         folder, _ = run("test", "demo", "--data.limit=20", "--model.fidelity=false")
         assert pd.read_csv(folder / "images.csv")[["psnr", "ssim"]].isna().all(axis=None)

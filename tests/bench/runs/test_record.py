@@ -369,3 +369,10 @@ def test_a_file_name_that_is_no_text_is_recorded_all_the_same(tmp_path):
     skipped = (Skipped(3, "caf\udce9.png", "cut off"),)
     RunRecord(**{**vars(RECORD), "skipped": skipped}).write(tmp_path)
     assert RunRecord.read(tmp_path).skipped == (Skipped(3, "caf\\udce9.png", "cut off"),)
+
+
+@pytest.mark.parametrize("view", ["vvc_qp32", "jpeg-tables-my_tables-50", "resize-0.5+jpeg-50"])
+def test_whatever_name_a_view_may_have_is_read_back(tmp_path, view):
+    predictions = made_up.nested({"original": 90, view: 70}, 100)
+    file = made_up.write_run(tmp_path / "run", made_up.run_record(predictions), predictions)
+    assert list(load_run(file).record.views) == ["original", view]
