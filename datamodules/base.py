@@ -9,14 +9,12 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, DistributedSampler, Sampler
 
 from datamodules.cores import usable_cores
-from datamodules.corrupted_arrays import CorruptedArrays
 from datamodules.dataset import Comparison, DegradedViews
 from datamodules.degradations import DEFAULT_DEGRADATIONS, ORIGINAL, load_tables, parse_all, table_hashes
-from datamodules.degradations.published import PublishedCorruption
 from datamodules.errors import UserError
 from datamodules.geometry import Geometry
 from datamodules.loading import WatchedLoader
-from datamodules.opening import check_classes, say_what_is_left_out, say_what_is_odd
+from datamodules.opening import check_classes, check_views, say_what_is_left_out, say_what_is_odd
 from datamodules.sampler import ExactDistributedSampler
 from datamodules.selection import Selection, require_at_least, shuffled
 from datamodules.sources import Source
@@ -203,13 +201,7 @@ class DegradedDataModule(LightningDataModule):
 
     def _open(self, split: str) -> Source:
         source = self.source(split)
-        published = [view.name for view in self.degradations if isinstance(view, PublishedCorruption)]
-        if published and not isinstance(source, CorruptedArrays):
-            raise UserError(
-                f"view {published[0]!r} is published for CIFAR-10 and CIFAR-100 only: take one of these with "
-                "`corrupted`, or leave the view out",
-                option="data.degradations",
-            )
+        check_views(source, self.degradations)
         check_classes(source, split)
         say_what_is_odd(source, split)
         say_what_is_left_out(source, self.selection, split)

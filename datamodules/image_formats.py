@@ -56,10 +56,11 @@ def open_image(file: Path | BinaryIO) -> Image.Image:
         DecompressionBombError: It claims more pixels than Pillow allows.
         OSError: It cannot be read.
     """
-    with nullcontext(file) if not isinstance(file, Path) else file.open("rb") as opened:
-        size = claimed_size(opened)
-    if size and Image.MAX_IMAGE_PIXELS and math.prod(size) > 2 * Image.MAX_IMAGE_PIXELS:
-        raise Image.DecompressionBombError(f"{size[0]} x {size[1]} pixels are too many, as in a decompression bomb")
+    if JPEG_XL.key in readable_formats() and Image.MAX_IMAGE_PIXELS:
+        with file.open("rb") if isinstance(file, Path) else nullcontext(file) as opened:
+            size = claimed_size(opened)
+        if size and math.prod(size) > 2 * Image.MAX_IMAGE_PIXELS:
+            raise Image.DecompressionBombError(f"{size[0]} x {size[1]} pixels are too many, as in a decompression bomb")
     try:
         return Image.open(file, formats=readable_formats())
     except UnidentifiedImageError:

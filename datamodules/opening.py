@@ -1,9 +1,13 @@
 """What is looked at when a split is opened, whatever data set it is of."""
 
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from datamodules.corrupted_arrays import CorruptedArrays
+from datamodules.degradations import Degradation
+from datamodules.degradations.published import PublishedCorruption
 from datamodules.errors import UserError
 from datamodules.notices import say
 from datamodules.selection import Selection
@@ -19,6 +23,25 @@ def require_root(root: Path) -> None:
     if not root.is_dir():
         raise UserError(
             f"data root {str(root)!r} is not a folder: give an existing one with `root`", option="data.root"
+        )
+
+
+def check_views(source: Source, degradations: Iterable[Degradation]) -> None:
+    """Refuse views that are read from published arrays where the images come without any.
+
+    Args:
+        source: The split's images.
+        degradations: The views.
+
+    Raises:
+        UserError: There is such a view.
+    """
+    published = [view.name for view in degradations if isinstance(view, PublishedCorruption)]
+    if published and not isinstance(source, CorruptedArrays):
+        raise UserError(
+            f"view {published[0]!r} is published for CIFAR-10 and CIFAR-100 only: take one of these with `corrupted`, "
+            "or leave the view out",
+            option="data.degradations",
         )
 
 

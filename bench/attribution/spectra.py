@@ -102,9 +102,8 @@ def band_cells() -> dict[str, npt.NDArray[np.bool_]]:
 def mean_spectrum(view: str, spectra: Sequence[Spectrum]) -> MeanSpectrum:
     """The mean of at least one; intervals are Student's."""
     values = np.stack([spectrum.frequencies.ravel() for spectrum in spectra])
-    mean, low, high = (cells.reshape(spectra[0].frequencies.shape) for cells in mean_intervals(values))
-    if len(spectra) < LEAST_WITH_INTERVALS:
-        low, high = np.full_like(low, np.nan), np.full_like(high, np.nan)
+    ends = mean_intervals(values, least=LEAST_WITH_INTERVALS)
+    mean, low, high = (cells.reshape(spectra[0].frequencies.shape) for cells in ends)
     chroma = 2 * BLOCK if all(spectrum.subsampled for spectrum in spectra) else BLOCK
     return MeanSpectrum(view, len(spectra), mean, low, high, (BLOCK, chroma, chroma))
 

@@ -128,7 +128,12 @@ def silent_where_nobody_reads() -> Iterator[None]:
         try:
             yield
         finally:
-            sys.stdout.flush()
+            try:
+                sys.stdout.flush()
+            except BrokenPipeError:
+                raise
+            except OSError:
+                pass  # of a full disk, which Python says when it ends
     except BrokenPipeError:
         if not _is_cut_off(sys.stdout):
             raise

@@ -257,19 +257,15 @@ def _installed() -> dict[str, Any]:
 
 def _git_commit() -> str | None:
     """Commit of this checkout, with `-dirty` if files differ from it; None outside a checkout of this project."""
+    describe = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     package = Path(__file__).resolve().parents[1]
-    here = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}  # as a hook has them
-
-    def git(*words: str) -> str:
-        done = subprocess.run(["git", *words], cwd=package, env=here, capture_output=True, text=True, check=True)
-        return done.stdout.strip()
-
+    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}  # which a hook's are not
+    own["GIT_CEILING_DIRECTORIES"] = str(package.parents[1])  # it may be installed below some other project
     try:
-        if Path(git("rev-parse", "--show-toplevel")).resolve() != package.parent:
-            return None  # installed below some other project
-        return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+        done = subprocess.run(describe, cwd=package, env=own, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
+    return done.stdout.strip()
 
 
 def _own(described: Mapping[str, Any], name: str) -> Value:

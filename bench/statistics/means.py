@@ -9,27 +9,30 @@ from bench.statistics.intervals import LEVEL, Estimate, Interval
 Floats = npt.NDArray[np.float64]
 
 
-def mean_intervals(values: npt.NDArray[np.floating], level: float = LEVEL) -> tuple[Floats, Floats, Floats]:
-    """Means and the ends of Student's (1908) intervals, float64 [K] each; the ends of a single image are NaN.
+def mean_intervals(
+    values: npt.NDArray[np.floating], level: float = LEVEL, least: int = 2
+) -> tuple[Floats, Floats, Floats]:
+    """Means and the ends of Student's (1908) intervals, float64 [K] each; the ends of too few images are NaN.
 
     Args:
         values: [N, K], a row per image.
         level: Of each interval by itself.
+        least: Fewest images that have intervals, at least 2.
 
     >>> [end.round(2).tolist() for end in mean_intervals(np.array([[1.0], [2.0], [3.0]]))]
     [[2.0], [-0.48], [4.48]]
     """
     images, values = len(values), values.astype(np.float64)
     means = values.mean(0)
-    if images < 2:
+    if images < least:
         return means, np.full_like(means, np.nan), np.full_like(means, np.nan)
     half = _quantile(images, level) * values.std(0, ddof=1) / np.sqrt(images)
     return means, means - half, means + half
 
 
-def mean_estimate(values: Floats, level: float = LEVEL) -> Estimate:
+def mean_estimate(values: Floats, level: float = LEVEL, least: int = 2) -> Estimate:
     """The mean of [N] with its interval; see `mean_intervals`."""
-    mean, low, high = (float(end[0]) for end in mean_intervals(values[:, None], level))
+    mean, low, high = (float(end[0]) for end in mean_intervals(values[:, None], level, least))
     return Estimate(mean, Interval(low, high))
 
 

@@ -1,7 +1,6 @@
 """What the compression error is to an encoder before and after tuning: Integrated Gradients of the same images."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,7 +17,6 @@ from bench.report.variants import originals_of, tuned_from
 from bench.runs.attributions import UNREADABLE, why
 from bench.runs.folder import FinishedRun
 from bench.statistics.bootstrap import Floats
-from bench.statistics.intervals import Interval
 from bench.statistics.means import mean_estimate
 
 _QUANTITIES = {"ig": "IG", "mass": "mass"}
@@ -61,9 +59,6 @@ def section(group: Group, choices: Choices) -> Section | None:
 
 def _row(change: Change) -> dict[str, Any]:
     before, after = change.before, change.after
-    mean = mean_estimate(after - before)
-    if len(before) < LEAST_WITH_INTERVALS:
-        mean = replace(mean, interval=Interval(np.nan, np.nan))
     return {
         "tuned": change.label,
         "view": change.view,
@@ -71,7 +66,7 @@ def _row(change: Change) -> dict[str, Any]:
         "images": len(before),
         "before": before.mean(),
         "after": after.mean(),
-        **mean.columns("change"),
+        **mean_estimate(after - before, least=LEAST_WITH_INTERVALS).columns("change"),
         "smaller": (after < before).mean(),
     }
 

@@ -1,7 +1,6 @@
 """Which frequencies, channels and blocks the loss of compressed images comes from, in the runs that were explained."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -61,7 +60,7 @@ def _parts(label: str, run: FinishedRun) -> Iterator[dict[str, Any]]:
                 continue  # chroma was not halved, or not by JPEG
             row = {"label": label, "view": view, "images": len(values), "part": part}
             known = len(values) >= LEAST_WITH_INTERVALS
-            nats = mean_estimate(column) if known else replace(_UNKNOWN, value=column.mean())
+            nats = mean_estimate(column, least=LEAST_WITH_INTERVALS)
             share = ratio_of_means(column, total) if known and total.mean() > 0 and part != _ALL else _UNKNOWN
             yield row | nats.columns("nats") | share.columns("share")
 
