@@ -5,7 +5,7 @@ from typing import BinaryIO
 _CODESTREAM = b"\xff\x0a"
 _CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
 _HEADER = 16  # bytes, more than a size takes
-_MOST_BOXES = 1_000
+_MOST_BOXES, _LARGEST = 1_000, 2**40  # bytes
 _RATIOS = ((0, 1), (1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 _LENGTHS = (9, 13, 18, 30)  # bits
 
@@ -50,7 +50,7 @@ def _codestream(file: BinaryIO) -> bytes:
             return file.read(_HEADER)
         if kind == b"jxlp":
             return file.read(4 + _HEADER)[4:]  # after its number
-        if length < 8:  # 0: it goes to the end
+        if not 8 <= length < _LARGEST:  # 0: it goes to the end
             break
         file.seek(place + length)
     return b""

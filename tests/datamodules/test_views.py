@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from datamodules.dataset import DegradedViews
 from datamodules.degradations import parse_all
 from datamodules.image_formats import open_image
+from datamodules.jpeg_xl_size import claimed_size
 from datamodules.sources import UNLABELLED, ArraySource, Source, digest
 from datamodules.views import NOT_ENCODED, PADDING, Batch, Sample, Unreadable
 
@@ -133,6 +134,17 @@ class TestSamples:
                 patched.setattr(plugin.JXLImageFile, "_open", lambda *_: pytest.fail("decodes"))
                 with pytest.raises(Image.DecompressionBombError, match="300 x 200 pixels are too many"):
                     open_image(make())
+
+    @pytest.mark.parametrize(
+        "boxes",
+        [b"", b"\0\0", b"\0\0\0\0free", b"\0\0\0\x08free" * 5000, b"\0\0\0\x01free" + b"\xff" * 8],
+    )
+    def test_a_jpeg_xl_file_whose_boxes_lead_nowhere_claims_no_size(self, tmp_path, boxes):
+        (file := tmp_path / "odd.jxl").write_bytes(b"\0\0\0\x0cJXL \r\n\x87\n" + boxes)
+        with file.open("rb") as opened:
+            assert claimed_size(opened) is None
+            assert opened.tell() == 0
+        assert claimed_size(BytesIO(file.read_bytes())) is None
 
     def test_a_reason_is_valid_utf8_and_holds_no_absolute_path(self):
         class Missing(Files):
